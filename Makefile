@@ -1,0 +1,34 @@
+# Koppelpunt. `make demo` and `make test` need nothing prepared: `setup` does it.
+VENV := .venv
+PY := $(VENV)/bin/python
+ARGS ?=
+
+.PHONY: setup demo test lint bench clean
+
+setup: $(VENV)/.ready
+	@$(PY) run.py prepare
+
+$(VENV)/.ready: pyproject.toml
+	@command -v python3 >/dev/null || { echo "Python 3.11 or newer is needed: install the package python3."; exit 1; }
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; this is $$(python3 --version)."; exit 1; }
+	@python3 -m venv $(VENV) || { echo "Python cannot make a virtual environment: install the package python3-venv."; exit 1; }
+	@echo "Installing Python packages into $(VENV) ..."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: setup
+	@$(PY) run.py demo $(ARGS)
+
+test: setup
+	$(PY) -m pytest $(ARGS)
+
+lint: $(VENV)/.ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench: setup
+	@$(PY) run.py bench $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

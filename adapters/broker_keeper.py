@@ -1,0 +1,101 @@
+"""The broker as a whole: its topology follows the service register, and its epoch tells whether it was wiped (rule 1)."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from adapters.rabbit import Inspector, get_all, put
+from adapters.rabbit_admin import AdminError, BrokerAdmin
+from broker_config.settings import Settings
+from broker_config.topology import EPOCH, Definitions, Party, password_hash, topology
+from routing.ports import BrokerUnavailable, Registry
+from routing.register import Register
+
+log = logging.getLogger("koppelpunt.broker")
+
+#: Notes in the store that hold a party's password hash, so that any process can apply the topology again after a wipe.
+_NOTE: Final = "amqp:"
+
+
+def password_file(home: Path, oin: str) -> Path:
+    """Where the first password of a party is put for the operator to hand over; readable by its owner only."""
+    return home / "parties" / f"{oin}.password"
+
+
+class Keeper:
+    """Applies the topology and keeps the epoch, through AMQP and the management interface."""
+
+    def __init__(self, settings: Settings, registry: Registry, register: Callable[[], Register], amqp: str, management: str | None) -> None:
+        self._settings, self._registry, self._register, self._amqp, self._management = settings, registry, register, amqp, management
+        self._applied: int | None = None
+
+    def wanted(self, register: Register) -> Definitions:
+        """What the broker must look like for this register. A party without a password gets one."""
+        return topology([self._party(oin) for oin in amqp_systems(register)])
+
+    def _party(self, oin: str) -> Party:
+        hashed = self._registry.note(_NOTE + oin)
+        if hashed is None:
+            password = secrets.token_urlsafe(24)
+            path = password_file(self._settings.home, oin)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            path.write_text(password + "\n", encoding="ascii")
+            hashed = password_hash(password)
+            self._registry.set_note(_NOTE + oin, hashed)
+        return Party(oin=oin, password_hash=hashed)
+
+    async def apply_topology(self) -> None:
+        """Makes the broker look as the register wants. Raises BrokerUnavailable."""
+        register = self._register()
+        if self._management is None:
+            log.warning("topology_not_applied", extra={"why": "KOPPELPUNT_AMQP_MANAGEMENT is not set"})
+            return
+        try:
+            async with BrokerAdmin(self._management) as admin:
+                await admin.apply(self.wanted(register))
+        except AdminError as error:
+            raise BrokerUnavailable(str(error)) from error
+        self._applied = register.version
+
+    async def follow_register(self) -> None:
+        """Applies the topology when the register has changed since the last time. Raises BrokerUnavailable."""
+        if self._register().version != self._applied:
+            await self.apply_topology()
+
+    async def differences(self) -> list[str]:
+        """Sentences about where the running broker does not look as it must. Raises BrokerUnavailable."""
+        if self._management is None:
+            return ["KOPPELPUNT_AMQP_MANAGEMENT is not set, so the topology can be neither applied nor checked."]
+        try:
+            async with BrokerAdmin(self._management) as admin:
+                return await admin.check(self.wanted(self._register()))
+        except AdminError as error:
+            raise BrokerUnavailable(str(error)) from error
+
+    async def epoch(self) -> str | None:
+        """The value kept in queue `epoch`; None when queue or value is not there. Raises BrokerError.
+
+        It is put back before it is taken away, so a crash in between leaves it there twice and never not at all.
+        """
+        async with Inspector(self._amqp) as inspector:
+            if await inspector.depth(EPOCH) is None or (found := await inspector.get(EPOCH)) is None:
+                return None
+            await put(self._amqp, EPOCH, [found.body])
+            inspector.ack(found)
+            await inspector.depth(EPOCH)
+        return found.body.decode()
+
+    async def set_epoch(self, value: str) -> None:
+        """Keeps this value instead of any other. Raises BrokerError."""
+        await get_all(self._amqp, EPOCH)
+        await put(self._amqp, EPOCH, [value.encode()])
+
+
+def amqp_systems(register: Register) -> Iterable[str]:
+    """The systems that connect over AMQP."""
+    return sorted(oin for oin, system in register.systems.items() if "amqp" in system.channels)

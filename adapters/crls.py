@@ -1,0 +1,128 @@
+"""CRLs: fetched by the timetable, shared through the store, followed by every process that verifies (PKI003, facts 4.2)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from adapters.store.registry import Registry, StoredCrl
+from adapters.trust import Revocation, TrustStore, read_crls
+from adapters.wsse import Verifier, VerifyPolicy
+from broker_config.settings import Settings, mask
+from routing.work import StoreUnavailable
+from schemas.envelope import Envelope
+
+log = logging.getLogger("koppelpunt.crl")
+
+#: PKIoverheid's guidance: at least every four hours. A source that failed is tried again sooner.
+FETCH_EVERY: Final = timedelta(hours=4)
+RETRY_AFTER: Final = timedelta(minutes=5)
+FETCH_TIMEOUT_S: Final = 30
+#: A CRL of a large issuer is some megabytes; more than this is not one.
+LARGEST_CRL: Final = 64 * 1024 * 1024
+#: How often a verifying process looks whether newer ones were fetched.
+LOOK_EVERY_S: Final = 10.0
+#: Over AMQP, Created may be this old (design section 3).
+AMQP_AGE: Final = timedelta(days=400)
+
+
+def _us(moment: datetime) -> int:
+    return int(moment.timestamp() * 1_000_000)
+
+
+class CrlFetcher:
+    """Fetches each configured source when it is due; one process does it for all."""
+
+    def __init__(self, sources: Sequence[str], registry: Registry) -> None:
+        self._sources, self._registry = tuple(sources), registry
+        self._not_before: dict[str, datetime] = {}
+
+    async def fetch_due(self) -> None:
+        """Fetches what is four hours old or was never fetched, and warns when a CRL is past half its life."""
+        known = {crl.source: crl for crl in self._registry.crls()}
+        now = datetime.now(UTC)
+        for source in self._sources:
+            crl = known.get(source)
+            due = crl is None or _us(now) - crl.fetched_us >= _us_of(FETCH_EVERY)
+            if due and self._not_before.get(source, now) <= now:
+                await self._fetch(source, now)
+            elif crl is not None and past_half_life(crl, _us(now)):
+                log.warning("crl_past_half_life", extra={"source": mask(source), "next_update_us": crl.next_update_us})
+
+    async def _fetch(self, source: str, now: datetime) -> None:
+        try:
+            data = await _read(source)
+            lists = read_crls(data)
+        except (OSError, ValueError, aiohttp.ClientError, TimeoutError) as error:
+            self._not_before[source] = now + RETRY_AFTER
+            log.error("crl_not_fetched", extra={"source": mask(source), "error": f"{type(error).__name__}: {error}"})
+            return
+        ends = [crl.next_update_utc for crl in lists if crl.next_update_utc]
+        if not ends:
+            log.error("crl_without_next_update", extra={"source": mask(source)})
+            return
+        begins = min(crl.last_update_utc for crl in lists)
+        self._registry.save_crl(StoredCrl(source, data, _us(begins), _us(min(ends)), _us(now)))
+        log.info("crl_fetched", extra={"source": mask(source), "next_update": min(ends).isoformat()})
+
+
+def _us_of(span: timedelta) -> int:
+    return int(span.total_seconds() * 1_000_000)
+
+
+def past_half_life(crl: StoredCrl, now_us: int) -> bool:
+    """Whether a CRL should have been replaced by now: the alarm comes while there is still time."""
+    return now_us > crl.this_update_us + (crl.next_update_us - crl.this_update_us) // 2
+
+
+async def _read(source: str) -> bytes:
+    """A file, or an address: CRLs are signed, so plain http is how their issuers publish them. Redirects are not followed."""
+    if not source.startswith(("http://", "https://")):
+        return await asyncio.to_thread(Path(source).read_bytes)
+    timeout = aiohttp.ClientTimeout(total=FETCH_TIMEOUT_S)
+    async with aiohttp.ClientSession(timeout=timeout) as session, session.get(source, allow_redirects=False) as response:
+        if response.status != 200:
+            raise ValueError(f"HTTP status {response.status}")
+        data = await response.content.read(LARGEST_CRL + 1)
+        while len(data) <= LARGEST_CRL and (more := await response.content.read(LARGEST_CRL + 1 - len(data))):
+            data += more
+        if len(data) > LARGEST_CRL:
+            raise ValueError(f"more than {LARGEST_CRL} bytes")
+        return data
+
+
+class FollowingVerifier:
+    """A verifier whose CRLs are those in the store, looked at every few seconds."""
+
+    def __init__(self, trust: TrustStore, policy: VerifyPolicy, registry: Registry) -> None:
+        self._trust, self._registry = trust, registry
+        self._verifier = Verifier(trust, policy)
+        self._stamp = -1
+        self._look_at = 0.0
+
+    @classmethod
+    def for_amqp(cls, settings: Settings, registry: Registry) -> FollowingVerifier:
+        """As hand-ins over AMQP are judged. Raises ValueError when the trusted certificates cannot be read."""
+        revocation = Revocation.CHAIN if settings.crl else Revocation.NONE
+        trust = TrustStore.from_files([settings.trust] if settings.trust else [], revocation=revocation)
+        return cls(trust, VerifyPolicy(skew=timedelta(seconds=settings.skew_s), any_age=AMQP_AGE), registry)
+
+    def verify(self, raw: bytes, *, at: datetime) -> Envelope:
+        """As `wsse.Verifier.verify`, with the newest CRLs. While the store is away, those we have go on being used until they expire."""
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + LOOK_EVERY_S
+            try:
+                stamp = self._registry.crl_stamp()
+                if stamp != self._stamp:
+                    self._trust.replace_crls([crl for stored in self._registry.crls() for crl in read_crls(stored.pem)])
+                    self._stamp = stamp
+            except StoreUnavailable:
+                self._look_at = 0.0
+        return self._verifier.verify(raw, at=at)

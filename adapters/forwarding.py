@@ -1,0 +1,55 @@
+"""The backbone's own envelope around a sender's unchanged Body (design section 3, envelopes)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import datetime
+from typing import Final
+
+from lxml import etree
+
+from adapters import c14n, soap
+from adapters.wsse import BodyPart, Signer
+from schemas.oin import Oin
+
+#: RelationshipType by which a delivery of ours names the message it came from.
+ORIGINAL: Final = "urn:x-backbone:original"
+
+
+class Forwarding:
+    """Signs deliveries that cannot travel in their sender's envelope. From stays the sender's OIN, To names the receiver."""
+
+    def __init__(self, signer: Signer, limits: soap.Limits) -> None:
+        self._signer, self._limits = signer, limits
+
+    def forward(
+        self,
+        original: bytes,
+        *,
+        message_id: str,
+        sender: str,
+        receiver: str,
+        address: str | None,
+        action: str,
+        relates_to: str | None,
+        created: datetime,
+    ) -> bytes:
+        """The Body of `original`, which we verified at hand-in, in a fresh envelope. `address`: the wsa:To to keep; None: one is made."""
+        body = soap.parse(original, limits=self._limits).find(f"{{{soap.SOAP}}}Body")
+        if body is None:
+            raise ValueError("a stored message has no Body")
+        part = BodyPart(
+            xml=etree.tostring(body, with_tail=False, encoding="UTF-8"),
+            digest=base64.b64encode(hashlib.sha256(c14n.exclusive(body)).digest()).decode(),
+            id=body.get(f"{{{soap.WSU}}}Id") or "",
+        )
+        return self._signer.envelope(
+            part,
+            to=address or soap.address(Oin(receiver)),
+            sender=soap.address(Oin(sender)),
+            action=action,
+            message_id=message_id,
+            relates_to=((ORIGINAL, relates_to),) if relates_to else (),
+            created=created,
+        )

@@ -1,0 +1,1 @@
+"""What runs at the other side of the backbone: at a LAS, a SIS, a municipality, a central service. What a supplier would import."""

@@ -1,0 +1,712 @@
+"""
+RabbitMQ over AMQP, with pika: publishing with confirms in flight by the hundred, consuming in batches, looking into a queue.
+
+Three classes, one connection each, because a broker that is short of memory stops reading from connections that publish:
+  Publisher   publish_many(...)                many messages, one answer for each
+  Consumer    next_batch(...), ack(...)        from a set of queues that may change
+  Inspector   get(...), depth(...)             one question at a time: the epoch, the dead letters
+
+Each connects when it is first used, and again by itself until it is closed. No error of pika's leaves this module: they become
+BrokerUnavailable (hold, and try again later) or BrokerRefused (trying again does not help), see routing.ports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Self
+
+import pika
+from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.exceptions import (
+    AMQPError,
+    ChannelClosedByBroker,
+    ConnectionClosedByBroker,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+)
+
+from broker_config.settings import mask
+from routing.ports import BrokerError, BrokerRefused, BrokerUnavailable, Incoming, Outgoing, Published
+
+log = logging.getLogger(__name__)
+# Whatever pika meets is translated here; its own lines would repeat that as tracebacks.
+logging.getLogger("pika").setLevel(logging.CRITICAL)
+
+#: Seconds without a sign of life after which either side gives up. A batch may keep the event loop busy for 20 s: we send a sign
+#: every 30 s, so the broker, which waits for two intervals, has seen one within 50 s.
+HEARTBEAT_S: Final = 60
+#: Seconds between attempts to connect: a restart of the broker takes about five.
+_BACK_OFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_ANSWER_S: Final = 15.0  #: longest wait for an answer to a single question
+_CLOSE_S: Final = 5.0
+_LOOK_AGAIN_S: Final = 1.0  #: how often a queue that does not exist (yet) is looked for
+_LEAST_PREFETCH: Final = 5
+_ACCESS_REFUSED: Final = 403
+
+
+class _Connection:
+    """A connection that comes back by itself. Subclasses say what to set up on it, and what its loss means."""
+
+    def __init__(self, url: str, *, name: str) -> None:
+        self._shown = mask(url)
+        self._parameters = _parameters(url, name)
+        self._task: asyncio.Task[None] | None = None
+        self._connection: Any = None
+        self._lost: asyncio.Future[BrokerError] | None = None
+        self._usable = False  # connected and set up; it may be blocked all the same
+        self._ready = asyncio.Event()
+        #: How many connections were made so far: another number means that the broker was away, and may have been wiped.
+        self.connections = 0
+        #: Why there is no connection now, as a sentence; None when there is one.
+        self.problem: str | None = None
+        #: The broker's reason for taking no messages (an alarm: memory or disk); None when it takes them.
+        self.blocked: str | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.open()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it can be used right now."""
+        return self._ready.is_set()
+
+    async def open(self, *, wait_s: float = 10.0) -> None:
+        """Connects now, not at the first use. Raises BrokerUnavailable when it takes longer, but goes on trying until `close`."""
+        await self._connected_within(wait_s)
+
+    async def close(self) -> None:
+        """Ends the connection. What was not acknowledged goes back to its queue."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def _start(self) -> None:
+        if self._task is None:
+            self._task = asyncio.create_task(self._stay_connected(), name="broker connection")
+
+    async def _connected_within(self, seconds: float) -> None:
+        if self._ready.is_set():
+            return
+        self._start()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ready.wait()
+        except TimeoutError as error:
+            if self.blocked is not None:
+                raise BrokerUnavailable(f"The broker at {self._shown} takes no messages now ({self.blocked}).") from error
+            raise BrokerUnavailable(self.problem or f"The broker at {self._shown} did not answer within {seconds:g} s.") from error
+
+    async def _stay_connected(self) -> None:
+        attempt = 0
+        while True:
+            self._lost = asyncio.get_running_loop().create_future()
+            reason: BrokerError = BrokerUnavailable("The connection to the broker was closed.")
+            try:
+                try:
+                    self._connection = await self._connect()
+                    await self._set_up(self._connection)
+                    self.problem, attempt, self._usable = None, 0, True
+                    self.connections += 1
+                    if self.blocked is None:
+                        self._ready.set()
+                    reason = await asyncio.shield(self._lost)
+                except BrokerError as error:
+                    reason = error
+                except AMQPError as error:  # pika's answer to a call on a connection that has just gone
+                    reason = self._translate(error)
+            finally:
+                self._ready.clear()
+                self.blocked, self._usable = None, False
+                self._torn_down(reason)
+                await self._disconnect()
+            if self.problem is None:
+                log.warning("broker_connection_lost", extra={"broker": self._shown, "reason": str(reason)})
+            self.problem = str(reason)
+            pause = _BACK_OFF_S[min(attempt, len(_BACK_OFF_S) - 1)]
+            attempt += 1
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (so that not all workers come back at the same moment)
+
+    async def _connect(self) -> Any:
+        opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def failed(_connection: object, error: BaseException | str) -> None:
+            _settle(opened, error=self._translate(error))
+
+        connection = AsyncioConnection(
+            self._parameters,
+            on_open_callback=partial(_settle, opened),
+            on_open_error_callback=failed,
+            on_close_callback=self._on_connection_closed,
+        )
+        connection.add_on_connection_blocked_callback(self._on_blocked)
+        connection.add_on_connection_unblocked_callback(self._on_unblocked)
+        self._connection = connection
+        return await opened
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None or connection.is_closed:
+            return
+        gone: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        connection.add_on_close_callback(lambda *_: _settle(gone))
+        connection.add_on_open_error_callback(lambda *_: _settle(gone))
+        with contextlib.suppress(AMQPError, TimeoutError):
+            if not connection.is_closing:
+                connection.close()
+            async with asyncio.timeout(_CLOSE_S):
+                await gone
+
+    async def _open_channel(self, connection: Any) -> Any:
+        """A channel whose end by the broker is the end of the connection, for then messages in flight have lost their numbers."""
+        opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        connection.channel(on_open_callback=partial(_settle, opened))
+        channel = await self._answer(opened)
+        channel.add_on_close_callback(self._on_channel_closed)
+        return channel
+
+    async def _answer(self, question: asyncio.Future[Any]) -> Any:
+        """The answer, unless the connection goes first."""
+        assert self._lost is not None
+        await asyncio.wait((question, self._lost), timeout=_ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
+        if question.done():
+            return question.result()
+        if self._lost.done():
+            raise self._lost.result()
+        raise BrokerUnavailable(f"The broker at {self._shown} did not answer within {_ANSWER_S:g} s.")
+
+    def _give_up(self, reason: BrokerError) -> None:
+        """Ends this connection; another one is made."""
+        if self._lost is not None:
+            _settle(self._lost, reason)
+
+    def _on_connection_closed(self, connection: object, error: BaseException) -> None:
+        if connection is self._connection:
+            self._give_up(self._translate(error))
+
+    def _on_channel_closed(self, channel: Any, error: BaseException) -> None:
+        if channel.connection is self._connection:
+            self._give_up(self._translate(error))
+
+    def _on_blocked(self, connection: object, frame: Any) -> None:
+        if connection is self._connection:
+            self.blocked = str(frame.method.reason or "no reason given")
+            self._ready.clear()
+            log.warning("broker_blocked", extra={"broker": self._shown, "reason": self.blocked})
+
+    def _on_unblocked(self, connection: object, _frame: object) -> None:
+        if connection is self._connection:
+            self.blocked = None
+            if self._usable:
+                self._ready.set()
+
+    def _translate(self, error: BaseException | str) -> BrokerError:
+        """Any error of pika's, in a sentence; without what it may quote of a message."""
+        causes = getattr(error, "exceptions", ()) or ()  # a failed attempt to connect holds the errors of each address
+        error = causes[-1] if causes else error
+        cause = getattr(error, "exception", None)
+        error = cause if isinstance(cause, BaseException) else error
+        if isinstance(error, (ChannelClosedByBroker, ConnectionClosedByBroker)):
+            text = f"The broker at {self._shown} answered {error.reply_code} {error.reply_text[:200]}"
+            return BrokerRefused(text, error.reply_code) if isinstance(error, ChannelClosedByBroker) else BrokerUnavailable(text)
+        if isinstance(error, (ProbableAuthenticationError, ProbableAccessDeniedError)):
+            return BrokerUnavailable(f"The broker at {self._shown} does not let this user in; check name, password and vhost.")
+        text = str(error) or repr(error)
+        return BrokerUnavailable(f"The broker at {self._shown} cannot be reached ({text[:160]}).")
+
+    async def _set_up(self, connection: Any) -> None:
+        raise NotImplementedError
+
+    def _torn_down(self, reason: BrokerError) -> None:
+        raise NotImplementedError
+
+
+# ---- publishing ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """One `publish_many` under way."""
+
+    results: list[Published | None]
+    left: int
+    done: asyncio.Future[None]
+
+
+class Publisher(_Connection):
+    """Publishes many messages at a time and reports on each, by the broker's own confirms."""
+
+    def __init__(
+        self, url: str, *, name: str = "koppelpunt publisher", window: int = 500, wait_s: float = 10.0, confirm_s: float = 30.0
+    ) -> None:
+        """`window`: messages in flight at most; `wait_s`: longest wait for a connection; `confirm_s`: longest wait for the last confirm."""
+        super().__init__(url, name=name)
+        self._window, self._wait_s, self._confirm_s = window, wait_s, confirm_s
+        self._channel: Any = None
+        self._tag = 0
+        self._pending: dict[int, tuple[_Call, int, Outgoing]] = {}  # by the broker's number, in the order of publishing
+        self._room = asyncio.Event()
+        self._turn = asyncio.Lock()  # calls at the same time take turns, so that each keeps its own order
+
+    async def publish(self, message: Outgoing) -> Published:
+        """One message; each costs a round trip, so prefer `publish_many`."""
+        return (await self.publish_many((message,)))[0]
+
+    async def publish_many(self, messages: Sequence[Outgoing]) -> list[Published]:
+        """Publishes in the given order, and returns when the broker has answered for every one.
+
+        Raises BrokerUnavailable or BrokerRefused; any of them may then have arrived, so publish all of them again.
+        """
+        if not messages:
+            return []
+        call = _Call([None] * len(messages), len(messages), asyncio.get_running_loop().create_future())
+        try:
+            async with self._turn:
+                await self._connected_within(self._wait_s)
+                for index, message in enumerate(messages):
+                    if len(self._pending) >= self._window:
+                        await self._await_room()
+                    if call.done.done():  # the connection went
+                        break
+                    self._send(call, index, message)
+            async with asyncio.timeout(self._confirm_s):
+                await call.done
+        except TimeoutError as error:
+            reason = BrokerUnavailable(f"The broker at {self._shown} confirmed nothing for {self._confirm_s:g} s{self._because()}.")
+            self._give_up(reason)
+            raise reason from error
+        except AMQPError as error:
+            raise self._translate(error) from error
+        finally:
+            call.done.cancel()  # nobody waits for it any more
+        return [result for result in call.results if result is not None]
+
+    def _send(self, call: _Call, index: int, message: Outgoing) -> None:
+        properties = pika.BasicProperties(
+            delivery_mode=2,
+            content_type=message.content_type,
+            message_id=message.message_id,
+            correlation_id=message.correlation_id,
+            headers=message.headers,
+        )
+        self._channel.basic_publish(message.exchange, message.routing_key, message.body, properties, mandatory=True)
+        self._tag += 1
+        self._pending[self._tag] = (call, index, message)
+
+    async def _await_room(self) -> None:
+        """Half the window empty, so that messages leave in bursts."""
+        self._room.clear()
+        async with asyncio.timeout(self._confirm_s):
+            await self._room.wait()
+
+    def _because(self) -> str:
+        return f" ({self.blocked})" if self.blocked else ""
+
+    async def _set_up(self, connection: Any) -> None:
+        channel = await self._open_channel(connection)
+        channel.add_on_return_callback(self._on_return)
+        selected: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        channel.confirm_delivery(self._on_confirm, callback=partial(_settle, selected))
+        await self._answer(selected)
+        self._channel, self._tag = channel, 0  # not before: what is published now is numbered from 1
+
+    def _torn_down(self, reason: BrokerError) -> None:
+        pending, self._pending = self._pending, {}
+        for call, _index, _message in pending.values():
+            _settle(call.done, error=reason)
+        self._room.set()
+
+    def _on_return(self, _channel: object, method: Any, _properties: object, body: bytes) -> None:
+        """A return names no number. Returns come in the order of publishing, before their confirm, so it is the first that fits."""
+        for call, index, message in self._pending.values():
+            fits = message.routing_key == method.routing_key and message.exchange == method.exchange and message.body == body
+            if fits and call.results[index] is None:
+                call.results[index] = Published.RETURNED
+                return
+
+    def _on_confirm(self, frame: Any) -> None:
+        method = frame.method
+        outcome = Published.CONFIRMED if isinstance(method, pika.spec.Basic.Ack) else Published.NACKED
+        if method.multiple:
+            tags = []
+            for tag in self._pending:
+                if tag > method.delivery_tag:
+                    break
+                tags.append(tag)
+        else:
+            tags = [method.delivery_tag]
+        for tag in tags:
+            entry = self._pending.pop(tag, None)
+            if entry is None:
+                continue
+            call, index, _message = entry
+            if call.results[index] is None or outcome is Published.NACKED:
+                call.results[index] = outcome
+            call.left -= 1
+            if not call.left:
+                _settle(call.done)
+        if len(self._pending) <= self._window // 2:
+            self._room.set()
+
+
+# ---- consuming -----------------------------------------------------------------------------------------------------------------
+
+
+class Consumer(_Connection):
+    """Takes messages from a set of queues, in batches. One task at a time may wait in `next_batch`."""
+
+    def __init__(self, url: str, queues: Iterable[str] = (), *, name: str = "koppelpunt consumer", prefetch: int = 300) -> None:
+        """`prefetch`: messages in hand at most, shared by all queues evenly (at least 5 each), so that none can crowd out another."""
+        super().__init__(url, name=name)
+        self._prefetch = prefetch
+        self._wanted: dict[str, None] = dict.fromkeys(queues)
+        self._tags: dict[str, str] = {}  # consumer tag by queue
+        self._channel: Any = None
+        self._scratch: _Scratch | None = None
+        self._generation = 0
+        self._arrived: deque[Incoming] = deque()
+        self._open: dict[int, None] = {}  # what we hold and have not settled, by number, in order
+        self._awaiting: tuple[int, asyncio.Future[None]] | None = None
+        self._refusal: BrokerRefused | None = None
+        self._searching: asyncio.Task[None] | None = None
+        self._changing = asyncio.Lock()
+
+    @property
+    def queues(self) -> frozenset[str]:
+        """The queues we want to take from."""
+        return frozenset(self._wanted)
+
+    @property
+    def missing(self) -> frozenset[str]:
+        """Those among them that we do not take from now: they do not exist, or we are not connected."""
+        return frozenset(self._wanted.keys() - self._tags.keys())
+
+    @property
+    def in_hand(self) -> int:
+        """Messages we hold and have not acknowledged, those not asked for yet included."""
+        return len(self._open)
+
+    async def set_queues(self, queues: Iterable[str]) -> None:
+        """Takes from these queues from now on. Messages in hand from another queue stay valid. One that does not exist is looked for."""
+        self._wanted = dict.fromkeys(queues)
+        self._refusal = None
+        if self._ready.is_set():
+            with contextlib.suppress(BrokerUnavailable, AMQPError):  # the next connection sets them up
+                await self._agree()
+
+    async def next_batch(self, limit: int = 100, wait_s: float = 0.005, *, idle_s: float | None = None) -> list[Incoming]:
+        """Up to `limit` messages, oldest first: waits for the first one (for `idle_s` at most; then the list is empty), and from
+        then `wait_s` for the batch to fill. Waits through a lost connection. Raises BrokerRefused when we may not read a queue,
+        once for each attempt to; the attempts go on, so it may be called again.
+        """
+        self._start()
+        if not self._arrived:
+            await self._await_arrivals(1, idle_s)
+        if self._arrived and len(self._arrived) < limit and wait_s > 0:
+            await self._await_arrivals(limit, wait_s)
+        refusal, self._refusal = self._refusal, None
+        if refusal is not None:
+            raise refusal
+        return [self._arrived.popleft() for _ in range(min(limit, len(self._arrived)))]
+
+    def ack(self, messages: Iterable[Incoming]) -> int:
+        """These are done. Returns how many of them; those of a lost connection do not count, the broker hands them out again."""
+        tags = self._settle(messages)
+        if not tags:
+            return 0
+        oldest = next(iter(self._open), None)
+        whole = len(tags) if oldest is None else _count_below(tags, oldest)
+        with self._dropping_stale():
+            if whole:  # nothing older is in hand: one frame for all of these
+                self._channel.basic_ack(tags[whole - 1], multiple=True)
+            for tag in tags[whole:]:
+                self._channel.basic_ack(tag)
+        return len(tags)
+
+    def nack(self, messages: Iterable[Incoming], *, requeue: bool = True) -> int:
+        """These go back to their queue (or, without `requeue`, to `dead`). Counts towards the delivery limit. Returns how many."""
+        tags = self._settle(messages)
+        with self._dropping_stale():
+            for tag in tags:
+                self._channel.basic_nack(tag, requeue=requeue)
+        return len(tags)
+
+    async def close(self) -> None:
+        """Stops taking; everything in hand goes back to its queue."""
+        searching, self._searching = self._searching, None
+        if searching is not None:
+            searching.cancel()
+            await asyncio.wait((searching,))
+        await super().close()
+
+    def _settle(self, messages: Iterable[Incoming]) -> list[int]:
+        """The numbers of those that are still ours, in order; from here on they are not."""
+        tags = []
+        for message in messages:
+            if message.generation == self._generation and message.tag in self._open:
+                del self._open[message.tag]
+                tags.append(message.tag)
+        tags.sort()
+        return tags
+
+    @contextlib.contextmanager
+    def _dropping_stale(self) -> Iterator[None]:
+        """A connection that went a moment ago makes these numbers void; the broker knows, so there is nothing to report."""
+        with contextlib.suppress(AMQPError):
+            yield
+
+    async def _await_arrivals(self, count: int, seconds: float | None) -> None:
+        assert self._awaiting is None, "two tasks wait for messages of one consumer"
+        if self._refusal is not None:
+            return
+        loop = asyncio.get_running_loop()
+        arrived: asyncio.Future[None] = loop.create_future()
+        self._awaiting = (count, arrived)
+        timer = None if seconds is None else loop.call_later(seconds, _settle, arrived)
+        try:
+            await arrived
+        finally:
+            self._awaiting = None
+            if timer is not None:
+                timer.cancel()
+
+    async def _set_up(self, connection: Any) -> None:
+        self._scratch = _Scratch(self, connection)
+        self._channel = await self._open_channel(connection)
+        self._channel.add_on_cancel_callback(self._on_cancelled)
+        self._generation += 1
+        await self._agree()
+        if self._searching is None:
+            self._searching = asyncio.create_task(self._search(), name="broker queues")
+
+    def _torn_down(self, reason: BrokerError) -> None:
+        self._arrived.clear()
+        self._open.clear()
+        self._tags.clear()
+        self._generation += 1  # whatever is still in somebody's hands is void from now
+        if isinstance(reason, BrokerRefused) and reason.code == _ACCESS_REFUSED:
+            self._refusal = reason
+            self._wake()
+
+    async def _agree(self) -> None:
+        """Makes what we take from equal to what is wanted."""
+        async with self._changing:
+            for queue in [queue for queue in self._tags if queue not in self._wanted]:
+                self._channel.basic_cancel(self._tags.pop(queue))
+            for queue in [queue for queue in self._wanted if queue not in self._tags]:
+                assert self._scratch is not None
+                if await self._scratch.depth(queue) is not None:  # consuming from one that is not there would end the connection
+                    await self._consume(queue)
+
+    async def _consume(self, queue: str) -> None:
+        share = max(_LEAST_PREFETCH, self._prefetch // len(self._wanted)) if self._wanted else _LEAST_PREFETCH
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._channel.basic_qos(prefetch_count=share)  # for the consumers that follow it; quorum queues know no other kind
+        self._tags[queue] = self._channel.basic_consume(queue, partial(self._on_message, queue), callback=partial(_settle, done))
+        await self._answer(done)
+
+    async def _search(self) -> None:
+        """Looks for queues that are wanted but were not there: they come when the topology is applied."""
+        while True:
+            await asyncio.sleep(_LOOK_AGAIN_S)
+            if self._ready.is_set() and self.missing:
+                with contextlib.suppress(BrokerError, AMQPError):  # the connection went or goes; the next one sets all up
+                    await self._agree()
+
+    def _on_cancelled(self, frame: Any) -> None:
+        """The queue was deleted, or its node went away."""
+        for queue, tag in list(self._tags.items()):
+            if tag == frame.method.consumer_tag:
+                del self._tags[queue]
+                log.warning("broker_queue_gone", extra={"queue": queue})
+
+    def _on_message(self, queue: str, channel: object, method: Any, properties: Any, body: bytes) -> None:
+        if channel is not self._channel:
+            return
+        self._open[method.delivery_tag] = None
+        self._arrived.append(_incoming(queue, self._generation, method, properties, body))
+        if self._awaiting is not None and len(self._arrived) >= self._awaiting[0]:
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._awaiting is not None:
+            _settle(self._awaiting[1])
+
+
+# ---- looking -------------------------------------------------------------------------------------------------------------------
+
+
+class Inspector(_Connection):
+    """One question at a time: for the epoch, for dead letters, for depths that must be exact."""
+
+    def __init__(self, url: str, *, name: str = "koppelpunt inspector") -> None:
+        super().__init__(url, name=name)
+        self._scratch: _Scratch | None = None
+        self._generation = 0
+
+    async def get(self, queue: str, *, wait_s: float = 10.0) -> Incoming | None:
+        """The oldest message of the queue, ours until `ack` or `requeue`; None when it is empty. Raises BrokerRefused for no queue."""
+        await self._connected_within(wait_s)
+        assert self._scratch is not None
+        found = await self._scratch.ask(lambda channel, answer: channel.basic_get(queue, answer))
+        if found is None:
+            return None
+        method, properties, body = found
+        return _incoming(queue, self._generation, method, properties, body)
+
+    async def depth(self, queue: str, *, wait_s: float = 10.0) -> int | None:
+        """How many messages wait in the queue, those in somebody's hands not counted; None when there is no such queue."""
+        await self._connected_within(wait_s)
+        assert self._scratch is not None
+        return await self._scratch.depth(queue)
+
+    async def purge(self, queue: str, *, wait_s: float = 10.0) -> int:
+        """Empties the queue of what waits in it; returns how many that were. Raises BrokerRefused."""
+        await self._connected_within(wait_s)
+        assert self._scratch is not None
+        found = await self._scratch.ask(lambda channel, answer: channel.queue_purge(queue, callback=answer))
+        return int(found[0].method.message_count)
+
+    def ack(self, message: Incoming) -> None:
+        """This one is done with."""
+        if message.generation == self._generation and self._scratch is not None:
+            self._scratch.send(lambda channel: channel.basic_ack(message.tag))
+
+    def requeue(self, message: Incoming) -> None:
+        """Back to its queue; it counts as one delivery."""
+        if message.generation == self._generation and self._scratch is not None:
+            self._scratch.send(lambda channel: channel.basic_nack(message.tag, requeue=True))
+
+    async def _set_up(self, connection: Any) -> None:
+        self._generation += 1
+        self._scratch = _Scratch(self, connection)
+
+    def _torn_down(self, reason: BrokerError) -> None:
+        self._generation += 1
+        self._scratch = None
+
+
+class _Scratch:
+    """A channel for questions that may close it: a question about a queue that is not there does, without harm to any other channel."""
+
+    def __init__(self, owner: _Connection, connection: Any) -> None:
+        self._owner, self._connection = owner, connection
+        self._channel: Any = None
+        self._question: asyncio.Future[Any] | None = None
+        self._turn = asyncio.Lock()
+
+    async def depth(self, queue: str) -> int | None:
+        """Messages ready in the queue; None when there is no such queue."""
+        try:
+            found = await self.ask(lambda channel, answer: channel.queue_declare(queue, passive=True, callback=answer))
+        except BrokerRefused:
+            return None
+        return int(found[0].method.message_count)
+
+    async def ask(self, question: Callable[[Any, Callable[..., None]], object]) -> Any:
+        """The arguments of the answer's callback (without the channel); None for "nothing there"."""
+        async with self._turn:
+            loop = asyncio.get_running_loop()
+            if self._channel is None or not self._channel.is_open:
+                opened = loop.create_future()
+                self._connection.channel(on_open_callback=partial(_settle, opened))
+                self._channel = await self._owner._answer(opened)
+                self._channel.add_on_close_callback(self._on_closed)
+                self._channel.add_callback(lambda _frame: self._answered(None), [pika.spec.Basic.GetEmpty], one_shot=False)
+            self._question = loop.create_future()
+            question(self._channel, self._on_answer)
+            return await self._owner._answer(self._question)
+
+    def send(self, command: Callable[[Any], object]) -> None:
+        """Something that has no answer; on a channel that has gone it does nothing, for then it is void."""
+        with contextlib.suppress(AMQPError):
+            command(self._channel)
+
+    def _on_answer(self, *values: Any) -> None:
+        self._answered(values[1:] if len(values) > 1 else values)
+
+    def _answered(self, value: Any) -> None:
+        if self._question is not None:
+            _settle(self._question, value)
+
+    def _on_closed(self, _channel: object, error: BaseException) -> None:
+        if self._question is not None:
+            _settle(self._question, error=self._owner._translate(error))
+
+
+def _incoming(queue: str, generation: int, method: Any, properties: Any, body: bytes) -> Incoming:
+    return Incoming(
+        queue=queue,
+        tag=method.delivery_tag,
+        generation=generation,
+        redelivered=method.redelivered,
+        exchange=method.exchange,
+        routing_key=method.routing_key,
+        content_type=properties.content_type,
+        content_encoding=properties.content_encoding,
+        message_id=properties.message_id,
+        correlation_id=properties.correlation_id,
+        headers=properties.headers or {},
+        body=body,
+    )
+
+
+def _parameters(url: str, name: str) -> Any:
+    parameters = pika.URLParameters(url)
+    parameters.heartbeat = HEARTBEAT_S
+    parameters.connection_attempts = 1
+    parameters.socket_timeout = 10.0
+    parameters.stack_timeout = 15.0
+    parameters.client_properties = {"connection_name": name}
+    return parameters
+
+
+def _settle(future: asyncio.Future[Any], value: Any = None, *, error: BaseException | None = None) -> None:
+    """Settles a future once; whoever comes later is too late."""
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(value)
+
+
+def _count_below(tags: Sequence[int], limit: int) -> int:
+    return sum(1 for tag in tags if tag < limit)
+
+
+async def get_all(url: str, queue: str) -> list[bytes]:
+    """Takes every message out of a queue; none when it does not exist. Raises BrokerUnavailable."""
+    bodies: list[bytes] = []
+    async with Inspector(url) as inspector:
+        if await inspector.depth(queue) is None:
+            return bodies
+        while (message := await inspector.get(queue)) is not None:
+            bodies.append(message.body)
+            inspector.ack(message)
+        await inspector.depth(queue)  # an answer means that the acknowledgements before it arrived
+    return bodies
+
+
+async def put(url: str, queue: str, bodies: Sequence[bytes]) -> None:
+    """Puts messages straight into a queue. Raises BrokerError."""
+    async with Publisher(url) as publisher:
+        for result in await publisher.publish_many([Outgoing(routing_key=queue, body=body) for body in bodies]):
+            if result is not Published.CONFIRMED:
+                raise BrokerUnavailable(f"Queue {queue} did not take a message ({result}).")

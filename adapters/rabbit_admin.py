@@ -1,0 +1,174 @@
+"""RabbitMQ's management interface: reading and applying the topology, removing a party, depths of queues."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Self
+from urllib.parse import quote, unquote, urlsplit
+
+import aiohttp
+
+from broker_config.settings import mask
+from broker_config.topology import RECEIVER_QUEUES, SENDER_QUEUES, Definitions, difference, immovable, missing, queue
+
+#: Longest wait for one answer. Declaring a thousand quorum queues in one request takes a minute.
+_TIMEOUT_S: Final = 300.0
+_CONNECT_S: Final = 10.0
+#: How often a fresh node is asked again: it answers 503 or refuses while its definitions are being imported.
+_PATIENCE_S: Final = 10.0
+
+_KINDS: Final = ("users", "permissions", "topic_permissions", "vhosts", "exchanges", "queues", "bindings", "policies")
+
+
+class AdminError(Exception):
+    """The management interface cannot be used, or refuses; the text is one sentence that says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What stands in a queue, as RabbitMQ last counted it: at most some five seconds ago."""
+
+    ready: int
+    unacknowledged: int
+    consumers: int
+
+    @property
+    def messages(self) -> int:
+        """All that are in the queue, handed out or not."""
+        return self.ready + self.unacknowledged
+
+
+class BrokerAdmin:
+    """One broker's management interface, for one vhost. Use as `async with BrokerAdmin(url) as admin`."""
+
+    def __init__(self, url: str, *, vhost: str = "koppelpunt") -> None:
+        """`url` holds user and password: `http://beheer:secret@127.0.0.1:15672`."""
+        parts = urlsplit(url)
+        self._base = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/api/"
+        self._auth = aiohttp.BasicAuth(unquote(parts.username or ""), unquote(parts.password or ""))
+        self._shown = mask(url)
+        self._vhost = vhost
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S, connect=_CONNECT_S)
+        self._session = aiohttp.ClientSession(auth=self._auth, timeout=timeout)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def read(self) -> Definitions:
+        """What the broker looks like now: all users, and everything in our vhost, in the form of its definitions."""
+        found: Definitions = await self._call("GET", "definitions")
+        actual: Definitions = {kind: [dict(item) for item in found.get(kind, ())] for kind in _KINDS}
+        for kind in set(_KINDS) - {"users", "vhosts"}:
+            actual[kind] = [item for item in actual[kind] if item["vhost"] == self._vhost]
+        for user in actual["users"]:
+            user.setdefault("limits", {})
+            if isinstance(user["tags"], str):  # before 3.9
+                user["tags"] = [tag for tag in user["tags"].split(",") if tag]
+        if any(vhost["name"] == self._vhost for vhost in actual["vhosts"]):
+            rows = await self._call("GET", f"queues/{self._v}?columns=name,policy&disable_stats=true&enable_queue_totals=true")
+            policies = {row["name"]: row.get("policy") for row in rows}
+            for item in actual["queues"]:
+                item["policy"] = policies.get(item["name"])
+        return actual
+
+    async def check(self, wanted: Definitions) -> list[str]:
+        """One sentence for each way in which the broker is not as wanted."""
+        return difference(wanted, await self.read())
+
+    async def apply(self, wanted: Definitions) -> Definitions:
+        """Makes the broker as wanted, and returns what was added or changed. Deletes nothing; applying twice does nothing.
+
+        Raises AdminError, before anything is changed, when something exists that RabbitMQ cannot change.
+        """
+        actual = await self.read()
+        if obstacles := immovable(wanted, actual):
+            raise AdminError(" ".join(obstacles))
+        lacking = missing(wanted, actual)
+        if lacking:
+            await self._call("POST", "definitions", lacking)
+        return lacking
+
+    async def remove_party(self, oin: str, *, even_with_messages: bool = False) -> None:
+        """Ends a party: its user and open connections first, then its queues. Does nothing for a party that is not there.
+
+        Raises AdminError, with the queues kept, while messages stand in them, unless `even_with_messages`.
+        """
+        await self._call("DELETE", f"users/{quote(oin, safe='')}", absent_is_fine=True)
+        there = await self.depths()
+        names = [name for kind in SENDER_QUEUES + RECEIVER_QUEUES if (name := queue(kind, oin)) in there]
+        full = [name for name in names if there[name].ready or there[name].unacknowledged]
+        if full and not even_with_messages:
+            raise AdminError(f"The user {oin} is removed, but messages stand in {' and '.join(full)}: let them be handled, then try again.")
+        for name in names:
+            await self._call("DELETE", f"queues/{self._v}/{quote(name, safe='')}", absent_is_fine=True)
+
+    async def depths(self) -> dict[str, Depth]:
+        """What stands in every queue of the vhost."""
+        rows = await self._call("GET", f"queues/{self._v}?columns=name,messages_ready,messages_unacknowledged,consumers")
+        return {
+            row["name"]: Depth(row.get("messages_ready", 0), row.get("messages_unacknowledged", 0), row.get("consumers", 0)) for row in rows
+        }
+
+    async def alarms(self) -> list[str]:
+        """Sentences about alarms that make the broker refuse messages."""
+        return [
+            f"RabbitMQ on {node['name']} accepts no messages: {what}."
+            for node in await self._call("GET", "nodes")
+            for name, what in (("mem_alarm", "it uses too much memory"), ("disk_free_alarm", "its disk is nearly full"))
+            if node.get(name)
+        ]
+
+    async def delete_vhost(self) -> None:
+        """Removes the vhost with all that is in it. Meant for tests."""
+        await self._call("DELETE", f"vhosts/{self._v}", absent_is_fine=True)
+
+    @property
+    def _v(self) -> str:
+        return quote(self._vhost, safe="")
+
+    async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, absent_is_fine: bool = False) -> Any:
+        if self._session is None:
+            raise AdminError("The management interface is closed; open it with `async with`.")
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _PATIENCE_S
+        while True:
+            async with _translated(self._shown), self._session.request(method, self._base + path, json=body) as answer:
+                if answer.status == 503 and loop.time() < until:
+                    await asyncio.sleep(0.2)
+                    continue
+                if answer.status == 404 and absent_is_fine:
+                    return None
+                if answer.status in (401, 403):
+                    raise AdminError(
+                        f"The broker's management interface at {self._shown} refuses us; its user needs the tag administrator."
+                    )
+                if answer.status >= 400:
+                    text = (await answer.text())[:300]
+                    raise AdminError(f"The broker's management interface at {self._shown} refuses {method} {path}: {text}")
+                return await answer.json() if answer.status == 200 and answer.content_type == "application/json" else None
+
+
+@asynccontextmanager
+async def _translated(shown: str) -> AsyncIterator[None]:
+    try:
+        yield
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        cause = type(error).__name__ if not str(error) else str(error)
+        raise AdminError(
+            f"The broker's management interface at {shown} does not answer ({cause[:120]}); "
+            "is the plugin rabbitmq_management on, and KOPPELPUNT_AMQP_MANAGEMENT right?"
+        ) from error
+
+
+def summary(applied: Definitions) -> str:
+    """What `apply` did, as one line: `12 queues, 4 users`."""
+    return ", ".join(f"{len(items)} {kind.replace('_', ' ')}" for kind, items in applied.items()) or "nothing to change"

@@ -1,0 +1,39 @@
+"""The store: messages, the outbox, decisions, the journal and what processes share, on SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+from adapters.store.database import Database, LifecycleError
+from adapters.store.hand_in import HandIns
+from adapters.store.journal import Journal
+from adapters.store.outbox import Outbox
+from adapters.store.queries import OutboxFilter, Queries
+from adapters.store.registry import Registry
+from adapters.store.repair import Repair
+from adapters.store.schema import migrate
+
+__all__ = ["LifecycleError", "OutboxFilter", "Store", "migrate", "open_store"]
+
+
+class Store:
+    """One open store: each part of its work under its own name."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.hand_ins = HandIns(database)
+        self.outbox = Outbox(database)
+        self.journal = Journal(database)
+        self.registry = Registry(database)
+        self.queries = Queries(database)
+        self.repair = Repair(database)
+
+    def close(self) -> None:
+        """Gives the connections back."""
+        self.database.close()
+
+
+def open_store(url: str, *, upgrade: bool = True) -> Store:
+    """Opens the store at a SQLAlchemy URL, and brings its tables up to date. Raises StoreUnavailable."""
+    database = Database(url)
+    if upgrade:
+        migrate(database)
+    return Store(database)

@@ -1,0 +1,176 @@
+"""The connection to SQLite or PostgreSQL: transactions, numbers, and errors in our own words."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, create_engine, event, exc, make_url
+
+from adapters.store.sql import Sql
+from routing.work import Lease, LeaseLost, StoreUnavailable
+
+#: How long a writer waits for another before the store counts as unavailable.
+LOCK_WAIT_S: Final = 5.0
+
+#: SQLite, per connection. WAL with full sync: a committed receipt survives a power cut. A checkpoint costs two fsyncs of the
+#: whole file, so one per 16 MB of log rather than per 4.
+_PRAGMAS: Final = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    f"busy_timeout={int(LOCK_WAIT_S * 1000)}",
+    "foreign_keys=ON",
+    "cache_size=-16000",
+    "wal_autocheckpoint=4000",
+    "temp_store=MEMORY",
+    "secure_delete=ON",
+)
+
+
+class LifecycleError(Exception):
+    """A statement tried a move that the lifecycle does not allow; the database refused it."""
+
+
+class Database:
+    """One store. `write` is a transaction that may change things, `read` one that may not."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._lock_file: int | None = None
+        if self.is_sqlite:
+            path = Path(str(self.url.database))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock_path = path.with_name(path.name + ".writer")
+            self.engine = create_engine(
+                self.url, connect_args={"timeout": LOCK_WAIT_S, "isolation_level": None, "check_same_thread": False}
+            )
+            event.listen(self.engine, "connect", _on_sqlite_connect)
+        else:
+            if self.url.drivername == "postgresql":
+                self.url = self.url.set(drivername="postgresql+psycopg")
+            self.engine = create_engine(self.url, connect_args={"connect_timeout": 5})
+        # a single SELECT needs no transaction of its own: on PostgreSQL that saves two of three round trips
+        self._reader = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction. Raises StoreUnavailable when it could not be done; then nothing of it was."""
+        with self._one_writer(), _translated(), self.engine.connect() as connection:
+            # SQLite takes its write lock here and not at the first write, so a transaction never fails half-way for a lock
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.commit()
+            except BaseException:
+                connection.rollback()
+                raise
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection to read with; each statement sees a consistent state."""
+        with _translated(), self._reader.connect() as connection:
+            yield connection
+            connection.rollback()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection to read much with: all its statements see one and the same state, and results need not fit in memory."""
+        with _translated(), self.engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN" if self.is_sqlite else "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield connection.execution_options(yield_per=1000)
+            connection.rollback()
+
+    def require(self, connection: Connection, lease: Lease) -> None:
+        """Raises LeaseLost unless this lease is still the newest; on PostgreSQL nobody can take it over during this transaction."""
+        token = (_TOKEN if self.is_sqlite else _TOKEN_SHARED)(connection, name=lease.name).scalar()
+        if token != lease.token:
+            raise LeaseLost(f"{lease.holder} is not the leader for {lease.name} any more")
+
+    def one_at_a_time(self, connection: Connection, keys: Iterable[bytes]) -> None:
+        """Until the end of this transaction nobody else works on these keys. SQLite has one writer anyway."""
+        if not self.is_sqlite:
+            # in one order, so that crossed batches cannot deadlock; two keys with one number only wait for each other without need
+            numbers = sorted({int.from_bytes(key[:8], "big", signed=True) for key in keys})
+            if numbers:
+                _LOCK_KEYS(connection, numbers=numbers)
+
+    @contextmanager
+    def _one_writer(self) -> Iterator[None]:
+        """SQLite's own waiting sleeps up to 100 ms between looks; a file lock looked at every millisecond hands over at once."""
+        if not self.is_sqlite:
+            yield
+            return
+        if self._lock_file is None:
+            try:
+                self._lock_file = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+            except OSError as error:
+                raise StoreUnavailable(f"{self._lock_path} cannot be opened: {error.strerror}") from error
+        deadline, pause = time.monotonic() + LOCK_WAIT_S, 0.0002
+        while True:
+            try:
+                fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise StoreUnavailable(f"the store was locked by another process for {LOCK_WAIT_S:g} s") from None
+                time.sleep(pause)
+                pause = min(pause * 1.5, 0.002)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+
+    def numbers(self, connection: Connection, name: str, count: int) -> list[int]:
+        """The next `count` numbers for `message` or `delivery`, rising: the store's order."""
+        if not count:
+            return []
+        if self.is_sqlite:
+            last = _NEXT(connection, name=name, count=count).scalar_one()
+            return list(range(last - count + 1, last + 1))
+        return sorted(_DRAW(connection, name=f"{name}_seq", count=count).scalars())
+
+    def close(self) -> None:
+        """Gives the connections back."""
+        self.engine.dispose()
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+
+
+_NEXT: Final = Sql("UPDATE counter SET value = value + :count WHERE name = :name RETURNING value")
+_DRAW: Final = Sql("SELECT nextval(CAST(:name AS regclass)) FROM generate_series(1, :count)")
+_TOKEN: Final = Sql("SELECT token FROM lease WHERE name = :name")
+_TOKEN_SHARED: Final = Sql("SELECT token FROM lease WHERE name = :name FOR SHARE")
+_LOCK_KEYS: Final = Sql("SELECT pg_advisory_xact_lock(n) FROM unnest(CAST(:numbers AS bigint[])) AS n")
+
+
+def _on_sqlite_connect(connection: Any, _record: object) -> None:
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Foreign errors become ours here, once."""
+    try:
+        yield
+    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+        raise StoreUnavailable(f"the store is unavailable: {_first_line(error)}") from error
+    except exc.DBAPIError as error:
+        if "lifecycle:" in str(error.orig):
+            raise LifecycleError(_first_line(error)) from error
+        if error.connection_invalidated:
+            raise StoreUnavailable(f"the store is unavailable: {_first_line(error)}") from error
+        raise
+
+
+def _first_line(error: exc.SQLAlchemyError) -> str:
+    cause = getattr(error, "orig", None) or error
+    return str(cause).partition("\n")[0][:200]

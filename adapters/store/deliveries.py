@@ -1,0 +1,218 @@
+"""The store's side of deliver: claims, what became of attempts, and what parties confirm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any, Final
+
+from adapters.store.release import Part
+from adapters.store.rows import Row, decision_rows, event_row, ids_of, write_decisions, write_events
+from adapters.store.sql import Insert, Sql
+from adapters.store.tables import attempt
+from routing.work import Claimed, Confirmation, Settlement, Ticket
+from schemas.events import Event
+
+_CLAIM: Final = Sql(
+    "UPDATE delivery SET claim = :worker, claim_until_us = :until WHERE seq IN @seqs AND state = 'released' AND release = :release "
+    "AND (claim IS NULL OR claim = :worker OR claim_until_us < :now) RETURNING seq"
+)
+_HELD: Final = Sql("SELECT seq, release FROM delivery WHERE seq IN @seqs AND state = 'released'")
+_CLAIMED_FIELDS: Final = tuple(Claimed.__dataclass_fields__)
+_OF_DELIVERY: Final = frozenset(
+    ("seq", "release", "id", "message_seq", "target", "receiver", "endpoint", "receiver_system", "attempts", "deadline_us")
+)
+_OF_BODY: Final = frozenset(("wrapped_key", "body"))
+
+
+def _column(field: str) -> str:
+    table = "d" if field in _OF_DELIVERY else "b" if field in _OF_BODY else "m"
+    return f"{table}.{'receiver' if field == 'message_receiver' else field}"
+
+
+_CLAIMED: Final = Sql(
+    f"SELECT {', '.join(_column(field) for field in _CLAIMED_FIELDS)} FROM delivery d JOIN message m ON m.seq = d.message_seq "
+    "JOIN body b ON b.seq = m.seq WHERE d.seq IN @seqs ORDER BY d.seq"
+)
+_SETTLE: Final = Sql(
+    "UPDATE delivery SET state = :state, attempts = attempts + 1, claim = NULL, claim_until_us = NULL, at_us = :now, code = :code, "
+    "owner = :owner, reason = :reason, hold_code = :hold_code, not_before_us = :not_before, delivered_us = :delivered "
+    "WHERE seq IN @seqs AND state = 'released' AND claim = :worker AND release = :release RETURNING seq"
+)
+_POINT_ELSEWHERE: Final = Sql("UPDATE delivery SET endpoint = :endpoint, lane = :lane, receiver_system = :receiver_system WHERE seq = :seq")
+_ATTEMPTS: Final = Insert(
+    attempt,
+    *("delivery_seq", "number", "at_us", "took_us", "endpoint", "register_version", "envelope", "outcome", "code", "reason"),
+)
+_BY_ID: Final = Sql(
+    "SELECT d.seq, d.id, d.state, d.target, d.receiver, d.receiver_system, d.code, m.reference, m.message_id, m.business_id, m.system, "
+    "m.sender, m.dienst, m.versie, m.bericht FROM delivery d JOIN message m ON m.seq = d.message_seq WHERE d.id IN @ids"
+)
+#: What a party that was too late may still confirm.
+_CONFIRMABLE: Final = "(state = 'delivered' OR (state = 'failed' AND code = 'MAILBOX_NOT_FETCHED'))"
+_CONFIRMED: Final = Sql(
+    "UPDATE delivery SET state = 'acknowledged', code = NULL, owner = NULL, reason = NULL, at_us = :now "
+    f"WHERE seq IN @seqs AND {_CONFIRMABLE} RETURNING seq"
+)
+_REFUSED: Final = Sql(
+    "UPDATE delivery SET state = 'failed', code = :code, owner = :owner, reason = :reason, at_us = :now "
+    "WHERE seq = :seq AND state = 'delivered' RETURNING seq"
+)
+
+
+class Deliveries(Part):
+    """Working on what was released."""
+
+    def claim(self, tickets: Sequence[Ticket], *, worker: str, now_us: int, until_us: int) -> tuple[list[Claimed], list[Ticket]]:
+        """Claims what may be worked on now. Second: tickets whose release somebody else holds; look again when its claim has ended."""
+        mine: set[int] = set()
+        with self._db.write() as tx:
+            for release, group in groupby(sorted(tickets, key=lambda t: (t.release, t.seq)), key=lambda t: t.release):
+                seqs = [ticket.seq for ticket in group]
+                mine.update(_CLAIM(tx, seqs=seqs, release=release, worker=worker, now=now_us, until=until_us).scalars().all())
+        with self._db.read() as connection:
+            rows = _CLAIMED(connection, seqs=sorted(mine)).all() if mine else []
+            rest = [ticket for ticket in tickets if ticket.seq not in mine]
+            held = {(row.seq, row.release) for row in _HELD(connection, seqs=[t.seq for t in rest]).all()} if rest else set()
+        claimed = [Claimed(**dict(zip(_CLAIMED_FIELDS, row, strict=True))) for row in rows]
+        return claimed, [ticket for ticket in rest if (ticket.seq, ticket.release) in held]
+
+    def settle(self, settlements: Sequence[Settlement], *, worker: str, actor: str) -> int:
+        """State, attempt and event of each attempt, in one transaction. A delivery whose claim was lost meanwhile is left alone."""
+        with self._db.write() as tx:
+            done: set[int] = set()
+            for _, group in groupby(sorted(settlements, key=_alike), key=_alike):
+                members = list(group)
+                first = members[0]
+                moved = _SETTLE(
+                    tx,
+                    seqs=[s.claimed.seq for s in members],
+                    release=first.claimed.release,
+                    worker=worker,
+                    state=first.state,
+                    now=first.at_us,
+                    code=first.code,
+                    owner=first.owner,
+                    reason=first.reason,
+                    hold_code=first.hold_code,
+                    not_before=first.not_before_us,
+                    delivered=first.at_us if first.state == "delivered" else None,
+                )
+                done.update(moved.scalars().all())
+            settled = [s for s in settlements if s.claimed.seq in done]
+            for s in settled:
+                if s.state == "routed":
+                    _POINT_ELSEWHERE(tx, seq=s.claimed.seq, endpoint=s.endpoint, lane=s.lane, receiver_system=s.receiver_system)
+            _ATTEMPTS(tx, [_attempt_row(s) for s in settled])
+            write_decisions(tx, [row for s in settled for row in decision_rows(s.claimed.reference, s.claimed.id, s.at_us, s.decisions)])
+            write_events(tx, [_settled_event(s, actor) for s in settled])
+            return len(settled)
+
+    def confirm(self, confirmations: Sequence[Confirmation], *, actor: str, now_us: int) -> list[Confirmation]:
+        """Finishes what parties confirmed or refused; of two words about one delivery the first counts. Returns those that came before
+        our own commit of the delivery: offer them again."""
+        early: list[Confirmation] = []
+        events: list[Row] = []
+        good: dict[int, Any] = {}
+        with self._db.write() as tx:
+            rows = {row.id: row for row in _BY_ID(tx, ids=sorted({c.delivery_id for c in confirmations})).all()}
+            for c in confirmations:
+                row = rows.get(c.delivery_id)
+                if row is None or row.receiver_system != c.system:
+                    events.append(_not_theirs(c, row, actor, now_us))
+                elif row.state == "released":
+                    early.append(c)
+                elif row.seq in good:
+                    continue
+                elif c.confirmed and (row.state == "delivered" or (row.state == "failed" and row.code == "MAILBOX_NOT_FETCHED")):
+                    good[row.seq] = row
+                elif (
+                    row.state == "delivered" and _REFUSED(tx, seq=row.seq, code=c.code, owner=c.owner, reason=c.reason, now=now_us).first()
+                ):
+                    events.append(_confirmed_event(row, "failed", actor, now_us, code=c.code, owner=c.owner, reason=c.reason))
+            if good:
+                confirmed = sorted(_CONFIRMED(tx, seqs=sorted(good), now=now_us).scalars().all())
+                events += [_confirmed_event(good[seq], "acknowledged", actor, now_us) for seq in confirmed]
+            write_events(tx, events)
+        return early
+
+
+def _alike(s: Settlement) -> tuple[Any, ...]:
+    """Settlements with the same values are one UPDATE."""
+    words = (s.state, s.code or "", s.owner or "", s.reason or "", s.hold_code or "")
+    return (*words, s.not_before_us, s.at_us, s.claimed.release)
+
+
+def _attempt_row(s: Settlement) -> Row:
+    return (
+        s.claimed.seq,
+        s.claimed.attempts + 1,
+        s.at_us,
+        s.took_us,
+        s.claimed.endpoint,
+        s.register_version,
+        s.envelope,
+        s.state,
+        s.code or s.hold_code,
+        s.reason,
+    )
+
+
+#: Outcomes of an attempt the sender's system is told of; `delivered` in a mailbox is not finished until the party confirms.
+_TOLD: Final = frozenset({"failed", "uncertain", "waiting"})
+
+
+def _settled_event(s: Settlement, actor: str) -> Row:
+    kind = s.state if s.state != "routed" else "waiting" if s.hold_code else "resolved"
+    return event_row(
+        Event(
+            kind=kind,
+            at_us=s.at_us,
+            actor=actor,
+            delivery=s.claimed.id,
+            receiver=s.claimed.receiver,
+            receiver_system=s.receiver_system if s.state == "routed" else s.claimed.receiver_system,
+            state=s.state,
+            code=s.code or s.hold_code,
+            owner=s.owner,
+            reason=s.reason,
+            register_version=s.register_version,
+            **ids_of(s.claimed),
+        ),
+        tell=s.claimed.system if kind in _TOLD else None,
+    )
+
+
+def _not_theirs(c: Confirmation, row: Any, actor: str, now_us: int) -> Row:
+    """A word about a delivery that does not exist, or is somebody else's."""
+    return event_row(
+        Event(
+            kind="confirmation_unknown" if row is None else "confirmation_refused",
+            at_us=now_us,
+            actor=actor,
+            reference=None if row is None else row.reference,
+            delivery=c.delivery_id,
+            receiver_system=c.system,
+        )
+    )
+
+
+def _confirmed_event(
+    row: Any, kind: str, actor: str, now_us: int, *, code: str | None = None, owner: str | None = None, reason: str | None = None
+) -> Row:
+    return event_row(
+        Event(
+            kind=kind,
+            at_us=now_us,
+            actor=actor,
+            delivery=row.id,
+            receiver=row.receiver,
+            receiver_system=row.receiver_system,
+            state=kind,
+            code=code,
+            owner=owner,
+            reason=reason,
+            **ids_of(row),
+        ),
+        tell=row.system,
+    )

@@ -1,0 +1,332 @@
+"""Taking in: a batch of hand-ins becomes messages, duplicates or refusals in one transaction (rules 1 and 2)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from adapters.store.database import Database
+from adapters.store.rows import Row, decision_rows, event_row, write_decisions, write_events
+from adapters.store.sql import Insert, Sql
+from adapters.store.tables import body, message, refusal, used_id
+from routing.work import HandInResult, NewMessage, NewRefusal, StreamStep
+from schemas.events import Event
+from schemas.faults import kind_of
+
+#: Given the last step of a stream (None: it starts here) and the new one: a fault code, or None when it may follow.
+JudgeStep = Callable[[str, str, StreamStep | None, StreamStep], str | None]
+
+_TAKE: Final = Insert(used_id, "key", "reference", "digest", "received_us", unless_there=True)
+_HOLDERS: Final = Sql("SELECT key, reference, digest, received_us FROM used_id WHERE key IN @keys")
+_GIVE_BACK: Final = Sql("DELETE FROM used_id WHERE key IN @keys")
+_POINT: Final = Sql("UPDATE used_id SET reference = :reference, received_us = :received_us WHERE key IN @keys")
+_STORED: Final = Sql("SELECT reference FROM message WHERE reference IN @references")
+_STORED_REFUSALS: Final = Sql("SELECT reference FROM refusal WHERE reference IN @references")
+_LAST_STEP: Final = Sql("SELECT number, status FROM stream WHERE key = :key")
+_STEP: Final = Sql(
+    "INSERT INTO stream (key, number, status) VALUES (:key, :number, :status) "
+    "ON CONFLICT (key) DO UPDATE SET number = :number, status = :status"
+)
+_MESSAGES: Final = Insert(
+    message,
+    *("seq", "reference", "state", "release", "sender", "system", "receiver", "message_id", "business_id", "address", "action"),
+    *("dienst", "versie", "bericht", "order_key", "subject", "digest", "received_us", "created_us", "expires_us", "stale", "via"),
+    *("size", "warnings", "register_version"),
+)
+_BODIES: Final = Insert(body, "seq", "wrapped_key", "facts", "body")
+_REFUSALS: Final = Insert(
+    refusal,
+    *("reference", "at_us", "system", "sender", "message_id", "business_id", "dienst", "bericht", "code", "owner", "reason"),
+    *("details", "digest", "via"),
+)
+
+
+def keys_of(new: NewMessage) -> list[str]:
+    """The ids by which this message is recognised again; per sender, so that nobody can use up another's."""
+    keys = [f"m:{new.message_id}:{new.sender}"]
+    return [*keys, f"b:{new.business_id.lower()}:{new.sender}"] if new.business_id else keys
+
+
+class HandIns:
+    """The store's side of taking in."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def accept(self, items: Sequence[NewMessage | NewRefusal], *, actor: str, judge_step: JudgeStep) -> list[HandInResult]:
+        """Stores what is new, recognises duplicates, records refusals; all of it or nothing. Results in the order of the items."""
+        batch = _Batch(items, actor)
+        with self._db.write() as tx:
+            batch.take_ids(tx)
+            # streams are judged one at a time; and of two messages with one order key, the one that commits first has the lower number
+            self._db.one_at_a_time(tx, batch.ordered_keys())
+            batch.judge(tx, judge_step)
+            batch.write(tx, self._db.numbers(tx, "message", len(batch.new)))
+        return batch.results()
+
+
+class _Batch:
+    """One call of `accept`: who holds which id decides what each item is."""
+
+    def __init__(self, items: Sequence[NewMessage | NewRefusal], actor: str) -> None:
+        self._items, self._actor = items, actor
+        self._holders: dict[str, Any] = {}  # key -> the row of an earlier message that holds it
+        self.new: list[NewMessage] = []
+        self._refused: list[NewRefusal] = []
+        self._duplicates: list[tuple[NewMessage, str]] = []
+        self._results: list[HandInResult] = []
+        self._gave_back = False
+        #: a commit whose answer was lost is tried again with the same references: what it stored is not stored twice
+        self._stored: set[str] = set()
+        self._stored_refusals: set[str] = set()
+
+    def take_ids(self, tx: Connection) -> None:
+        """Inserts every id in key order, so that crossed batches cannot deadlock, and reads who holds those already taken."""
+        rows = [_id_row(item, key) for item in self._items if isinstance(item, NewMessage) for key in keys_of(item)]
+        references = [item.reference for item in self._items]
+        rows.sort(key=lambda row: row[0])  # stable: of two items with one id, the first in the batch gets it
+        if _TAKE(tx, rows) != len(rows):
+            self._holders = {row.key: row for row in _HOLDERS(tx, keys=sorted({row[0] for row in rows}))}
+            self._stored = set(_STORED(tx, references=references).scalars())
+        self._stored_refusals = set(_STORED_REFUSALS(tx, references=references).scalars())
+
+    def ordered_keys(self) -> set[bytes]:
+        """Streams and order keys in this batch."""
+        messages = [item for item in self._items if isinstance(item, NewMessage)]
+        return {item.step.key for item in messages if item.step} | {item.order_key for item in messages if item.order_key}
+
+    def judge(self, tx: Connection, judge_step: JudgeStep) -> None:
+        """Each item in turn: new, a duplicate, or refused. A refused hand-in gives its ids back."""
+        last: dict[bytes, StreamStep | None] = {}
+        for item in self._items:
+            if isinstance(item, NewRefusal):
+                self._refuse(item)
+                continue
+            keys = keys_of(item)
+            held = {key: row for key in keys if (row := self._holders.get(key)) is not None and row.reference != item.reference}
+            ours = [key for key in keys if key not in held]
+            other = next((key for key, row in held.items() if bytes(row.digest) != item.digest), None)
+            if item.reference in self._stored:
+                self._accept(item)
+            elif other:
+                which = "MessageID" if other.startswith("m:") else "identificatiecodeBedrijfsdocument"
+                reason = f"this {which} was used before for a message with other content (reference {held[other].reference})"
+                self._refuse_message(tx, item, "DUPLICATE_OTHER_CONTENT", reason, ours)
+            elif held:
+                self._repeat(tx, item, next(iter(held.values())), ours)
+            elif code := self._step(tx, item, last, judge_step):
+                self._refuse_message(tx, item, code, kind_of(code).en, ours)
+            else:
+                if self._gave_back:  # an earlier item of this batch held one of these ids and was refused after all
+                    _TAKE(tx, [_id_row(item, key) for key in keys])
+                    self._holders |= {row.key: row for row in _HOLDERS(tx, keys=keys)}
+                self.new.append(item)
+                self._accept(item)
+
+    def _repeat(self, tx: Connection, item: NewMessage, first: Any, ours: list[str]) -> None:
+        """A duplicate of `first`. An honest retry may bring a new MessageID: from now on that names the first message too."""
+        if ours:
+            if self._gave_back:  # somebody before it in this batch held them, and not any more
+                _TAKE(tx, [_id_row(item, key) for key in ours])
+            _POINT(tx, keys=ours, reference=first.reference, received_us=first.received_us)
+            self._holders |= dict.fromkeys(ours, first)
+        self._duplicates.append((item, first.reference))
+        self._results.append(
+            HandInResult(
+                accepted=True,
+                reference=first.reference,
+                received_us=first.received_us,
+                duplicate=True,
+                warnings=item.warnings,
+                message_id=item.message_id,
+            )
+        )
+
+    def _accept(self, item: NewMessage) -> None:
+        self._results.append(
+            HandInResult(
+                accepted=True,
+                reference=item.reference,
+                received_us=item.received_us,
+                warnings=item.warnings,
+                message_id=item.message_id,
+            )
+        )
+
+    @staticmethod
+    def _step(tx: Connection, item: NewMessage, last: dict[bytes, StreamStep | None], judge_step: JudgeStep) -> str | None:
+        """The fault code when this message may not follow the last one of its stream."""
+        step = item.step
+        if step is None:
+            return None
+        if step.key not in last:
+            row = _LAST_STEP(tx, key=step.key).first()
+            last[step.key] = StreamStep(key=step.key, number=row.number, status=row.status) if row else None
+        code = judge_step(item.action, item.versie, last[step.key], step)
+        if code is None:
+            last[step.key] = step
+        return code
+
+    def _refuse(self, refused: NewRefusal) -> None:
+        if refused.reference not in self._stored_refusals:
+            self._refused.append(refused)
+        self._results.append(
+            HandInResult(
+                accepted=False,
+                reference=refused.reference,
+                received_us=refused.at_us,
+                code=refused.code,
+                reason=refused.reason,
+                message_id=refused.message_id,
+            )
+        )
+
+    def _refuse_message(self, tx: Connection, item: NewMessage, code: str, reason: str, ours: list[str]) -> None:
+        if ours:
+            _GIVE_BACK(tx, keys=ours)
+            self._gave_back = True
+            for key in ours:
+                self._holders.pop(key, None)
+        self._refuse(
+            NewRefusal(
+                reference=item.reference,
+                at_us=item.received_us,
+                code=code,
+                owner=kind_of(code).owner,
+                reason=reason,
+                digest=item.digest,
+                via=item.via,
+                system=item.system,
+                sender=item.sender,
+                message_id=item.message_id,
+                business_id=item.business_id,
+                dienst=item.dienst,
+                bericht=item.bericht,
+                decisions=item.decisions,
+            )
+        )
+
+    def write(self, tx: Connection, numbers: Sequence[int]) -> None:
+        """The rows and events of what was decided."""
+        numbered = list(zip(numbers, self.new, strict=True))
+        _MESSAGES(tx, [_message_row(new, seq) for seq, new in numbered])
+        _BODIES(tx, [(seq, new.sealed.wrapped_key, new.sealed.facts, new.sealed.body) for seq, new in numbered])
+        for step in {new.step.key: new.step for new in self.new if new.step}.values():
+            _STEP(tx, key=step.key, number=step.number, status=step.status)
+        _REFUSALS(tx, [_refusal_row(refused) for refused in self._refused])
+        decisions, events = [], []
+        for new in self.new:
+            decisions += decision_rows(new.reference, None, new.received_us, new.decisions)
+            events.append(event_row(_event(new, "received", self._actor, state="received"), tell=_told(new), told=True))
+        for item, reference in self._duplicates:
+            events.append(event_row(_event(item, "duplicate", self._actor, reference=reference)))
+        for refused in self._refused:
+            decisions += decision_rows(refused.reference, None, refused.at_us, refused.decisions)
+            events.append(event_row(_refused_event(refused, self._actor), tell=_told(refused), told=True))
+        write_decisions(tx, decisions)
+        write_events(tx, events)
+
+    def results(self) -> list[HandInResult]:
+        return self._results
+
+
+def _told(item: NewMessage | NewRefusal) -> str | None:
+    """Who gets the receipt on a queue; over HTTPS it is the answer."""
+    return item.system if item.via == "amqp" else None
+
+
+def _id_row(new: NewMessage, key: str) -> Row:
+    return (key, new.reference, new.digest, new.received_us)
+
+
+def _message_row(new: NewMessage, seq: int) -> Row:
+    return (
+        seq,
+        new.reference,
+        "received",
+        0,
+        new.sender,
+        new.system,
+        new.receiver,
+        new.message_id,
+        new.business_id,
+        new.address,
+        new.action,
+        new.dienst,
+        new.versie,
+        new.bericht,
+        new.order_key,
+        new.subject,
+        new.digest,
+        new.received_us,
+        new.created_us,
+        new.expires_us,
+        new.stale,
+        new.via,
+        new.size,
+        json.dumps(new.warnings) if new.warnings else "[]",
+        new.register_version,
+    )
+
+
+def _refusal_row(refused: NewRefusal) -> Row:
+    return (
+        refused.reference,
+        refused.at_us,
+        refused.system,
+        refused.sender,
+        refused.message_id,
+        refused.business_id,
+        refused.dienst,
+        refused.bericht,
+        refused.code,
+        refused.owner,
+        refused.reason,
+        json.dumps(refused.details),
+        refused.digest,
+        refused.via,
+    )
+
+
+def _event(new: NewMessage, kind: str, actor: str, *, state: str | None = None, reference: str | None = None) -> Event:
+    return Event(
+        kind=kind,
+        at_us=new.received_us,
+        actor=actor,
+        reference=reference or new.reference,
+        message_id=new.message_id,
+        business_id=new.business_id,
+        system=new.system,
+        sender=new.sender,
+        receiver=new.receiver,
+        dienst=new.dienst,
+        versie=new.versie,
+        bericht=new.bericht,
+        state=state,
+        register_version=new.register_version,
+        digest=new.digest,
+        details={"warnings": json.dumps(new.warnings)} if new.warnings else {},
+    )
+
+
+def _refused_event(refused: NewRefusal, actor: str) -> Event:
+    return Event(
+        kind="refused",
+        at_us=refused.at_us,
+        actor=actor,
+        reference=refused.reference,
+        message_id=refused.message_id,
+        business_id=refused.business_id,
+        system=refused.system,
+        sender=refused.sender,
+        dienst=refused.dienst,
+        bericht=refused.bericht,
+        state="refused",
+        code=refused.code,
+        owner=refused.owner,
+        reason=refused.reason,
+        digest=refused.digest,
+    )

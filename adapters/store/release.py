@@ -1,0 +1,195 @@
+"""The store's side of the relay: what may leave now (rule 7; design section 3, order).
+
+What makes a look cheap with 100,000 rows waiting: each question is answered from the front of a partial index, one statement tells how
+full all lanes are, and a lane in which many rows only wait for their order keys is not read again before something in it changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from adapters.store.database import Database
+from adapters.store.sql import Sql
+from adapters.store.tables import DUE, OPEN, ORDERED, RECEIVED_ORDERED, ROUTED
+from routing.work import Lease, Ticket
+
+#: Rows of one lane looked at in one go: enough to find work behind a few hundred rows that wait for their order key.
+LOOK: Final = 2000
+#: A look that read this many rows in vain is only repeated when the lane changed, or after `LOOK_AGAIN_US`: what they wait for may
+#: also end elsewhere (in another lane, or unrouted).
+VAIN: Final = 100
+LOOK_AGAIN_US: Final = 500_000
+
+_IN_ROUTING: Final = Sql("SELECT count(*) FROM (SELECT 1 FROM message WHERE state = 'received' AND release > 0 LIMIT :most) AS busy")
+_TO_ROUTE: Final = Sql("SELECT seq FROM message WHERE state = 'received' AND release = 0 ORDER BY seq LIMIT :limit")
+_RELEASE_MESSAGES: Final = Sql("UPDATE message SET release = 1 WHERE seq IN @seqs AND state = 'received' AND release = 0 RETURNING seq")
+
+
+def _distinct_lanes(predicate: str) -> Sql:
+    """Distinct lanes, by hopping through a partial index instead of reading it."""
+    return Sql(
+        f"WITH RECURSIVE l(lane) AS (SELECT min(lane) FROM delivery WHERE {predicate} UNION ALL "
+        f"SELECT (SELECT min(lane) FROM delivery WHERE {predicate} AND lane > l.lane) FROM l WHERE l.lane IS NOT NULL) "
+        "SELECT lane FROM l WHERE lane IS NOT NULL"
+    )
+
+
+_LANES: Final = _distinct_lanes(ROUTED)
+_LANES_POSTPONED: Final = _distinct_lanes(DUE)
+#: How many deliveries of each lane are open (counted up to the largest window), and the newest that waits in it.
+_FILLING: Final = Sql(
+    f"SELECT j.value AS lane, (SELECT count(*) FROM (SELECT 1 FROM delivery WHERE {OPEN} AND lane = j.value LIMIT :most) AS o) AS open, "
+    f"(SELECT max(seq) FROM delivery WHERE {ROUTED} AND lane = j.value) AS newest FROM @lanes AS j"
+)
+#: The release rule: in order of hand-in; nothing while something earlier with the same order key is unfinished for the same receiver,
+#: or has not been routed yet, for it may turn out to be for the same receiver.
+_RELEASABLE: Final = Sql(
+    "SELECT d.seq FROM (SELECT seq, order_key, receiver, message_seq, not_before_us FROM delivery "
+    f"WHERE {ROUTED} AND lane = :lane AND seq > :after ORDER BY seq LIMIT :look) AS d "
+    "WHERE d.not_before_us <= :now AND (d.order_key IS NULL OR ("
+    f"NOT EXISTS (SELECT 1 FROM delivery WHERE {ORDERED} "
+    "AND order_key = d.order_key AND receiver = d.receiver AND message_seq < d.message_seq) "
+    f"AND NOT EXISTS (SELECT 1 FROM message WHERE {RECEIVED_ORDERED} AND order_key = d.order_key AND seq < d.message_seq))) "
+    "ORDER BY d.seq LIMIT :limit"
+)
+_LOOKED_AT: Final = Sql(
+    f"SELECT count(*) AS rows, max(seq) AS last FROM (SELECT seq FROM delivery WHERE {ROUTED} AND lane = :lane AND seq > :after "
+    "ORDER BY seq LIMIT :look) AS d"
+)
+_RELEASE_DELIVERIES: Final = Sql(
+    "UPDATE delivery SET state = 'released', release = release + 1, claim = NULL, claim_until_us = NULL, hold_code = NULL, at_us = :now "
+    "WHERE seq IN @seqs AND state IN ('routed', 'postponed') AND lane IS NOT NULL RETURNING seq, release"
+)
+_IS_DUE: Final = Sql(
+    f"SELECT seq FROM delivery WHERE {DUE} AND lane = :lane AND not_before_us <= :now ORDER BY not_before_us, seq LIMIT :limit"
+)
+_UNCLAIMED_MESSAGES: Final = Sql("SELECT seq, release FROM message WHERE state = 'received' AND release > 0 ORDER BY seq")
+_UNCLAIMED_DELIVERIES: Final = Sql(
+    f"SELECT seq, release FROM delivery WHERE {OPEN} AND state = 'released' AND (claim IS NULL OR claim_until_us < :now) ORDER BY seq"
+)
+_AFTER_WIPE_RELEASED: Final = Sql(
+    f"UPDATE delivery SET release = release + 1, claim = NULL, claim_until_us = NULL WHERE {OPEN} AND state = 'released'"
+)
+_AFTER_WIPE: Final = Sql(
+    "UPDATE delivery SET state = 'released', release = release + 1, claim = NULL, claim_until_us = NULL, at_us = :now "
+    f"WHERE {OPEN} AND state = 'delivered' AND lane LIKE 'mailbox %'"
+)
+
+
+class Part:
+    """One part of the outbox."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+
+class Release(Part):
+    """Handing out what may leave now."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self._after: dict[str, int] = {}  # lane -> where its next look begins, when the last one found only rows that must wait
+        self._vain: dict[str, tuple[int, int, int]] = {}  # lane -> open, newest and time at a look that read many rows in vain
+        self._first = ""  # lane to begin with: the limit ended the last turn before it
+
+    def release_messages(self, lease: Lease, *, window: int, limit: int) -> list[Ticket]:
+        """Hands the oldest received messages to the route workers, at most `window` of them being under way. Raises LeaseLost."""
+        with self._db.read() as connection:
+            room = window - _IN_ROUTING(connection, most=window).scalar_one()
+            seqs = _TO_ROUTE(connection, limit=min(limit, room)).scalars().all() if room > 0 else []
+        if not seqs:
+            return []
+        with self._db.write() as tx:
+            self._db.require(tx, lease)
+            return [Ticket(seq, 1) for seq in sorted(_RELEASE_MESSAGES(tx, seqs=seqs).scalars().all())]
+
+    def lanes(self) -> list[str]:
+        """Lanes with something to send."""
+        with self._db.read() as connection:
+            return list(_LANES(connection).scalars().all())
+
+    def release_deliveries(
+        self, lease: Lease, lanes: Iterable[tuple[str, int]], *, now_us: int, limit: int
+    ) -> tuple[list[Ticket], set[str]]:
+        """Hands out what may leave now: `lanes` with their windows. Also returns the lanes that had no room or nothing ready. When
+        there is more than `limit`, the next call begins where this one ended, so that no lane starves another. Raises LeaseLost."""
+        windows = dict(lanes)
+        found: list[int] = []
+        idle: set[str] = set()
+        if not windows:
+            return [], idle
+        with self._db.read() as connection:
+            filling = {row.lane: row for row in _FILLING(connection, lanes=list(windows), most=max(windows.values())).all()}
+            for lane in sorted(windows, key=lambda lane: (lane < self._first, lane)):
+                if len(found) >= limit:
+                    self._first = lane
+                    break
+                room = min(limit - len(found), windows[lane] - filling[lane].open)
+                seqs = self._ready(connection, filling[lane], now_us, room) if room > 0 else []
+                found += seqs
+                if not seqs:
+                    idle.add(lane)
+        return self._release(lease, found, now_us), idle
+
+    def _ready(self, connection: Connection, filling: Any, now_us: int, room: int) -> Sequence[int]:
+        lane = filling.lane
+        in_vain = self._vain.get(lane)
+        if in_vain and in_vain[:2] == (filling.open, filling.newest) and 0 <= now_us - in_vain[2] < LOOK_AGAIN_US:
+            return ()
+        after = self._after.get(lane, 0)
+        seqs = _RELEASABLE(connection, lane=lane, after=after, look=LOOK, now=now_us, limit=room).scalars().all()
+        self._vain.pop(lane, None)
+        if not seqs:
+            looked = _LOOKED_AT(connection, lane=lane, after=after, look=LOOK).one()
+            if looked.rows >= LOOK:
+                self._after[lane] = looked.last
+            else:  # that was the end of the lane: from the beginning
+                self._after.pop(lane, None)
+            if looked.rows >= VAIN and looked.rows < LOOK:
+                self._vain[lane] = (filling.open, filling.newest, now_us)
+        elif after:
+            self._after.pop(lane)
+        return seqs
+
+    def _release(self, lease: Lease, seqs: Sequence[int], now_us: int) -> list[Ticket]:
+        if not seqs:
+            return []
+        with self._db.write() as tx:
+            self._db.require(tx, lease)
+            rows = _RELEASE_DELIVERIES(tx, seqs=seqs, now=now_us).all()
+        return sorted((Ticket(row.seq, row.release) for row in rows), key=lambda ticket: ticket.seq)
+
+    def release_due(self, lease: Lease, *, now_us: int, limit: int, window_of: Callable[[str], int] | None = None) -> list[Ticket]:
+        """Hands out postponed deliveries whose time has come, in each lane as many as its window has room for. Raises LeaseLost."""
+        found: list[int] = []
+        with self._db.read() as connection:
+            lanes = list(_LANES_POSTPONED(connection).scalars().all())
+            windows = {lane: window_of(lane) if window_of else limit for lane in lanes}
+            counts = (
+                {row.lane: row.open for row in _FILLING(connection, lanes=lanes, most=max(windows.values())).all()}
+                if lanes and window_of
+                else {}
+            )
+            for lane, window in windows.items():
+                room = min(limit - len(found), window - counts.get(lane, 0))
+                if room > 0:
+                    found += _IS_DUE(connection, lane=lane, now=now_us, limit=room).scalars().all()
+        return self._release(lease, found, now_us)
+
+    def unclaimed(self, *, now_us: int) -> tuple[list[Ticket], list[Ticket]]:
+        """Released messages and deliveries nobody works on: a new leader publishes their tickets again, in the same release."""
+        with self._db.read() as connection:
+            return (
+                [Ticket(row.seq, row.release) for row in _UNCLAIMED_MESSAGES(connection).all()],
+                [Ticket(row.seq, row.release) for row in _UNCLAIMED_DELIVERIES(connection, now=now_us).all()],
+            )
+
+    def release_after_wipe(self, lease: Lease, *, now_us: int) -> int:
+        """The broker lost everything: what stood in mailboxes or on its way is released again. Returns how many mailbox deliveries."""
+        with self._db.write() as tx:
+            self._db.require(tx, lease)
+            _AFTER_WIPE_RELEASED(tx)
+            return _AFTER_WIPE(tx, now=now_us).rowcount

@@ -1,0 +1,347 @@
+"""The store's tables (SQLAlchemy Core), the same on SQLite and PostgreSQL.
+
+Every index costs a write per row, and one on random ids a page per row: there is one for each hot question and none besides.
+
+Times are microseconds since 1970 UTC in `*_us` columns: one integer, the same in both databases and cheap to write.
+A message's `seq` is the store's order; `reference` is what partners know it by.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from schemas.lifecycle import DELIVERY_BORN, DELIVERY_MOVES, MESSAGE_MOVES, UNFINISHED, MessageState
+
+metadata: Final = MetaData()
+
+#: SQLite numbers rows by itself only for INTEGER PRIMARY KEY.
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _quoted(states: tuple[str, ...] | list[str]) -> str:
+    return ", ".join(f"'{state}'" for state in states)
+
+
+def _partial(predicate: str) -> dict[str, Any]:
+    return {"sqlite_where": text(predicate), "postgresql_where": text(predicate)}
+
+
+#: Compared by bytes and not by a language's rules: cheaper, and a prefix is a range of keys on both databases.
+_Bytewise = Text().with_variant(Text(collation="C"), "postgresql")
+
+#: Predicates of partial indexes; queries must repeat them word for word to use the index.
+RECEIVED: Final = "state = 'received'"
+RECEIVED_ORDERED: Final = "order_key IS NOT NULL AND state = 'received'"
+KEPT: Final = "kept"
+ROUTED: Final = "state = 'routed' AND lane IS NOT NULL"
+DUE: Final = "state = 'postponed' AND lane IS NOT NULL"
+WAITING: Final = "hold_code IS NOT NULL AND state IN ('routed', 'postponed')"
+OPEN: Final = "state IN ('released', 'delivered')"
+ORDERED: Final = f"order_key IS NOT NULL AND state IN ({_quoted([str(s) for s in UNFINISHED])})"
+UNSENT: Final = "state IN ('routed', 'postponed')"
+UNCHAINED: Final = "block IS NULL"
+UNTOLD: Final = "tell_after_us IS NOT NULL"
+
+message = Table(
+    "message",
+    metadata,
+    Column("seq", _Id, primary_key=True, autoincrement=False),
+    Column("reference", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("release", Integer, nullable=False, server_default="0"),  # 0: not handed to the route workers yet
+    Column("sender", Text, nullable=False),
+    Column("system", Text, nullable=False),
+    Column("receiver", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("business_id", Text),
+    Column("address", Text, nullable=False),  # wsa:To, whole: it travels on in our envelope
+    Column("action", Text, nullable=False),
+    Column("dienst", Text, nullable=False),
+    Column("versie", Text, nullable=False),
+    Column("bericht", Text, nullable=False),
+    Column("order_key", LargeBinary),  # keyed hash
+    Column("subject", LargeBinary),  # keyed hash of the personal number
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of content, To and Action
+    Column("received_us", BigInteger, nullable=False),
+    Column("created_us", BigInteger, nullable=False),  # wsu:Created
+    Column("expires_us", BigInteger),
+    Column("stale", Boolean, nullable=False),  # its Timestamp was not valid any more at hand-in: it travels on in our envelope
+    Column("via", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("warnings", Text, nullable=False, server_default="[]"),
+    Column("register_version", Integer, nullable=False),
+    Column("code", Text),
+    Column("owner", Text),
+    Column("kept", Boolean, nullable=False, server_default=text("true")),  # its body has not been erased
+    UniqueConstraint("reference"),
+)
+Index("message_received", message.c.seq, **_partial(RECEIVED))
+Index("message_order", message.c.order_key, message.c.seq, **_partial(RECEIVED_ORDERED))
+Index("message_kept", message.c.action, message.c.received_us, **_partial(KEPT))
+
+#: Body and facts under the message's own key; `wrapped_key` NULL: erased.
+body = Table(
+    "body",
+    metadata,
+    Column("seq", _Id, ForeignKey("message.seq"), primary_key=True, autoincrement=False),
+    Column("wrapped_key", LargeBinary),
+    Column("facts", LargeBinary),
+    Column("body", LargeBinary),
+)
+
+#: Ids a sender has used, as `m:<MessageID>:<sender>` and `b:<business id>:<sender>`. Kept 400 days, per sender (rule 2). The id
+#: comes first, so that people can find a message by it.
+used_id = Table(
+    "used_id",
+    metadata,
+    Column("key", _Bytewise, primary_key=True),
+    Column("reference", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: The last number and status of a stream of messages (the contract's sequence rule), per sender.
+stream = Table(
+    "stream",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),  # keyed hash of sender, dienst and stream key
+    Column("number", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+refusal = Table(
+    "refusal",
+    metadata,
+    Column("reference", Text, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("system", Text),
+    Column("sender", Text),
+    Column("message_id", Text),
+    Column("business_id", Text),
+    Column("dienst", Text),
+    Column("bericht", Text),
+    Column("code", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("details", Text, nullable=False, server_default="[]"),
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the bytes as handed in
+    Column("via", Text, nullable=False),
+)
+Index("refusal_at", refusal.c.at_us)
+Index("refusal_message_id", refusal.c.message_id)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("seq", _Id, primary_key=True, autoincrement=False),
+    Column("id", Text, nullable=False),  # delivery_id; a UUID, and in our own envelope its MessageID
+    Column("message_seq", _Id, ForeignKey("message.seq"), nullable=False),
+    Column("target", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("release", Integer, nullable=False, server_default="0"),
+    Column("claim", Text),  # worker that claimed this release
+    Column("claim_until_us", BigInteger),
+    Column("receiver", Text, nullable=False),  # organisation OIN or routeringskenmerk
+    Column("endpoint", Text),  # key in the service register; NULL: none now
+    Column("lane", Text),  # what shares one window: as `Endpoint.lane` says; NULL with endpoint
+    Column("receiver_system", Text),
+    Column("order_key", LargeBinary),
+    Column("hold_code", Text),  # why it waits, while it waits
+    Column("code", Text),
+    Column("owner", Text),
+    Column("reason", Text),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("not_before_us", BigInteger, nullable=False, server_default="0"),
+    Column("deadline_us", BigInteger, nullable=False),
+    Column("delivered_us", BigInteger),
+    Column("at_us", BigInteger, nullable=False),  # of the last move
+    UniqueConstraint("id"),
+)
+Index("delivery_message", delivery.c.message_seq)
+Index("delivery_routed", delivery.c.lane, delivery.c.seq, **_partial(ROUTED))
+Index("delivery_open", delivery.c.lane, delivery.c.seq, **_partial(OPEN))
+Index("delivery_due", delivery.c.lane, delivery.c.not_before_us, **_partial(DUE))
+Index("delivery_waiting", delivery.c.seq, **_partial(WAITING))
+Index("delivery_unsent_deadline", delivery.c.deadline_us, **_partial(UNSENT))
+Index("delivery_order", delivery.c.order_key, delivery.c.receiver, delivery.c.message_seq, **_partial(ORDERED))
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("delivery_seq", _Id, ForeignKey("delivery.seq"), primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("took_us", BigInteger, nullable=False),
+    Column("endpoint", Text),
+    Column("register_version", Integer, nullable=False),  # the receiver's mandate and endpoint were judged by this version
+    Column("envelope", Text, nullable=False),  # `original` or `ours`
+    Column("outcome", Text, nullable=False),
+    Column("code", Text),
+    Column("reason", Text),
+    sqlite_with_rowid=False,
+)
+
+#: Answers to the three questions of rule 4, as the functions in `routing` gave them.
+decision = Table(
+    "decision",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("reference", Text, nullable=False),
+    Column("delivery", Text),
+    Column("at_us", BigInteger, nullable=False),
+    Column("question", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("code", Text),
+    Column("register_version", Integer, nullable=False),
+    Column("record", Text, nullable=False),  # JSON: inputs, rule, candidates, words
+)
+Index("decision_reference", decision.c.reference)
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("reference", Text),
+    Column("schema", Integer, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("block", BigInteger),  # the journal block that binds it; NULL: not chained yet
+    Column("tell", Text),  # certificate OIN of the system to be told; NULL: nobody
+    Column("tell_after_us", BigInteger),  # not before this moment; NULL: told, or never to be
+)
+Index("event_unchained", event.c.id, **_partial(UNCHAINED))
+Index("event_untold", event.c.tell_after_us, event.c.id, **_partial(UNTOLD))
+Index("event_reference", event.c.reference)
+
+#: The chain. `previous` is unique as well as `seq`, so two writers cannot both add a block after the same one.
+journal = Table(
+    "journal",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("previous", LargeBinary, nullable=False, unique=True),
+    Column("hash", LargeBinary, nullable=False),
+    Column("events", Integer, nullable=False),
+    Column("first_id", BigInteger, nullable=False),  # where its events stand; another block's may stand between them
+    Column("last_id", BigInteger, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+#: Failures by cause and owner, kept up to date by the audit worker.
+failure_group = Table(
+    "failure_group",
+    metadata,
+    Column("code", Text, primary_key=True),
+    Column("owner", Text, primary_key=True),
+    Column("dienst", Text, primary_key=True),
+    Column("system", Text, primary_key=True),
+    Column("receiver_system", Text, primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("first_us", BigInteger, nullable=False),
+    Column("last_us", BigInteger, nullable=False),
+    Column("example", Text, nullable=False),  # reference
+    sqlite_with_rowid=False,
+)
+
+register_version = Table(
+    "register_version",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("document", Text, nullable=False),
+)
+
+crl = Table(
+    "crl",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("pem", LargeBinary, nullable=False),
+    Column("this_update_us", BigInteger, nullable=False),
+    Column("next_update_us", BigInteger, nullable=False),
+    Column("fetched_us", BigInteger, nullable=False),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("token", BigInteger, nullable=False),
+    Column("until_us", BigInteger, nullable=False),
+)
+
+worker = Table(
+    "worker",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("started_us", BigInteger, nullable=False),
+    Column("seen_us", BigInteger, nullable=False),
+    Column("handled", BigInteger, nullable=False, server_default="0"),
+)
+
+#: The numbers `seq` columns are drawn from on SQLite (PostgreSQL has sequences) and single values such as the broker's epoch.
+counter = Table("counter", metadata, Column("name", Text, primary_key=True), Column("value", BigInteger, nullable=False))
+note = Table("note", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+
+
+def _moves(table: dict[str, list[str]]) -> str:
+    return ", ".join(f"'{before}>{after}'" for before, afters in table.items() for after in afters)
+
+
+MESSAGE_PAIRS: Final = _moves({str(b): [str(a) for a in sorted(after)] for b, after in MESSAGE_MOVES.items()})
+DELIVERY_PAIRS: Final = _moves({str(b): [str(a) for a in sorted(after)] for b, after in DELIVERY_MOVES.items()})
+
+
+def lifecycle_triggers(dialect: str) -> list[str]:
+    """Statements that make the database refuse any move that `schemas.lifecycle` does not list, and any other birth."""
+    born = {"message": _quoted([str(MessageState.RECEIVED)]), "delivery": _quoted([str(s) for s in sorted(DELIVERY_BORN)])}
+    pairs = {"message": MESSAGE_PAIRS, "delivery": DELIVERY_PAIRS}
+    statements = []
+    for name in ("message", "delivery"):
+        if dialect == "sqlite":
+            statements += [
+                f"CREATE TRIGGER {name}_born BEFORE INSERT ON {name} WHEN NEW.state NOT IN ({born[name]}) "
+                f"BEGIN SELECT RAISE(ABORT, 'lifecycle: a {name} is not born in this state'); END",
+                f"CREATE TRIGGER {name}_moves BEFORE UPDATE OF state ON {name} "
+                f"WHEN OLD.state <> NEW.state AND OLD.state || '>' || NEW.state NOT IN ({pairs[name]}) "
+                f"BEGIN SELECT RAISE(ABORT, 'lifecycle: a {name} may not make this move'); END",
+            ]
+        else:
+            statements += [
+                f"CREATE FUNCTION {name}_lifecycle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                f"IF TG_OP = 'INSERT' THEN IF NEW.state NOT IN ({born[name]}) THEN "
+                f"RAISE EXCEPTION 'lifecycle: a {name} is not born in this state'; END IF; "
+                f"ELSIF OLD.state <> NEW.state AND OLD.state || '>' || NEW.state NOT IN ({pairs[name]}) THEN "
+                f"RAISE EXCEPTION 'lifecycle: a {name} may not make this move'; END IF; RETURN NEW; END $$",
+                f"CREATE TRIGGER {name}_born BEFORE INSERT ON {name} FOR EACH ROW EXECUTE FUNCTION {name}_lifecycle()",
+                f"CREATE TRIGGER {name}_moves BEFORE UPDATE OF state ON {name} FOR EACH ROW EXECUTE FUNCTION {name}_lifecycle()",
+            ]
+    return statements
+
+
+def drop_lifecycle_triggers(dialect: str) -> list[str]:
+    """Statements that remove them, so that a changed lifecycle can take their place."""
+    if dialect == "sqlite":
+        return [f"DROP TRIGGER IF EXISTS {name}_{what}" for name in ("message", "delivery") for what in ("born", "moves")]
+    return [f"DROP FUNCTION IF EXISTS {name}_lifecycle() CASCADE" for name in ("message", "delivery")]

@@ -1,0 +1,198 @@
+"""The store's side of timetable and dead: what ends by the clock, by the register, or because nobody could handle it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from adapters.store.release import Part
+from adapters.store.routes import MESSAGE_IDS, failed_delivery
+from adapters.store.rows import Row, decision_rows, event_row, ids_of, write_decisions, write_events
+from adapters.store.sql import Sql
+from adapters.store.tables import KEPT, OPEN, UNSENT, WAITING
+from routing.work import NewDelivery, Waiting
+from schemas.events import Event
+from schemas.faults import kind_of
+
+_WAITING_FIELDS: Final = tuple(name for name in Waiting.__dataclass_fields__ if name != "details")
+_OF_MESSAGE: Final = frozenset(("dienst", "versie", "bericht", "action", "reference"))
+_WAITING: Final = Sql(
+    f"SELECT {', '.join(('m.' if name in _OF_MESSAGE else 'd.') + name for name in _WAITING_FIELDS)} FROM "
+    f"(SELECT * FROM delivery WHERE {WAITING} AND seq > :after ORDER BY seq LIMIT :limit) AS d "
+    "JOIN message m ON m.seq = d.message_seq ORDER BY d.seq"
+)
+_UNHOLD: Final = Sql(
+    "UPDATE delivery SET endpoint = :endpoint, lane = :lane, receiver = :receiver, receiver_system = :receiver_system, "
+    f"hold_code = :hold_code, owner = :owner, reason = :reason WHERE seq = :seq AND {WAITING} RETURNING seq"
+)
+_EXPIRED: Final = Sql(f"SELECT seq FROM delivery WHERE {UNSENT} AND deadline_us < :now ORDER BY deadline_us LIMIT :limit")
+_EXPIRE: Final = Sql(
+    "UPDATE delivery SET state = 'failed', code = COALESCE(hold_code, 'DEADLINE_PASSED'), hold_code = NULL, "
+    f"owner = COALESCE(owner, 'us'), at_us = :now WHERE seq IN @seqs AND {UNSENT} "
+    "RETURNING id, message_seq, code, owner, receiver, receiver_system"
+)
+_POISON_MESSAGES: Final = Sql(
+    "UPDATE message SET state = 'failed', code = 'POISON', owner = 'us' WHERE seq IN @seqs AND state = 'received' RETURNING seq"
+)
+_POISON_DELIVERIES: Final = Sql(
+    "UPDATE delivery SET state = 'failed', code = 'POISON', owner = 'us', claim = NULL, claim_until_us = NULL, at_us = :now "
+    "WHERE seq IN @seqs AND state = 'released' RETURNING id, message_seq, receiver, receiver_system"
+)
+#: Nothing of it is open any more, and all of it ended before that moment.
+_ENDED: Final = (
+    "m.state IN ('routed', 'returned', 'archived') AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.message_seq = m.seq "
+    "AND (d.at_us >= :before OR d.state NOT IN ('acknowledged', 'answered', 'filtered', 'superseded', 'returned', 'archived')))"
+)
+_ERASABLE: Final = Sql(
+    f"SELECT m.seq FROM message m WHERE m.{KEPT} AND m.action = :action AND m.received_us < :before AND {_ENDED} LIMIT :limit"
+)
+_ERASE: Final = Sql(f"UPDATE message AS m SET kept = false WHERE m.seq IN @seqs AND m.{KEPT} AND {_ENDED} RETURNING m.seq")
+_ERASE_BODY: Final = Sql("UPDATE body SET wrapped_key = NULL, facts = NULL, body = NULL WHERE seq IN @seqs")
+_UNFETCHED: Final = Sql(
+    f"SELECT d.seq FROM delivery d JOIN message m ON m.seq = d.message_seq WHERE {OPEN.replace('state', 'd.state')} "
+    "AND d.state = 'delivered' AND m.action = :action AND d.delivered_us < :before LIMIT :limit"
+)
+_NOT_FETCHED: Final = Sql(
+    "UPDATE delivery SET state = 'failed', code = 'MAILBOX_NOT_FETCHED', owner = 'receiver', at_us = :now WHERE seq IN @seqs "
+    "AND state = 'delivered' AND delivered_us < :before RETURNING id, message_seq, receiver, receiver_system"
+)
+
+
+class Upkeep(Part):
+    """What the timetable and the reader of `dead` do."""
+
+    def waiting(self, *, after: int = 0, limit: int = 1000) -> list[Waiting]:
+        """Deliveries that wait for the register."""
+        with self._db.read() as connection:
+            rows = _WAITING(connection, after=after, limit=limit).all()
+        return [Waiting(**dict(zip(_WAITING_FIELDS, row, strict=True))) for row in rows]
+
+    def reroute_waiting(self, changes: Sequence[tuple[Waiting, NewDelivery]], *, actor: str, now_us: int) -> None:
+        """What the register says of them now: an endpoint, or another reason to wait. One that waits no more is left alone."""
+        with self._db.write() as tx:
+            events, decisions = [], []
+            for waiting, new in changes:
+                moved = _UNHOLD(
+                    tx,
+                    seq=waiting.seq,
+                    endpoint=new.endpoint,
+                    lane=new.lane,
+                    receiver=new.receiver,
+                    receiver_system=new.receiver_system,
+                    hold_code=new.hold_code,
+                    owner=new.owner,
+                    reason=new.reason,
+                )
+                if moved.first() is not None:
+                    decisions += decision_rows(waiting.reference, waiting.id, now_us, new.decisions)
+                    events.append(_rerouted(waiting, new, actor, now_us))
+            write_decisions(tx, decisions)
+            write_events(tx, events)
+
+    def expire(self, *, actor: str, now_us: int, limit: int = 500) -> int:
+        """Deliveries that are not sent at their contract's deadline have failed, with the code and owner they waited for."""
+        with self._db.read() as connection:
+            seqs = _EXPIRED(connection, now=now_us, limit=limit).scalars().all()
+        if not seqs:
+            return 0
+        with self._db.write() as tx:
+            rows = _EXPIRE(tx, seqs=seqs, now=now_us).all()
+            messages = _messages(tx, rows)
+            reason = "not delivered before the deadline"
+            write_events(
+                tx,
+                [failed_delivery(r, messages[r.message_seq], actor, now_us, code=r.code, owner=r.owner, reason=reason) for r in rows],
+            )
+            return len(rows)
+
+    def fail_poison(self, *, messages: Sequence[int], deliveries: Sequence[int], actor: str, now_us: int) -> int:
+        """What no worker could handle, again and again, has failed: the operator's turn. Returns how many were stopped."""
+        reason = kind_of("POISON").en
+        with self._db.write() as tx:
+            stopped = _POISON_MESSAGES(tx, seqs=messages).scalars().all() if messages else []
+            rows = _POISON_DELIVERIES(tx, seqs=deliveries, now=now_us).all() if deliveries else []
+            known = {m.seq: m for m in MESSAGE_IDS(tx, seqs=sorted({*stopped, *(r.message_seq for r in rows)})).all()}
+            events = [_poisoned(known[seq], actor, now_us, reason) for seq in stopped]
+            events += [failed_delivery(r, known[r.message_seq], actor, now_us, code="POISON", owner="us", reason=reason) for r in rows]
+            write_events(tx, events)
+        return len(events)
+
+    def note_dead(self, *, actor: str, now_us: int, digest: bytes, system: str | None, message_id: str | None, origin: str) -> None:
+        """A hand-in or confirmation ended in `dead`: journalled, and a sender told that it must be looked at by us."""
+        hand_in = origin.startswith("intake.")
+        poison = Event(
+            kind="refused" if hand_in else "dead",
+            at_us=now_us,
+            actor=actor,
+            reference=str(uuid.uuid4()),
+            system=system,
+            message_id=message_id,
+            code="POISON",
+            owner="us",
+            reason=kind_of("POISON").en,
+            digest=digest,
+            details={"queue": origin},
+        )
+        with self._db.write() as tx:
+            write_events(tx, [event_row(poison, tell=system if hand_in else None)])
+
+    def erase_finished(self, *, now_us: int, retention_us: Mapping[str, int], limit: int = 500) -> int:
+        """Erases the keys of bodies whose deliveries have all ended longer ago than their dienst keeps them. Returns how many."""
+        erased = 0
+        for action, keep_us in sorted(retention_us.items()):
+            with self._db.read() as connection:
+                seqs = _ERASABLE(connection, action=action, before=now_us - keep_us, limit=limit).scalars().all()
+            if seqs:
+                with self._db.write() as tx:
+                    gone = _ERASE(tx, seqs=seqs, before=now_us - keep_us).scalars().all()
+                    _ERASE_BODY(tx, seqs=gone)
+                    erased += len(gone)
+        return erased
+
+    def unfetched(self, *, actor: str, now_us: int, fetch_within_us: Mapping[str, int], limit: int = 500) -> int:
+        """Mailbox deliveries their party did not confirm within the contract's time have failed; confirming later still ends well."""
+        count = 0
+        for action, within_us in sorted(fetch_within_us.items()):
+            before = now_us - within_us
+            with self._db.read() as connection:
+                seqs = _UNFETCHED(connection, action=action, before=before, limit=limit).scalars().all()
+            if not seqs:
+                continue
+            with self._db.write() as tx:
+                rows = _NOT_FETCHED(tx, seqs=seqs, before=before, now=now_us).all()
+                known = _messages(tx, rows)
+                failed = {"code": "MAILBOX_NOT_FETCHED", "owner": "receiver", "reason": kind_of("MAILBOX_NOT_FETCHED").en}
+                write_events(tx, [failed_delivery(r, known[r.message_seq], actor, now_us, **failed) for r in rows])
+            count += len(rows)
+        return count
+
+
+def _messages(tx: Connection, rows: Sequence[Any]) -> dict[int, Any]:
+    return {m.seq: m for m in MESSAGE_IDS(tx, seqs=sorted({row.message_seq for row in rows})).all()}
+
+
+def _poisoned(message: Any, actor: str, now_us: int, reason: str) -> Row:
+    happened = Event(kind="failed", at_us=now_us, actor=actor, state="failed", code="POISON", owner="us", reason=reason, **ids_of(message))
+    return event_row(happened, tell=message.system)
+
+
+def _rerouted(waiting: Waiting, new: NewDelivery, actor: str, now_us: int) -> Row:
+    return event_row(
+        Event(
+            kind="waiting" if new.hold_code else "resolved",
+            at_us=now_us,
+            actor=actor,
+            reference=waiting.reference,
+            delivery=waiting.id,
+            dienst=waiting.dienst,
+            versie=waiting.versie,
+            bericht=waiting.bericht,
+            receiver=new.receiver,
+            receiver_system=new.receiver_system,
+            code=new.hold_code,
+            owner=new.owner,
+        )
+    )

@@ -1,0 +1,211 @@
+"""Koppelpunt's settings: read once from the environment, explained, and never printed with a password in them."""
+
+# ruff: noqa: RUF009 (_setting only builds a field)
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+#: The backbone's own OIN until an operator sets a real one: from the range for tests, so that nobody can mistake it for theirs.
+OUR_TEST_OIN: Final = "00000099000000010000"
+
+#: Variables that are ours though they lack our prefix.
+_UNPREFIXED: Final = frozenset({"AMQP_URL"})
+_PREFIX: Final = "KOPPELPUNT_"
+_OIN: Final = re.compile(r"[0-9]{8}[0-9A-Z]{12}\Z")
+_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class SettingsError(ValueError):
+    """A setting is unknown or has an impossible value; the text is one sentence that says which, and what to write instead."""
+
+
+def mask(text: str) -> str:
+    """The text with the password of every URL in it replaced: `amqps://backbone:***@mq`."""
+    masked = re.sub(r"(://[^:/?#\s]*):\S*@", r"\1:***@", text)
+    return re.sub(r"(?i)([?&](?:password|passwd|pwd|token|secret)=)[^&\s]*", r"\1***", masked)
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _path(value: str) -> Path:
+    return Path(value).expanduser()
+
+
+def _paths(value: str) -> tuple[Path, ...]:
+    return tuple(_path(part) for part in value.split(os.pathsep) if part.strip())
+
+
+def _list(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _oins(value: str) -> tuple[str, ...]:
+    oins = _list(value)
+    for oin in oins:
+        if not _OIN.match(oin):
+            raise ValueError(f"{oin[:40]!r} is not an OIN of 20 positions (eight digits, then twelve digits or capitals)")
+    if not oins:
+        raise ValueError("at least one OIN is needed")
+    return oins
+
+
+def _level(value: str) -> str:
+    if value.upper() not in _LEVELS:
+        raise ValueError(f"it must be one of {', '.join(_LEVELS)}")
+    return value.upper()
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        try:
+            parts = urlsplit(value)
+            usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ValueError(f"it must look like {schemes[0]}://user:password@host:port/…")
+        return value
+
+    return parse
+
+
+def _store(value: str) -> str:
+    if not re.match(r"(sqlite|postgresql)(\+[a-z0-9_]+)?://", value):
+        raise ValueError("it must start with sqlite:// or postgresql+psycopg://")
+    return value
+
+
+def _number(least: int, most: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        if not re.match(r"[0-9]{1,9}\Z", value) or not least <= int(value) <= most:
+            raise ValueError(f"it must be a whole number from {least} to {most}")
+        return int(value)
+
+    return parse
+
+
+_port = _number(1, 65_535)
+
+
+def _setting(name: str, meaning: str, parse: Callable[[str], Any], default: str | None) -> Any:
+    """A field that comes from the environment. `{home}` in a default is the home folder; None means: not set."""
+    return field(metadata={"name": name, "meaning": meaning, "parse": parse, "default": default})
+
+
+@dataclass(frozen=True, slots=True)
+class SettingRow:
+    """One line of `run.py settings`; safe to print."""
+
+    name: str  #: of the environment variable
+    value: str  #: as it is used now, passwords masked; empty when not set
+    default: str
+    meaning: str
+    is_set: bool  #: whether the environment names it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set. Each field is one environment variable; nothing else reads the environment."""
+
+    home: Path = _setting("KOPPELPUNT_HOME", "folder that holds all state: store, broker, keys", _path, "var")
+    amqp_url: str | None = _setting("AMQP_URL", "broker to use; not set: a private RabbitMQ node in the home", _url("amqps", "amqp"), None)
+    amqp_management: str | None = _setting(
+        "KOPPELPUNT_AMQP_MANAGEMENT",
+        "management address (https://user:password@host:15671) of the broker in AMQP_URL, to apply the topology",
+        _url("https", "http"),
+        None,
+    )
+    store: str = _setting("KOPPELPUNT_STORE", "SQLAlchemy address of the store", _store, "sqlite:///{home}/koppelpunt.db")
+    master_key: Path = _setting("KOPPELPUNT_MASTER_KEY", "file with the key that wraps all message keys", _path, "{home}/master.key")
+    own_oins: tuple[str, ...] = _setting("KOPPELPUNT_OIN", "our own OINs, separated by commas; the first one signs", _oins, OUR_TEST_OIN)
+    diensten: tuple[Path, ...] = _setting("KOPPELPUNT_DIENSTEN", f"extra folders with diensten, separated by {os.pathsep!r}", _paths, "")
+    trust: Path | None = _setting("KOPPELPUNT_TRUST", "PEM file with the CA certificates we trust", _path, None)
+    crl: tuple[str, ...] = _setting("KOPPELPUNT_CRL", "revocation lists: files or addresses, separated by commas", _list, "")
+    key: Path | None = _setting("KOPPELPUNT_KEY", "PEM file with our private signing key", _path, None)
+    cert: Path | None = _setting("KOPPELPUNT_CERT", "PEM file with our certificate and its chain", _path, None)
+    amqp_port: int = _setting("KOPPELPUNT_AMQP_PORT", "port of the private broker, on this machine only", _port, "5673")
+    gateway_port: int = _setting("KOPPELPUNT_GATEWAY_PORT", "port of the gateway (https)", _port, "8443")
+    portal_port: int = _setting("KOPPELPUNT_PORTAL_PORT", "port of the portal (http)", _port, "8080")
+    metrics_port: int = _setting("KOPPELPUNT_METRICS_PORT", "port of the metrics (http)", _port, "9464")
+    skew_s: int = _setting("KOPPELPUNT_SKEW_S", "seconds a sender's clock may differ from ours", _number(0, 3_600), "300")
+    push_window: int = _setting("KOPPELPUNT_PUSH_WINDOW", "open releases per push endpoint", _number(1, 1_000), "20")
+    mailbox_window: int = _setting("KOPPELPUNT_MAILBOX_WINDOW", "open deliveries shown per mailbox", _number(1, 1_000), "1000")
+    batch_size: int = _setting("KOPPELPUNT_BATCH_SIZE", "messages a worker takes at once, at most", _number(1, 1_000), "100")
+    batch_ms: int = _setting("KOPPELPUNT_BATCH_MS", "milliseconds a worker waits to fill its batch, at most", _number(0, 1_000), "5")
+    log_level: str = _setting("KOPPELPUNT_LOG_LEVEL", f"{', '.join(_LEVELS)}", _level, "INFO")
+    named: frozenset[str] = frozenset()  #: the variables that were set
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str], home: Path | None = None) -> Settings:
+        """Reads all settings; `home` (the command line's --home) goes before KOPPELPUNT_HOME. An empty value counts as not set.
+
+        Raises SettingsError.
+        """
+        given = {name: value for name, value in env.items() if value and (name in _UNPREFIXED or name.startswith(_PREFIX))}
+        known = [f.metadata["name"] for f in _fields()]
+        for name in sorted(given.keys() - known):
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else "`run.py settings` lists the ones that exist."
+            raise SettingsError(f"There is no setting {name[:60]}; {hint}")
+        if home is not None:
+            given["KOPPELPUNT_HOME"] = str(home)
+        read = {f.name: _read(f.metadata, given, "") for f in _fields() if f.name == "home"}
+        read["home"] = read["home"].absolute()
+        read |= {f.name: _read(f.metadata, given, str(read["home"])) for f in _fields() if f.name != "home"}
+        if (read["key"] is None) != (read["cert"] is None):
+            raise SettingsError("KOPPELPUNT_KEY and KOPPELPUNT_CERT belong together: set both, or neither.")
+        return cls(**read, named=frozenset(given))
+
+    def rows(self) -> list[SettingRow]:
+        """All settings with value, default and meaning, in the order of this file."""
+        return [
+            SettingRow(
+                name=f.metadata["name"],
+                value=mask(_shown(getattr(self, f.name))),
+                default=(f.metadata["default"] or "").format(home="HOME"),
+                meaning=f.metadata["meaning"],
+                is_set=f.metadata["name"] in self.named,
+            )
+            for f in _fields()
+        ]
+
+    def warnings(self) -> list[str]:
+        """Sentences about settings that work but should not stay so (design section 4: AMQPS wherever it leaves the machine)."""
+        parts = urlsplit(self.amqp_url or "")
+        if parts.scheme == "amqp" and parts.hostname not in _LOOPBACK:
+            return [f"AMQP_URL reaches {parts.hostname} without encryption; use amqps:// as soon as the broker is on another machine."]
+        return []
+
+    def __repr__(self) -> str:
+        return f"Settings({', '.join(f'{row.name}={row.value!r}' for row in self.rows() if row.is_set)})"
+
+
+def _fields() -> list[Any]:
+    return [f for f in fields(Settings) if f.metadata]
+
+
+def _read(metadata: Mapping[str, Any], given: Mapping[str, str], home: str) -> Any:
+    name, default = metadata["name"], metadata["default"]
+    if name not in given and default is None:
+        return None
+    try:
+        return metadata["parse"](given[name] if name in given else default.format(home=home))
+    except ValueError as error:
+        raise SettingsError(f"{name} is set to {mask(given[name])[:80]!r}, but {error}.") from error
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return (os.pathsep if value and isinstance(value[0], Path) else ",").join(map(str, value))
+    return "" if value is None else str(value)

@@ -1,0 +1,189 @@
+"""May this system act for this organisation? Judged for the sender at hand-in, for the receiver at every attempt (rule 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Final
+
+from routing.amsterdam import amsterdam_day
+from routing.decisions import Decision, decide
+from routing.register import Endpoint, Kind, Mandate, Organisation, Register, Standing
+from schemas.contract import MessageKind
+from schemas.faults import Owner
+from schemas.oin import Oin, institution_of
+
+#: Who acts for an organisation, when it is the organisation itself that must.
+_ACTS: Final[Mapping[Kind, Owner]] = {
+    Kind.SCHOOL: Owner.SCHOOL,
+    Kind.MUNICIPALITY: Owner.MUNICIPALITY,
+    Kind.CENTRAL: Owner.RECEIVER,
+    Kind.HUB: Owner.US,
+}
+
+
+def owner_of(organisation: Organisation) -> Owner:
+    """Whose turn it is when this organisation itself must act."""
+    return _ACTS[organisation.kind]
+
+
+def judge_sender(register: Register, *, system: Oin, sender: Oin, kind: MessageKind, now: datetime) -> Decision:
+    """May this system hand in this kind of message for this sender now? In the order of Edukoppeling facts 5.4.
+
+    `now` is our clock at hand-in, never a date the sender wrote. A yes stays good when the mandate merely ends later;
+    see `judge_standing` for one that is revoked at once.
+    """
+    day = amsterdam_day(now)
+    inputs = {
+        "system": str(system),
+        "sender": str(sender),
+        "dienst": kind.dienst,
+        "versie": kind.versie,
+        "bericht": kind.name,
+        "day": str(day),
+    }
+    connecting = register.system(system)
+    if connecting is None:
+        return decide("system-unknown", register.version, inputs)
+    inputs["system_name"] = connecting.name
+    if not connecting.covers(day):
+        return decide(f"system-{connecting.standing(day)}", register.version, inputs | connecting.days())
+    version = register.dienst(kind.dienst, kind.versie)
+    if version is None:
+        return decide("dienst-unknown", register.version, inputs)
+    if not version.covers(day):
+        return decide(f"dienst-{version.standing(day)}", register.version, inputs | version.days())
+    organisation = register.organisation(institution_of(sender))
+    if organisation is None:
+        return decide("sender-unknown", register.version, inputs)
+    inputs["sender_name"] = organisation.name
+    owner = Owner.SUPPLIER if organisation.kind is Kind.CENTRAL else owner_of(organisation)
+    if not organisation.covers(day):
+        return decide(f"sender-{organisation.standing(day)}", register.version, inputs | organisation.days(), owner=owner)
+    if kind.senders and not set(kind.senders).intersection(organisation.roles):
+        return decide("role-not-allowed", register.version, inputs | {"roles": ", ".join(kind.senders)})
+    if organisation.oin == system:
+        return decide("own-certificate", register.version, inputs)
+    standing, mandate, looked_at = find_mandate(register, organisation.oin, kind.dienst, system, day)
+    if standing == "valid":
+        return decide("mandate", register.version, inputs, looked_at)
+    return decide(f"mandate-{standing}", register.version, inputs | (mandate.days() if mandate else {}), looked_at, owner=owner)
+
+
+def judge_standing(register: Register, *, system: Oin, sender: Oin, kind: MessageKind, received_at: datetime, now: datetime) -> Decision:
+    """May a message that was rightly accepted still go on? Only an immediate revocation of its mandate stops it (rule 4).
+
+    A mandate that ended, or a row that is gone from the register, does not: the recorded decision at hand-in stands.
+    """
+    institution, day = institution_of(sender), str(amsterdam_day(now))
+    inputs = {"system": str(system), "sender": str(sender), "dienst": kind.dienst, "day": day}
+    rows = [row for row in register.mandates_of(institution, kind.dienst) if row.system == system]
+    if any(row.revoked for row in rows) and institution != system:
+        handed_in = amsterdam_day(received_at)
+        then = [row for row in rows if row.covers(handed_in)]
+        if then and all(row.revoked for row in then):
+            organisation = register.organisations[institution]
+            inputs |= {"received": str(handed_in), "sender_name": organisation.name, "system_name": register.systems[system].name}
+            looked_at = tuple(row.key for row in rows)
+            return decide("mandate-revoked-since", register.version, inputs, looked_at, owner=owner_of(organisation))
+    return decide("mandate-still-good", register.version, inputs)
+
+
+def judge_receiver(register: Register, endpoint: str, now: datetime) -> Decision:
+    """May a delivery go to the endpoint with this id now: is it still there and current, and does its system have the mandate?
+
+    A wait means: ask `resolve` for a successor.
+    """
+    row = register.endpoint(endpoint)
+    if row is None:
+        return decide("endpoint-gone", register.version, {"endpoint": endpoint, "day": str(amsterdam_day(now))})
+    return judge_endpoint(register, row, amsterdam_day(now))
+
+
+def judge_endpoint(register: Register, endpoint: Endpoint, day: date) -> Decision:
+    """The same for an endpoint of this register, on a day."""
+    organisation, system = register.organisations[endpoint.organisation], register.systems[endpoint.system]
+    inputs = {
+        "receiver": str(endpoint.routeringskenmerk or organisation.oin),
+        "name": organisation.name,
+        "dienst": endpoint.dienst,
+        "versie": endpoint.versie,
+        "endpoint": endpoint.id,
+        "system": str(system.oin),
+        "system_name": system.name,
+        "day": str(day),
+    }
+    code = "ROUTE_GEMEENTE_NOT_CONNECTED" if organisation.kind is Kind.MUNICIPALITY else None
+    owner = owner_of(organisation)
+    if not organisation.covers(day):
+        return judge_party(register, organisation, inputs, day)
+    if not endpoint.covers(day):
+        acts = owner if code else None
+        return decide(f"endpoint-{endpoint.standing(day)}", register.version, inputs | endpoint.days(), code=code, owner=acts)
+    if not system.covers(day):
+        return decide("endpoint-system-not-current", register.version, inputs | system.days(), code=code, owner=owner if code else None)
+    if organisation.oin == system.oin:
+        return decide("endpoint", register.version, inputs)
+    standing, mandate, looked_at = find_mandate(register, organisation.oin, endpoint.dienst, system.oin, day)
+    if standing == "valid":
+        return decide("endpoint", register.version, inputs, looked_at)
+    days = mandate.days() if mandate else {}
+    return decide(f"endpoint-mandate-{standing}", register.version, inputs | days, looked_at, code=code, owner=owner)
+
+
+def judge_party(register: Register, organisation: Organisation, inputs: Mapping[str, str], day: date) -> Decision:
+    """What to do for a receiver that is not there on this day: over is final, coming is worth waiting for."""
+    inputs = {**inputs, **organisation.days()}
+    if organisation.standing(day) is Standing.NOT_YET:
+        return decide("party-not-yet", register.version, inputs, owner=owner_of(organisation))
+    if organisation.kind is Kind.MUNICIPALITY:
+        return decide("party-ended", register.version, inputs, code="ROUTE_GEMEENTE_ENDED", owner=Owner.SCHOOL)
+    return decide("party-ended", register.version, inputs)
+
+
+def find_mandate(register: Register, organisation: Oin, dienst: str, system: Oin, day: date) -> tuple[str, Mandate | None, tuple[str, ...]]:
+    """How the mandate stands (valid, missing, ended, not-yet, revoked), the row that says so, and all rows looked at.
+
+    Of several ended rows the last one counts; of several that start later, the first.
+    """
+    rows = [row for row in register.mandates_of(organisation, dienst) if row.system == system]
+    looked_at = tuple([row.key for row in rows])
+    for row in rows:
+        if not row.revoked and row.covers(day):
+            return "valid", row, looked_at
+    if not rows:
+        return "missing", None, looked_at
+    for row in rows:
+        if row.revoked and row.covers(day):
+            return "revoked", row, looked_at
+    ended = [row for row in rows if not row.revoked and row.standing(day) is Standing.ENDED]
+    if ended:
+        return "ended", max(ended, key=lambda row: row.until or date.max), looked_at
+    coming = [row for row in rows if not row.revoked]
+    if coming:
+        return "not-yet", min(coming, key=lambda row: row.start or date.min), looked_at
+    return "revoked", rows[0], looked_at
+
+
+class DecisionCache:
+    """`judge_sender` with a memory. Equal questions get the very same Decision, so its record is made once. For one thread.
+
+    Keys name the register's version and the day, so nothing is forgotten too late; at `limit` answers, some 2 kB each, the oldest leaves.
+    """
+
+    def __init__(self, limit: int = 5_000) -> None:
+        self._limit = limit
+        self._known: dict[tuple[int, date, str, str, str], Decision] = {}
+
+    def judge_sender(self, register: Register, *, system: Oin, sender: Oin, kind: MessageKind, now: datetime) -> Decision:
+        """As the function."""
+        key = (register.version, amsterdam_day(now), system, sender, kind.action)
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= self._limit:
+                del self._known[next(iter(self._known))]
+            known = self._known[key] = judge_sender(register, system=system, sender=sender, kind=kind, now=now)
+        return known
+
+    def __len__(self) -> int:
+        return len(self._known)

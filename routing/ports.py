@@ -1,0 +1,255 @@
+"""The Protocols through which workers meet their adapters; `run.py` passes the real ones in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from routing.work import (
+    Claimed,
+    Confirmation,
+    HandInResult,
+    Lease,
+    NewDelivery,
+    NewMessage,
+    NewRefusal,
+    Routable,
+    RoutedMessage,
+    SealedParts,
+    Settlement,
+    StreamStep,
+    Telling,
+    Ticket,
+    Waiting,
+)
+from schemas.envelope import Envelope
+
+
+class BrokerError(Exception):
+    """The broker did not do what was asked; the text is one sentence."""
+
+
+class BrokerUnavailable(BrokerError):
+    """The broker is away, blocked or silent: hold the work and try again. What was under way may or may not have happened."""
+
+
+class BrokerRefused(BrokerError):
+    """The broker says no: wrong rights (403), no such exchange or queue (404), too large or otherwise impossible (406)."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code  #: AMQP's reply code
+
+
+class Published(StrEnum):
+    """What became of one published message."""
+
+    CONFIRMED = "confirmed"  #: in at least one queue, and safe there
+    RETURNED = "returned"  #: no queue is bound for it; it was not kept (the broker confirms it all the same)
+    NACKED = "nacked"  #: a queue is full or could not take it; try again later
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A message to be published; always persistent and mandatory."""
+
+    exchange: str = ""  #: "" puts it straight into the queue that the routing key names
+    routing_key: str
+    body: bytes = field(repr=False)
+    content_type: str | None = None
+    message_id: str | None = None
+    correlation_id: str | None = None
+    headers: Mapping[str, Any] | None = None
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Incoming:
+    """A message in hand: ours until we acknowledge it, or until the connection ends. Not to be changed (not frozen: a third faster)."""
+
+    queue: str
+    tag: int  #: the broker's number for it, on this connection only
+    generation: int  #: which connection brought it; one that is gone has put it back already
+    redelivered: bool
+    exchange: str
+    routing_key: str
+    content_type: str | None
+    content_encoding: str | None = None
+    message_id: str | None = None
+    correlation_id: str | None
+    headers: Mapping[str, Any]
+    body: bytes = field(repr=False)
+
+    @property
+    def earlier_deliveries(self) -> int:
+        """How often it was handed out before. For people to look at, never to decide on: after a cut connection it may be too low."""
+        return int(self.headers.get("x-delivery-count", 0))
+
+    @property
+    def died_in(self) -> str | None:
+        """For a message from `dead`: the queue it came from."""
+        queue = self.headers.get("x-first-death-queue")
+        return None if queue is None else str(queue)
+
+
+class Publisher(Protocol):
+    """Publishes with confirms in flight by the hundred."""
+
+    connections: int  #: how many were made so far; another number means that the broker was away, and may have been wiped
+
+    async def publish_many(self, messages: Sequence[Outgoing]) -> list[Published]:
+        """Each message's fate, in order. Raises BrokerError."""
+
+
+class Consumer(Protocol):
+    """Takes batches from a changeable set of queues."""
+
+    async def next_batch(self, limit: int = 100, wait_s: float = 0.005, *, idle_s: float | None = None) -> list[Incoming]:
+        """What has arrived: up to `limit`, at most `wait_s` after the first; empty after `idle_s` of silence. Raises BrokerRefused."""
+
+    def ack(self, messages: Iterable[Incoming]) -> int:
+        """These are done with."""
+
+    def nack(self, messages: Iterable[Incoming], *, requeue: bool = True) -> int:
+        """These could not be handled: back to the queue, or (after its delivery limit, or without requeue) to `dead`."""
+
+    async def set_queues(self, queues: Iterable[str]) -> None:
+        """From now on take from these; one that does not exist yet is looked for."""
+
+
+class Verifier(Protocol):
+    """Is it signed, by whom, and what does the signature cover? (rule 4, first question)"""
+
+    def verify(self, raw: bytes, *, at: datetime) -> Envelope:
+        """The message as read from its signed parts. Raises Refused or OurFailure."""
+
+
+class Vault(Protocol):
+    """Bodies at rest."""
+
+    def seal(self, reference: str, body: bytes, facts: bytes) -> SealedParts: ...
+
+    def open(self, reference: str, wrapped_key: bytes, part: str, sealed: bytes) -> bytes: ...
+
+    def index(self, text: str) -> bytes: ...
+
+
+class JudgeStep(Protocol):
+    """Whether a message may follow the last one of its stream; a fault code when it may not."""
+
+    def __call__(self, action: str, versie: str, last: StreamStep | None, step: StreamStep, /) -> str | None: ...
+
+
+class HandIns(Protocol):
+    """The store's side of taking in."""
+
+    def accept(self, items: Sequence[NewMessage | NewRefusal], *, actor: str, judge_step: JudgeStep) -> list[HandInResult]: ...
+
+
+class Outbox(Protocol):
+    """The store's side of relay, route, deliver and timetable; see adapters.store.outbox for what each promises."""
+
+    def release_messages(self, lease: Lease, *, window: int, limit: int) -> list[Ticket]: ...
+
+    def lanes(self) -> list[str]: ...
+
+    def release_deliveries(
+        self, lease: Lease, lanes: Iterable[tuple[str, int]], *, now_us: int, limit: int
+    ) -> tuple[list[Ticket], set[str]]: ...
+
+    def release_due(self, lease: Lease, *, now_us: int, limit: int) -> list[Ticket]: ...
+
+    def unclaimed(self, *, now_us: int) -> tuple[list[Ticket], list[Ticket]]: ...
+
+    def release_after_wipe(self, lease: Lease, *, now_us: int) -> int: ...
+
+    def routable(self, tickets: Sequence[Ticket]) -> list[Routable]: ...
+
+    def commit_routes(self, routes: Sequence[RoutedMessage], *, actor: str, now_us: int) -> int: ...
+
+    def claim(self, tickets: Sequence[Ticket], *, worker: str, now_us: int, until_us: int) -> tuple[list[Claimed], list[Ticket]]: ...
+
+    def settle(self, settlements: Sequence[Settlement], *, worker: str, actor: str) -> int: ...
+
+    def confirm(self, confirmations: Sequence[Confirmation], *, actor: str, now_us: int) -> list[Confirmation]: ...
+
+    def waiting(self, *, after: int = 0, limit: int = 1000) -> list[Waiting]: ...
+
+    def reroute_waiting(self, changes: Sequence[tuple[Waiting, NewDelivery]], *, actor: str, now_us: int) -> None: ...
+
+    def expire(self, *, actor: str, now_us: int, limit: int = 500) -> int: ...
+
+    def fail_poison(self, *, messages: Sequence[int], deliveries: Sequence[int], actor: str, now_us: int) -> int: ...
+
+    def note_dead(self, *, actor: str, now_us: int, digest: bytes, system: str | None, message_id: str | None, origin: str) -> None: ...
+
+    def erase_finished(self, *, now_us: int, retention_us: Mapping[str, int], limit: int = 500) -> int: ...
+
+    def unfetched(self, *, actor: str, now_us: int, fetch_within_us: Mapping[str, int], limit: int = 500) -> int: ...
+
+
+class Journal(Protocol):
+    """The chain, and what is still to be told."""
+
+    def chain(self, lease: Lease, *, now_us: int, limit: int = 1000) -> int: ...
+
+    def untold(self, *, now_us: int, limit: int = 500) -> list[Telling]: ...
+
+    def mark_told(self, told: Sequence[int], *, put_off: Sequence[int], until_us: int) -> None: ...
+
+    def tell_again(self, *, since_us: int, now_us: int) -> int: ...
+
+
+class Registry(Protocol):
+    """What all processes share besides messages."""
+
+    def register_version(self) -> int: ...
+
+    def register_document(self, version: int) -> dict[str, Any]: ...
+
+    def take_lease(self, name: str, holder: str, *, now_us: int, until_us: int) -> Lease | None: ...
+
+    def keep_lease(self, held: Lease, *, until_us: int) -> bool: ...
+
+    def give_lease(self, held: Lease) -> None: ...
+
+    def worker_seen(self, id: str, name: str, pid: int, host: str, state: str, *, started_us: int, now_us: int, handled: int) -> None: ...
+
+    def worker_gone(self, id: str) -> None: ...
+
+    def forget_workers(self, before_us: int) -> None: ...
+
+    def note(self, name: str) -> str | None: ...
+
+    def set_note(self, name: str, value: str) -> None: ...
+
+
+class Store(Protocol):
+    """One open store."""
+
+    @property
+    def hand_ins(self) -> HandIns: ...
+
+    @property
+    def outbox(self) -> Outbox: ...
+
+    @property
+    def journal(self) -> Journal: ...
+
+    @property
+    def registry(self) -> Registry: ...
+
+
+class BrokerKeeper(Protocol):
+    """What the relay asks of the broker as a whole."""
+
+    async def epoch(self) -> str | None:
+        """The value kept in queue `epoch`; None when it is not there: the broker is new, or was wiped. Raises BrokerUnavailable."""
+
+    async def set_epoch(self, value: str) -> None:
+        """Keeps this value. Raises BrokerUnavailable."""
+
+    async def apply_topology(self) -> None:
+        """Makes the broker look as it must. Raises BrokerUnavailable."""

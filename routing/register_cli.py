@@ -1,0 +1,124 @@
+"""The register as tables for people: what `register show` and `register explain` print. Text in, text out; 100 columns at most."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from routing.decisions import Decision
+from routing.register_model import Dated, Register, Standing
+
+#: Columns of a terminal that everybody has.
+WIDTH: Final = 100
+#: Columns of OINs: people copy them, so they are shown whole.
+_WHOLE: Final = frozenset({"oin", "organisation", "system", "receiver"})
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A title, the columns' names, and rows of as many texts."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def records(self) -> list[dict[str, str]]:
+        """For `--json`: one object per row, nothing cut off."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+def show(register: Register, what: str, day: date, *, find: str = "") -> Table:
+    """One list of the register with how each row stands on a day; `find` keeps the rows that hold this text in any column.
+
+    Raises KeyError for a list that does not exist; `SHOWN` names them.
+    """
+    columns, rows = SHOWN[what]
+    wanted = find.casefold()
+    found = tuple(row for row in rows(register, day) if wanted in "\t".join(row).casefold())
+    return Table(f"{what}, register version {register.version}, {day}: {len(found)}", columns, found)
+
+
+def lines(table: Table, width: int = WIDTH) -> list[str]:
+    """The table as lines of at most `width` columns; the widest column gives way, and an ellipsis shows where. An OIN is never cut."""
+    widths = [max(map(len, column)) for column in zip(table.columns, *table.rows, strict=True)]
+    too_wide = sum(widths) + 2 * (len(widths) - 1) - width
+    may_give = [place for place, name in enumerate(table.columns) if name not in _WHOLE]
+    while too_wide > 0:
+        widest = max(may_give, key=widths.__getitem__)
+        if widths[widest] == 1:
+            break  # more columns than the width has room for
+        widths[widest] -= 1
+        too_wide -= 1
+    rule = tuple("-" * size for size in widths)
+    shown = (table.columns, rule, *table.rows)
+    return ["  ".join(_cut(text, size).ljust(size) for text, size in zip(row, widths, strict=True)).rstrip() for row in shown]
+
+
+def explained(decisions: Iterable[Decision], *, language: str = "nl", width: int = WIDTH) -> list[str]:
+    """Decisions in the order they were asked: the answer, its sentence, and whose turn it is."""
+    shown = []
+    for decision in decisions:
+        words = decision.text_nl if language == "nl" else decision.text_en
+        target = decision.inputs.get("target")
+        about = f"{decision.question}{f' ({target})' if target else ''}: {decision.outcome}"
+        tail = " ".join(part for part in (decision.code or "", f"[{decision.owner}]" if decision.owner else "") if part)
+        shown.append(f"{about}  {tail}".rstrip())
+        shown += textwrap.wrap(words, width - 4, initial_indent="    ", subsequent_indent="    ")
+        if decision.candidates:
+            shown += textwrap.wrap("; ".join(decision.candidates), width - 4, initial_indent="    < ", subsequent_indent="      ")
+    return shown
+
+
+def _cut(text: str, size: int) -> str:
+    return text if len(text) <= size else text[: size - 1] + "…"
+
+
+def _when(row: Dated, day: date) -> str:
+    """How it stands, with the day on which that changes or changed."""
+    standing = row.standing(day)
+    if standing is Standing.NOT_YET:
+        return f"from {row.start}"
+    if row.until is None:
+        return "current"
+    return f"until {row.until}" if standing is Standing.CURRENT else f"ended {row.until}"
+
+
+def _organisations(register: Register, day: date) -> Iterable[tuple[str, ...]]:
+    for row in register.organisations.values():
+        codes = ",".join(code.code for code in row.gemeentecodes if code.covers(day))
+        yield row.oin, row.name, str(row.kind), ",".join(row.roles), codes, _when(row, day)
+
+
+def _systems(register: Register, day: date) -> Iterable[tuple[str, ...]]:
+    for row in register.systems.values():
+        yield row.oin, row.name, row.supplier, ",".join(row.channels), _when(row, day)
+
+
+def _diensten(register: Register, day: date) -> Iterable[tuple[str, ...]]:
+    for row in register.diensten.values():
+        yield row.dienst, row.versie, row.namespace, _when(row, day)
+
+
+def _mandates(register: Register, day: date) -> Iterable[tuple[str, ...]]:
+    for row in register.mandates:
+        yield row.organisation, row.dienst, row.system, "revoked" if row.revoked else _when(row, day)
+
+
+def _endpoints(register: Register, day: date) -> Iterable[tuple[str, ...]]:
+    for row in register.endpoints.values():
+        yield row.routeringskenmerk or row.organisation, f"{row.dienst}/{row.versie}", row.system, row.url or "mailbox", _when(row, day)
+
+
+_Rows = Callable[[Register, date], Iterable[tuple[str, ...]]]
+
+#: list -> its columns, and what makes its rows
+SHOWN: Final[Mapping[str, tuple[tuple[str, ...], _Rows]]] = {
+    "organisations": (("oin", "name", "kind", "roles", "codes", "when"), _organisations),
+    "systems": (("oin", "name", "supplier", "channels", "when"), _systems),
+    "diensten": (("dienst", "versie", "namespace", "when"), _diensten),
+    "mandates": (("organisation", "dienst", "system", "when"), _mandates),
+    "endpoints": (("receiver", "dienst", "system", "delivery", "when"), _endpoints),
+}

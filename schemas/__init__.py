@@ -1,0 +1,1 @@
+"""What a message is: envelope, OIN, lifecycle, faults, events, and one folder per dienst. Imports nothing of ours."""

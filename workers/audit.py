@@ -1,0 +1,111 @@
+"""Audit: chains the events, groups failures, tells senders' systems what became of their messages, and judges what ended in `dead`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from routing.ports import Outgoing, Publisher, Store
+from routing.work import Lease, Telling
+from schemas.events import Event
+from schemas.faults import CODES
+from workers.clock import moment
+from workers.loop import Leader, Worker, lead
+
+log = logging.getLogger("koppelpunt.audit")
+
+#: Events bound in one block of the journal, and outcomes told in one burst.
+BLOCK: Final = 1_000
+TELL: Final = 500
+#: How long to wait when there is less than a block's worth to chain: chaining a few events costs as much as chaining many.
+REST_S: Final = 0.1
+#: A system whose receipt queue is full or gone is tried again after this.
+DEAF_S: Final = 30.0
+
+
+def receipt(*, accepted: bool, reference: str, received_us: int, code: str | None, reason: str | None, warnings: Sequence[str]) -> bytes:
+    """The receipt a sender gets at hand-in (design section 4)."""
+    return json.dumps(
+        {
+            "accepted": accepted,
+            "reference": reference,
+            "received_at": moment(received_us).isoformat(),
+            "code": code,
+            "reason": reason,
+            "warnings": list(warnings),
+        },
+        ensure_ascii=False,
+        separators=(",", ":"),
+    ).encode()
+
+
+def outcome(event: Event) -> bytes:
+    """A later outcome, as the sender's software reads it: whose turn it is, and what to do."""
+    kind = CODES.get(event.code or "")
+    return json.dumps(
+        {
+            "reference": event.reference,
+            "state": event.kind,
+            "code": event.code,
+            "owner": event.owner,
+            "remedy": f"{kind.remedy_nl} / {kind.remedy_en}" if kind else None,
+            "receiver": event.receiver,
+            "reason": event.reason,
+        },
+        ensure_ascii=False,
+        separators=(",", ":"),
+    ).encode()
+
+
+def to_tell(telling: Telling) -> Outgoing:
+    """What goes to `receipt.<oin>` for one event: the receipt again, or an outcome."""
+    event = telling.event
+    if event.kind in ("received", "refused"):
+        body = receipt(
+            accepted=event.kind == "received",
+            reference=event.reference or "",
+            received_us=event.at_us,
+            code=event.code,
+            reason=event.reason,
+            warnings=json.loads(event.details.get("warnings", "[]")),
+        )
+    else:
+        body = outcome(event)
+    return Outgoing(routing_key=f"receipt.{telling.system}", body=body, correlation_id=event.message_id)
+
+
+class Auditor:
+    """The journal's one writer, and the one that tells."""
+
+    def __init__(self, worker: Worker, store: Store, publisher: Publisher) -> None:
+        self._worker, self._store, self._publisher = worker, store, publisher
+        self._leader = Leader(worker, store.registry, "audit")
+
+    async def run(self) -> None:
+        """Leads until the worker stops."""
+        await lead(self._worker, self._leader, self._cycle)
+
+    async def _cycle(self, lease: Lease) -> float:
+        insist, journal = self._worker.insist, self._store.journal
+        chained = await insist("chain", lambda: journal.chain(lease, now_us=self._worker.clock.now_us(), limit=BLOCK))
+        told = await self._tell()
+        self._worker.handled += chained
+        return 0.0 if chained >= BLOCK or told >= TELL else REST_S
+
+    async def _tell(self) -> int:
+        journal, now_us = self._store.journal, self._worker.clock.now_us()
+        tellings = await self._worker.insist("untold", lambda: journal.untold(now_us=now_us, limit=TELL))
+        if not tellings:
+            return 0
+        outgoing = [to_tell(telling) for telling in tellings]
+        fates = await self._worker.insist_async("tell", lambda: self._publisher.publish_many(outgoing))
+        fate_of = list(zip(tellings, fates, strict=True))
+        done = [telling.event_id for telling, fate in fate_of if fate == "confirmed"]
+        deaf = [telling for telling, fate in fate_of if fate != "confirmed"]
+        if deaf:
+            log.warning("outcomes_not_taken", extra={"systems": sorted({telling.system for telling in deaf})})
+        until_us = now_us + int(DEAF_S * 1e6)
+        await self._worker.insist("mark told", lambda: journal.mark_told(done, put_off=[t.event_id for t in deaf], until_us=until_us))
+        return len(done)

@@ -1,0 +1,65 @@
+"""The dead: messages that no worker could handle. Read one at a time, judged again, journalled; never lost, never looping."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from routing.ports import Incoming, Outgoing, Publisher, Store
+from workers.loop import Worker
+from workers.relay import decode_tickets, encode_tickets
+
+log = logging.getLogger("koppelpunt.dead")
+
+#: Where the broker says a dead-lettered message came from.
+ORIGIN: Final = "x-first-death-queue"
+
+
+class Dead:
+    """Ends what ended in `dead`."""
+
+    def __init__(self, worker: Worker, store: Store, publisher: Publisher) -> None:
+        self._worker, self._store, self._publisher = worker, store, publisher
+
+    async def handle(self, batch: list[Incoming]) -> Sequence[Incoming]:
+        """Tickets that died together are tried apart; one that dies alone ends its message or delivery. A hand-in is answered."""
+        for incoming in batch:
+            origin = str(incoming.headers.get(ORIGIN, ""))
+            log.error("dead", extra={"queue": origin, "bytes": len(incoming.body)})
+            if origin in ("route", "deliver"):
+                await self._tickets(origin, incoming.body)
+                continue
+            system = origin.removeprefix("intake.") if origin.startswith("intake.") else incoming.routing_key or None
+            digest = hashlib.sha256(incoming.body).digest()
+            message_id = incoming.correlation_id or incoming.message_id
+            await self._worker.insist(
+                "note dead",
+                lambda origin=origin, system=system, digest=digest, message_id=message_id: self._store.outbox.note_dead(  # type: ignore[misc]
+                    actor=self._worker.id,
+                    now_us=self._worker.clock.now_us(),
+                    digest=digest,
+                    system=system,
+                    message_id=message_id,
+                    origin=origin,
+                ),
+            )
+        return ()
+
+    async def _tickets(self, origin: str, body: bytes) -> None:
+        tickets = decode_tickets(body)
+        if len(tickets) > 1:
+            outgoing = [Outgoing(routing_key=origin, body=encode_tickets([ticket])[0]) for ticket in tickets]
+            await self._worker.insist_async("offer apart", lambda: self._publisher.publish_many(outgoing))
+            return
+        seqs = [ticket.seq for ticket in tickets]
+        await self._worker.insist(
+            "fail poison",
+            lambda: self._store.outbox.fail_poison(
+                messages=seqs if origin == "route" else (),
+                deliveries=seqs if origin == "deliver" else (),
+                actor=self._worker.id,
+                now_us=self._worker.clock.now_us(),
+            ),
+        )

@@ -1,0 +1,246 @@
+"""Deliver: hand one delivery to its receiver. A release is claimed once; only a crash after the answer can make it arrive twice.
+
+In this file: mailboxes. The receiver's mandate and endpoint are judged again here, at every attempt (rule 4).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from routing.mandate import judge_receiver
+from routing.ports import Incoming, Outgoing, Publisher, Store, Vault
+from routing.register import Register
+from routing.resolver import resolve
+from routing.work import Claimed, Confirmation, Settlement
+from schemas.faults import kind_of
+from schemas.oin import Oin
+from schemas.privacy import redact
+from workers.clock import Clock, micros, moment
+from workers.loop import Worker
+from workers.register_cache import Records, RegisterCache
+from workers.relay import decode_tickets
+
+log = logging.getLogger("koppelpunt.deliver")
+
+#: A claim ends after this; then, and only when the broker hands the same ticket out again, another worker may take it over.
+CLAIM_S: Final = 10.0
+#: A mailbox that does not exist (topology not applied yet) or is full is tried again after this.
+MAILBOX_RETRY_S: Final = 5.0
+
+#: What a party may give as reason for a refusal, and the code it becomes; anything else is MAILBOX_REFUSED with its own words.
+REASONS: Final[Mapping[str, str]] = {
+    "not_our_resident": "NOT_OUR_RESIDENT",
+    "not_enrolled": "NOT_ENROLLED",
+    "unreadable": "MAILBOX_UNREADABLE",
+    "double": "MAILBOX_DOUBLE",
+}
+
+
+class Forwarder(Protocol):
+    """Makes the envelope a message travels on in when its own bytes cannot be used (design section 3)."""
+
+    def forward(
+        self,
+        original: bytes,
+        *,
+        message_id: str,
+        sender: str,
+        receiver: str,
+        address: str | None,
+        action: str,
+        relates_to: str | None,
+        created: datetime,
+    ) -> bytes:
+        """The unchanged Body of `original` in an envelope signed by us."""
+
+
+class Courier:
+    """Delivers what tickets name into mailboxes, and takes the parties' confirmations."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        store: Store,
+        publisher: Publisher,
+        vault: Vault,
+        register: RegisterCache,
+        forwarder: Forwarder,
+        passes_through: Callable[[str], bool],
+        clock: Clock,
+    ) -> None:
+        self._worker, self._store, self._publisher, self._vault = worker, store, publisher, vault
+        self._register, self._forwarder, self._passes_through, self._clock = register, forwarder, passes_through, clock
+        self._record = Records()
+
+    async def handle(self, batch: list[Incoming]) -> Sequence[Incoming]:
+        """Claims, sends, settles. Returns the incoming tickets of which somebody else still holds a claim."""
+        wanted = {ticket: incoming for incoming in batch for ticket in decode_tickets(incoming.body)}
+        insist, outbox = self._worker.insist, self._store.outbox
+        now_us = self._clock.now_us()
+        claimed, held = await insist(
+            "claim", lambda: outbox.claim(list(wanted), worker=self._worker.id, now_us=now_us, until_us=now_us + int(CLAIM_S * 1e6))
+        )
+        if claimed:
+            register = await insist("register", self._register)
+            settlements = await self._send(claimed, register)
+            await insist("settle", lambda: outbox.settle(settlements, worker=self._worker.id, actor=self._worker.id))
+        return list({id(wanted[ticket]): wanted[ticket] for ticket in held}.values())
+
+    async def _send(self, claimed: Sequence[Claimed], register: Register) -> list[Settlement]:
+        now = self._clock.now()
+        started = time.perf_counter()
+        settlements: list[Settlement] = []
+        sent: list[tuple[Claimed, str]] = []
+        outgoing: list[Outgoing] = []
+        allowed: dict[str, bool] = {}
+        for one in claimed:
+            good = allowed.get(one.endpoint) if one.endpoint else False
+            if good is None:
+                good = allowed[one.endpoint] = judge_receiver(register, one.endpoint, now).outcome == "yes"
+            if not good:
+                settlements.append(self._elsewhere(one, register, now))
+            elif one.wrapped_key is None or one.body is None:
+                settlements.append(
+                    self._settled(one, "failed", now, 0, register, "original", code="DEADLINE_PASSED", reason="the body has been erased")
+                )
+            else:
+                envelope, message = self._mail(one, one.wrapped_key, one.body, now)
+                sent.append((one, envelope))
+                outgoing.append(message)
+        fates = await self._worker.insist_async("publish to mailboxes", lambda: self._publisher.publish_many(outgoing)) if outgoing else []
+        took_us = int((time.perf_counter() - started) * 1e6) // max(len(sent), 1)
+        done = self._clock.now()
+        for (one, envelope), fate in zip(sent, fates, strict=True):
+            if fate == "confirmed":
+                settlements.append(self._settled(one, "delivered", done, took_us, register, envelope))
+            else:
+                log.warning("mailbox_not_reached", extra={"delivery": one.id, "fate": fate})
+                settlements.append(
+                    self._settled(
+                        one,
+                        "postponed",
+                        done,
+                        took_us,
+                        register,
+                        envelope,
+                        hold_code="ENDPOINT_UNREACHABLE",
+                        reason=f"the mailbox did not take it ({fate})",
+                        not_before_us=micros(done) + int(MAILBOX_RETRY_S * 1e6),
+                    )
+                )
+        return settlements
+
+    def _mail(self, one: Claimed, wrapped_key: bytes, sealed: bytes, now: datetime) -> tuple[str, Outgoing]:
+        """Untouched bytes where the sender named the receiver and the Timestamp was valid at hand-in; otherwise our envelope."""
+        original = self._vault.open(one.reference, wrapped_key, "body", sealed)
+        passes = self._passes_through(one.action)
+        if passes and not one.stale:
+            envelope, body, message_id = "original", original, one.message_id
+        else:
+            # a late pass-through keeps its MessageID; where we chose the receiver, the delivery has its own
+            message_id = one.message_id if passes else f"urn:uuid:{one.id}"
+            envelope = "ours"
+            body = self._forwarder.forward(
+                original,
+                message_id=message_id,
+                sender=one.sender,
+                receiver=one.receiver,
+                address=one.address if passes else None,
+                action=one.action,
+                relates_to=None if passes else one.message_id,
+                created=now,
+            )
+        headers: dict[str, Any] = {
+            "delivery_id": one.id,
+            "received_at": moment(one.received_us).isoformat(),
+            "dienst": one.dienst,
+            "versie": one.versie,
+            "routeringskenmerk": one.receiver,
+            "attempt": one.attempts + 1,
+        }
+        return envelope, Outgoing(
+            routing_key=f"mailbox.{one.receiver_system}",
+            body=body,
+            content_type="text/xml; charset=utf-8",
+            message_id=message_id,
+            headers=headers,
+        )
+
+    def _elsewhere(self, one: Claimed, register: Register, now: datetime) -> Settlement:
+        """The endpoint or its mandate is gone: the successor for the same receiver gets it; without one it waits, with an owner."""
+        found = resolve(register, receiver=Oin(one.receiver), dienst=one.dienst, versie=one.versie, now=now)
+        decision, endpoint = found.decision, found.endpoint
+        if decision.outcome == "no":
+            return self._settled(
+                one,
+                "failed",
+                now,
+                0,
+                register,
+                "original",
+                code=decision.code,
+                owner=str(decision.owner),
+                reason=decision.text_nl,
+                decisions=(self._record(decision),),
+            )
+        return self._settled(
+            one,
+            "routed",
+            now,
+            0,
+            register,
+            "original",
+            hold_code=None if endpoint else decision.code,
+            owner=None if endpoint else str(decision.owner),
+            reason=None if endpoint else decision.text_nl,
+            endpoint=endpoint.id if endpoint else None,
+            lane=endpoint.lane if endpoint else None,
+            receiver_system=endpoint.system if endpoint else None,
+            decisions=(self._record(decision),),
+        )
+
+    @staticmethod
+    def _settled(one: Claimed, state: str, at: datetime, took_us: int, register: Register, envelope: str, **rest: Any) -> Settlement:
+        if rest.get("code") and "owner" not in rest:
+            rest["owner"] = str(kind_of(rest["code"]).owner)
+        return Settlement(
+            claimed=one, state=state, at_us=micros(at), took_us=took_us, register_version=register.version, envelope=envelope, **rest
+        )
+
+    async def handle_confirmations(self, batch: list[Incoming]) -> Sequence[Incoming]:
+        """Parties' words on their mailbox deliveries. Those that overtook our own commit are offered again."""
+        read = {confirmation: incoming for incoming in batch if (confirmation := read_confirmation(incoming)) is not None}
+        if len(read) < len(batch):
+            log.warning("confirmations_unreadable", extra={"count": len(batch) - len(read)})
+        early = await self._worker.insist(
+            "store confirmations", lambda: self._store.outbox.confirm(list(read), actor=self._worker.id, now_us=self._clock.now_us())
+        )
+        return [read[confirmation] for confirmation in early]
+
+
+def read_confirmation(incoming: Incoming) -> Confirmation | None:
+    """A confirmation as a party published it (design section 4); None when it is not one. Who says so stands in the routing key, which the
+    broker checked."""
+    try:
+        said = json.loads(incoming.body)
+        delivery_id, outcome, reason = said["delivery_id"], said["outcome"], said.get("reason")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    if not isinstance(delivery_id, str) or outcome not in ("confirmed", "refused") or not isinstance(reason, str | None):
+        return None
+    if outcome == "confirmed":
+        return Confirmation(delivery_id=delivery_id[:64], system=incoming.routing_key, confirmed=True)
+    code = REASONS.get(reason or "", "MAILBOX_REFUSED")
+    return Confirmation(
+        delivery_id=delivery_id[:64],
+        system=incoming.routing_key,
+        confirmed=False,
+        code=code,
+        owner=str(kind_of(code).owner),
+        reason=redact(reason or kind_of(code).en)[:500],
+    )

@@ -1,0 +1,191 @@
+"""The desk: one hand-in is judged, whichever way it came. Identification, authentication, authorisation, content, in that order.
+
+Nothing here touches store or broker: it gives a `NewMessage` or a `NewRefusal`, and the store decides about duplicates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from lxml import etree
+
+from routing.decisions import decide
+from routing.mandate import DecisionCache
+from routing.ports import JudgeStep, Vault, Verifier
+from routing.register import Register
+from routing.work import NewMessage, NewRefusal, RecordedDecision, StreamStep
+from schemas.content import Content, read_content
+from schemas.contract import MessageKind
+from schemas.contracts import Contracts
+from schemas.envelope import Envelope
+from schemas.faults import Fault, NotAllowed, Refused
+from schemas.oin import Oin
+from schemas.rules import judge_sequence
+from workers.clock import Clock, micros
+from workers.register_cache import Records
+
+#: Over AMQP; larger messages come over HTTPS (design section 4).
+AMQP_LIMIT: Final = 1024 * 1024
+#: Without Expires a Timestamp is good for this long, and clocks may differ by the skew (facts 3.5).
+MAX_AGE: Final = timedelta(minutes=10)
+SKEW: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hints:
+    """What the channel says of a hand-in that cannot be read: never trusted, only echoed so that a sender recognises its receipt."""
+
+    message_id: str | None = None
+
+
+class Desk:
+    """Judges hand-ins with one verifier, one set of contracts, one vault."""
+
+    def __init__(self, *, verifier: Verifier, contracts: Contracts, vault: Vault, own_oins: Collection[str], clock: Clock) -> None:
+        self._verifier, self._contracts, self._vault, self._own, self._clock = verifier, contracts, vault, frozenset(own_oins), clock
+        self._senders = DecisionCache()
+        self._record = Records()
+        self._signatures: dict[tuple[int, Oin], RecordedDecision] = {}
+
+    def judge(
+        self, raw: bytes, *, system: Oin, register: Register, via: str, hints: Hints, fault: Fault | None = None
+    ) -> NewMessage | NewRefusal:
+        """What this hand-in is to become. `system` is the party the channel was opened by: certificate or AMQP user. `fault`: what
+        the channel already found wrong with it."""
+        now = self._clock.now()
+        reference = str(uuid.uuid4())
+        envelope: Envelope | None = None
+        kind: MessageKind | None = None
+        decisions: list[RecordedDecision] = []
+        try:
+            if fault:
+                raise fault
+            envelope = self._verifier.verify(raw, at=now)
+            signed_by(envelope, system)
+            decisions.append(self._signed(register.version, system))
+            kind = self._contracts.kind(envelope.action)
+            decision = self._senders.judge_sender(register, system=system, sender=envelope.sender, kind=kind, now=now)
+            decisions.append(self._record(decision))
+            if decision.outcome != "yes":
+                raise NotAllowed(decision.code or "Client.DK0002", decision.text_en, where="wsa:From", owner=decision.owner)
+            if kind.to == "hub" and envelope.receiver not in self._own:
+                raise Refused(
+                    "Client.DK0011", f"{kind.name} is addressed to the hub: wsa:To must name {sorted(self._own)[0]}", where="wsa:To"
+                )
+            content = read_content(
+                envelope.content,
+                action=envelope.action,
+                sender=envelope.sender,
+                receiver=envelope.receiver,
+                contracts=self._contracts,
+                now=now,
+            )
+        except Fault as fault:
+            return NewRefusal(
+                reference=reference,
+                at_us=micros(now),
+                code=fault.code,
+                owner=str(fault.owner),
+                reason=str(fault),
+                digest=hashlib.sha256(raw).digest(),
+                via=via,
+                system=system,
+                sender=envelope.sender if envelope else None,
+                message_id=envelope.message_id if envelope else hints.message_id,
+                dienst=kind.dienst if kind else None,
+                bericht=kind.name if kind else None,
+                details=fault.details,
+                decisions=tuple(decisions),
+            )
+        return self._accepted(reference, envelope, content, system, register, via, now, tuple(decisions))
+
+    def _signed(self, version: int, system: Oin) -> RecordedDecision:
+        """The same record for every good signature of one system."""
+        known = self._signatures.get((version, system))
+        if known is None:
+            if len(self._signatures) >= 10_000:
+                self._signatures.clear()
+            known = self._signatures[version, system] = self._record(decide("signature-good", version, {"system": str(system)}))
+        return known
+
+    def _accepted(
+        self,
+        reference: str,
+        envelope: Envelope,
+        content: Content,
+        system: Oin,
+        register: Register,
+        via: str,
+        now: datetime,
+        decisions: tuple[RecordedDecision, ...],
+    ) -> NewMessage:
+        kind, index = content.kind, self._vault.index
+        step = content.sequence
+        return NewMessage(
+            reference=reference,
+            sender=envelope.sender,
+            system=system,
+            receiver=envelope.receiver,
+            message_id=envelope.message_id,
+            business_id=content.business_id,
+            address=envelope.to,
+            action=envelope.action,
+            dienst=kind.dienst,
+            versie=kind.versie,
+            bericht=kind.name,
+            order_key=index(f"order {kind.dienst} {kind.name} {content.order_key}") if content.order_key else None,
+            subject=index(f"subject {content.subject}") if content.subject else None,
+            digest=content_digest(envelope),
+            received_us=micros(now),
+            created_us=micros(envelope.created),
+            expires_us=micros(envelope.expires) if envelope.expires else None,
+            stale=not timestamp_good(envelope, now),
+            via=via,
+            size=len(envelope.xml),
+            warnings=content.warnings,
+            register_version=register.version,
+            sealed=self._vault.seal(reference, envelope.xml, json.dumps(content.facts, separators=(",", ":")).encode()),
+            decisions=decisions,
+            step=StreamStep(key=index(f"stream {kind.dienst} {envelope.sender} {step.key}"), number=step.number, status=step.status)
+            if step
+            else None,
+        )
+
+
+def step_judge(contracts: Contracts) -> JudgeStep:
+    """The contracts' word on a message that follows another in its stream: a fault code when it may not."""
+
+    def judge(action: str, _versie: str, last: StreamStep | None, step: StreamStep) -> str | None:
+        rule = contracts.kind(action).sequence
+        return judge_sequence(rule, last, step).code if rule else None
+
+    return judge
+
+
+def signed_by(envelope: Envelope, system: Oin) -> None:
+    """Raises NotAllowed when a message was signed by another system than the one that hands it in."""
+    if envelope.certificate_oin != system:
+        raise NotAllowed(
+            "Client.DK0002",
+            f"the message was signed by system {envelope.certificate_oin}, but handed in by {system}: hand in what you signed yourself",
+            where="BinarySecurityToken",
+        )
+
+
+def timestamp_good(envelope: Envelope, now: datetime) -> bool:
+    """Whether a receiver that looks at `now` would accept the Timestamp as it is (facts 3.5)."""
+    if envelope.created > now + SKEW:
+        return False
+    return now <= (envelope.expires if envelope.expires else envelope.created + MAX_AGE) + SKEW
+
+
+def content_digest(envelope: Envelope) -> bytes:
+    """What makes two hand-ins the same (rule 2): content, To and Action; not Timestamp, token or signature, which a retry renews."""
+    content = etree.tostring(envelope.content, method="c14n", exclusive=True, with_comments=False, with_tail=False)
+    return hashlib.sha256(b"\0".join((envelope.to.encode(), envelope.action.encode(), content))).digest()

@@ -1,0 +1,48 @@
+"""The service register in memory, following the store's version number (rule 4): a change is seen within two seconds."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from routing.decisions import Decision
+from routing.ports import Registry
+from routing.register import Register, read_register
+from routing.work import RecordedDecision
+
+#: How often the version number is looked at.
+LOOK_EVERY_S: Final = 1.0
+
+_EMPTY: Final = read_register({}, version=0)
+
+
+class RegisterCache:
+    """The newest register. Raises StoreUnavailable when a new version is there but cannot be read."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._register = _EMPTY
+        self._looked_at = float("-inf")
+
+    def __call__(self) -> Register:
+        """The register now."""
+        if time.monotonic() - self._looked_at >= LOOK_EVERY_S:
+            version = self._registry.register_version()
+            if version != self._register.version:
+                self._register = read_register(self._registry.register_document(version), version=version)
+            self._looked_at = time.monotonic()
+        return self._register
+
+
+class Records:
+    """Decisions as the store keeps them."""
+
+    def __call__(self, decision: Decision) -> RecordedDecision:
+        """The record of a decision; its words are made once per Decision, and caches hand out the same one again and again."""
+        return RecordedDecision(
+            question=decision.question,
+            outcome=decision.outcome,
+            code=decision.code,
+            register_version=decision.register_version,
+            record=decision.to_json(),
+        )

@@ -1,0 +1,134 @@
+"""The relay: hands out what may leave now, and nothing twice (rules 1 and 7). One leader.
+
+A release is committed first and its ticket published afterwards; a crash in between loses nothing, because whoever leads next publishes
+the tickets of unclaimed releases again. Tickets are small lists of ids; who works on one claims its row first.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from routing.ports import BrokerKeeper, Outgoing, Publisher, Store
+from routing.work import Lease, Ticket
+from workers.loop import Leader, Worker, lead
+
+log = logging.getLogger("koppelpunt.relay")
+
+#: Rows handed out per cycle, and per ticket message.
+RELEASE_LIMIT: Final = 500
+TICKET_SIZE: Final = 50
+#: Messages that may be with the route workers at once: queues hold short work only.
+ROUTE_WINDOW: Final = 2_000
+#: How long to wait when there is nothing to do. A cycle without work is two or three indexed reads.
+REST_S: Final = 0.005
+QUIET_S: Final = 0.02
+#: A lane whose window is full, or whose rows must all wait, is looked at again after this.
+LANE_REST_S: Final = 0.03
+#: Postponed deliveries fall due by the minute; they are looked for this often.
+DUE_EVERY_S: Final = 0.5
+#: Told again after a broker wipe (design section 4).
+TELL_AGAIN_DAYS: Final = 7
+_DAY_US: Final = 86_400_000_000
+
+EPOCH: Final = "epoch"
+#: A note in the store; another value means that somebody released something by hand, and its ticket is still to be published.
+NUDGE: Final = "nudge"
+
+
+def encode_tickets(tickets: Sequence[Ticket]) -> list[bytes]:
+    """Tickets as bodies for `route` and `deliver`: JSON lists of [seq, release]."""
+    return [
+        json.dumps([[t.seq, t.release] for t in tickets[start : start + TICKET_SIZE]], separators=(",", ":")).encode()
+        for start in range(0, len(tickets), TICKET_SIZE)
+    ]
+
+
+def decode_tickets(body: bytes) -> list[Ticket]:
+    """The reverse. Raises ValueError for anything else."""
+    rows = json.loads(body)
+    if not isinstance(rows, list):
+        raise ValueError("not a list of tickets")
+    return [Ticket(int(seq), int(release)) for seq, release in rows]
+
+
+class Relay:
+    """One cycle after another, as long as it leads."""
+
+    def __init__(self, worker: Worker, store: Store, publisher: Publisher, keeper: BrokerKeeper, window_of: Callable[[str], int]) -> None:
+        self._worker, self._store, self._publisher, self._keeper, self._window_of = worker, store, publisher, keeper, window_of
+        self._leader = Leader(worker, store.registry, "relay")
+        self._resting: dict[str, float] = {}  # lane -> until when
+        self._due_at = 0.0
+        self._nudge: str | None = None
+        self._connections = 0  #: the publisher's, when we last made sure
+        self._unsure = True  #: some tickets may not have reached the broker
+
+    async def run(self) -> None:
+        """Leads until the worker stops."""
+        await lead(self._worker, self._leader, self._cycle)
+
+    async def _cycle(self, lease: Lease) -> float:
+        if self._leader.took_over or self._unsure or self._publisher.connections != self._connections:
+            self._leader.took_over = self._unsure = False
+            self._connections = self._publisher.connections
+            await self._make_sure(lease)
+        insist, outbox = self._worker.insist, self._store.outbox
+        messages = await insist("release messages", lambda: outbox.release_messages(lease, window=ROUTE_WINDOW, limit=RELEASE_LIMIT))
+        await self._publish("route", messages)
+        now = time.monotonic()
+        lanes = [lane for lane in await insist("lanes", outbox.lanes) if self._resting.get(lane, 0) <= now]
+        deliveries, idle = await insist(
+            "release deliveries",
+            lambda: outbox.release_deliveries(
+                lease, [(lane, self._window_of(lane)) for lane in lanes], now_us=self._worker.clock.now_us(), limit=RELEASE_LIMIT
+            ),
+        )
+        self._resting = {lane: until for lane, until in self._resting.items() if until > now} | dict.fromkeys(idle, now + LANE_REST_S)
+        if now >= self._due_at:
+            self._due_at = now + DUE_EVERY_S
+            nudge = await insist("nudge", lambda: self._store.registry.note(NUDGE))
+            self._unsure, self._nudge = self._unsure or nudge != self._nudge, nudge
+            deliveries += await insist(
+                "release due", lambda: outbox.release_due(lease, now_us=self._worker.clock.now_us(), limit=RELEASE_LIMIT)
+            )
+        await self._publish("deliver", deliveries)
+        self._worker.handled += len(messages) + len(deliveries)
+        if len(messages) + len(deliveries) >= RELEASE_LIMIT // 2:
+            return 0.0
+        return REST_S if messages or deliveries else QUIET_S
+
+    async def _publish(self, queue: str, tickets: Sequence[Ticket]) -> None:
+        if not tickets:
+            return
+        outgoing = [Outgoing(routing_key=queue, body=body) for body in encode_tickets(tickets)]
+        fates = await self._worker.insist_async("publish tickets", lambda: self._publisher.publish_many(outgoing))
+        if any(fate != "confirmed" for fate in fates):
+            log.warning("tickets_not_taken", extra={"queue": queue, "fates": sorted(set(fates))})
+            self._unsure = True
+            await self._worker.pause(1.0)
+
+    async def _make_sure(self, lease: Lease) -> None:
+        """A new leader, or a broker that was away: was it wiped? Then publish again whatever nobody works on."""
+        insist, store = self._worker.insist, self._store
+        known = await insist("epoch", lambda: store.registry.note(EPOCH))
+        kept = await self._worker.insist_async("epoch", self._keeper.epoch)
+        if kept is None or kept != known:
+            await self._worker.insist_async("topology", self._keeper.apply_topology)
+            if known is not None:
+                now_us = self._worker.clock.now_us()
+                count = await insist("release again", lambda: store.outbox.release_after_wipe(lease, now_us=now_us))
+                told = await insist(
+                    "tell again", lambda: store.journal.tell_again(since_us=now_us - TELL_AGAIN_DAYS * _DAY_US, now_us=now_us)
+                )
+                log.warning("broker_was_wiped", extra={"mailbox_deliveries": count, "receipts_and_outcomes": told})
+            value = str(uuid.uuid4())
+            await insist("epoch", lambda: store.registry.set_note(EPOCH, value))
+            await self._worker.insist_async("epoch", lambda: self._keeper.set_epoch(value))
+        messages, deliveries = await insist("unclaimed", lambda: store.outbox.unclaimed(now_us=self._worker.clock.now_us()))
+        await self._publish("route", messages)
+        await self._publish("deliver", deliveries)

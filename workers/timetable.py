@@ -1,0 +1,152 @@
+"""The timetable: everything that is due by the clock and not by a message. One leader; APScheduler keeps the times.
+
+Each job is short, asks the store what is due, and writes what it did in one transaction. A job that fails is logged and comes again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+from routing.amsterdam import amsterdam_day
+from routing.decisions import Decision
+from routing.ports import Store
+from routing.register import Register
+from routing.resolver import resolve
+from routing.work import Lease, LeaseLost, NewDelivery, StoreUnavailable, Waiting
+from schemas.contract import MessageKind
+from schemas.oin import Oin
+from workers.clock import Clock, micros
+from workers.loop import SEEN_EVERY_S, Leader, Worker, lead
+from workers.register_cache import Records, RegisterCache
+
+log = logging.getLogger("koppelpunt.timetable")
+
+#: Workers not heard of for this long are forgotten.
+FORGET_AFTER_US: Final = int(SEEN_EVERY_S * 12 * 1e6)
+WAITING_PAGE: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is done, and how often (seconds)."""
+
+    name: str
+    every_s: float
+    act: Callable[[], Awaitable[None]]
+
+
+class Timetable:
+    """Runs the jobs while it leads."""
+
+    def __init__(
+        self, worker: Worker, store: Store, register: RegisterCache, kinds: Sequence[MessageKind], clock: Clock, more: Sequence[Job] = ()
+    ) -> None:
+        self._worker, self._store, self._register, self._kinds, self._clock = worker, store, register, kinds, clock
+        self._record = Records()
+        self._seen: tuple[int, object] | None = None  # register version and day the waiting deliveries were last looked at with
+        self._leader = Leader(worker, store.registry, "timetable")
+        self._scheduler = AsyncIOScheduler(timezone="UTC")
+        self._leading = False
+        jobs = (
+            Job(name="waiting", every_s=2, act=self.look_at_waiting),
+            Job(name="deadlines", every_s=10, act=self._deadlines),
+            Job(name="unfetched", every_s=60, act=self._unfetched),
+            Job(name="retention", every_s=3600, act=self._retention),
+            Job(name="workers", every_s=30, act=self._workers),
+            *more,
+        )
+        for job in jobs:
+            self._scheduler.add_job(
+                self._run,
+                IntervalTrigger(seconds=job.every_s),
+                args=[job],
+                id=job.name,
+                max_instances=1,
+                coalesce=True,
+                misfire_grace_time=None,
+            )
+        self._first = jobs
+
+    async def run(self) -> None:
+        """Leads until the worker stops."""
+        self._scheduler.start()
+        try:
+            await lead(self._worker, self._leader, self._cycle)
+        finally:
+            self._scheduler.shutdown(wait=False)
+
+    async def _cycle(self, lease: Lease) -> float:
+        if self._leader.took_over:
+            self._leader.took_over = False
+            self._leading = True
+            for job in self._first:  # a new leader does not know when each was done last
+                await self._run(job)
+        return 1.0
+
+    async def _run(self, job: Job) -> None:
+        try:
+            if self._worker.stopping or not self._leading or await self._leader.lease() is None:
+                return
+            await job.act()
+            self._worker.handled += 1
+        except (StoreUnavailable, LeaseLost) as error:
+            log.warning("job_put_off", extra={"job": job.name, "error": str(error)})
+        except Exception as error:
+            log.error("job_failed", extra={"job": job.name, "error": type(error).__name__}, exc_info=error)
+
+    async def look_at_waiting(self) -> None:
+        """Whoever waited for the register is looked at again when it changed, or when a new day began."""
+        register, now = self._register(), self._clock.now()
+        seen = (register.version, amsterdam_day(now))
+        if seen == self._seen:
+            return
+        after = 0
+        while page := self._store.outbox.waiting(after=after, limit=WAITING_PAGE):
+            after = page[-1].seq
+            changes = [(row, new) for row in page if row.hold_code.startswith("ROUTE_") and (new := self._again(row, register)) is not None]
+            if changes:
+                self._store.outbox.reroute_waiting(changes, actor=self._worker.id, now_us=micros(now))
+        self._seen = seen
+
+    def _again(self, row: Waiting, register: Register) -> NewDelivery | None:
+        found = resolve(register, receiver=Oin(row.receiver), dienst=row.dienst, versie=row.versie, now=self._clock.now())
+        endpoint, decision = found.endpoint, found.decision
+        if endpoint is None and (decision.code == row.hold_code or decision.outcome == "no"):
+            return None  # nothing new; at its deadline it fails with what it waits for
+        return NewDelivery(
+            id=row.id,
+            target=row.target,
+            receiver=row.receiver,
+            endpoint=endpoint.id if endpoint else None,
+            lane=endpoint.lane if endpoint else None,
+            receiver_system=endpoint.system if endpoint else None,
+            hold_code=None if endpoint else decision.code,
+            owner=None if endpoint else _owner(decision),
+            reason=None if endpoint else decision.text_nl,
+            decisions=(self._record(decision),),
+        )
+
+    async def _deadlines(self) -> None:
+        while self._store.outbox.expire(actor=self._worker.id, now_us=self._clock.now_us()):
+            continue
+
+    async def _unfetched(self) -> None:
+        within = {kind.action: int(kind.fetch_within.total_seconds() * 1e6) for kind in self._kinds}
+        self._store.outbox.unfetched(actor=self._worker.id, now_us=self._clock.now_us(), fetch_within_us=within)
+
+    async def _retention(self) -> None:
+        keep = {kind.action: int(kind.retention.total_seconds() * 1e6) for kind in self._kinds}
+        self._store.outbox.erase_finished(now_us=self._clock.now_us(), retention_us=keep)
+
+    async def _workers(self) -> None:
+        self._store.registry.forget_workers(self._clock.now_us() - FORGET_AFTER_US)
+
+
+def _owner(decision: Decision) -> str | None:
+    return str(decision.owner) if decision.owner else None
