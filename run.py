@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -275,7 +275,7 @@ def _timetable(parts: Parts) -> list[Any]:
         Job(name="topology", every_s=2, act=keeper.follow_register),
         Job(name="second opinion", every_s=600, act=opinions.ask),
     )
-    return [Timetable(parts.worker, parts.store, parts.register, list(contracts.kinds()), parts.clock, more).run()]
+    return [Timetable(parts.worker, parts.store, parts.register, list(contracts.kinds), parts.clock, more).run()]
 
 
 WORKERS: dict[str, Callable[[Parts], list[Any]]] = {
@@ -291,7 +291,7 @@ WORKERS: dict[str, Callable[[Parts], list[Any]]] = {
 # -- everything on this machine -------------------------------------------------------------------------------------------------------------
 
 
-def make_private_home(settings: Settings) -> Settings:
+def make_private_home(settings: Settings, environment: Mapping[str, str] | None = None) -> Settings:
     """What a home needs before its workers can start: a master key, and (unless set) a test PKI with our own certificate."""
     import json
 
@@ -313,7 +313,7 @@ def make_private_home(settings: Settings) -> Settings:
             made |= {"KOPPELPUNT_CRL": str(folder / "crl.pem")}
     if made:
         (settings.home / "up.json").write_text(json.dumps(made, indent=1) + "\n")
-    return type(settings).from_environment({**os.environ, **made}, home=settings.home)
+    return type(settings).from_environment({**(os.environ if environment is None else environment), **made}, home=settings.home)
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
@@ -378,11 +378,12 @@ async def _up(settings: Settings, names: Sequence[str]) -> int:
 class Backbone:
     """Broker and store of one machine, made ready: node started, tables there, topology applied and checked."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, port: int | None = None) -> None:
+        """`port`: of a private node, instead of the setting; 0 draws a free one."""
         from broker_config.node import PrivateNode
 
         self.settings = settings
-        self.node = None if settings.amqp_url else PrivateNode(settings.home, port=settings.amqp_port)
+        self.node = None if settings.amqp_url else PrivateNode(settings.home, port=settings.amqp_port if port is None else port)
         self.store: Store | None = None
 
     async def __aenter__(self) -> Backbone:
@@ -394,6 +395,7 @@ class Backbone:
             if started:
                 await started
             await self.apply_topology()
+            await self.fetch_crls()
         except BaseException:
             if started:
                 await asyncio.wait([started])
@@ -412,6 +414,16 @@ class Backbone:
         await keeper.apply_topology()
         for sentence in await keeper.differences():
             print(f"koppelpunt: broker: {sentence}", file=sys.stderr)
+
+    async def fetch_crls(self) -> None:
+        """Without CRLs no signature can be judged, so they come before the workers do."""
+        from adapters import pki
+        from adapters.crls import CrlFetcher
+
+        assert self.store is not None
+        if (self.settings.home / "pki").is_dir():
+            pki.renew_crl(self.settings.home / "pki")
+        await CrlFetcher(self.settings.crl, self.store.registry).fetch_all()
 
     async def keep(self, stopped: Any) -> None:
         """Until told to stop: starts a private node again that died, and renews the CRLs of a private PKI."""
@@ -698,7 +710,7 @@ def _register_load(arguments: Arguments) -> int:
     settings = read_settings(arguments)
     contracts = contracts_of(settings)
     checked = read_register(document, version=0)
-    unknown = sorted({(d.dienst, d.versie) for d in checked.diensten.values()} - {(k.dienst, k.versie) for k in contracts.kinds()})
+    unknown = sorted({(d.dienst, d.versie) for d in checked.diensten.values()} - {(k.dienst, k.versie) for k in contracts.kinds})
     for dienst, versie in unknown:
         print(
             f"koppelpunt: there is no contract for dienst {dienst} version {versie}; its messages are refused until there is.",
@@ -807,9 +819,98 @@ def prepare(arguments: Arguments) -> int:
     return 0
 
 
+def demo_arguments(parser: Parser) -> None:
+    parser.add_argument("--messages", type=int, default=2000, metavar="N", help="hand-ins, at least (default: %(default)s)")
+    parser.add_argument("--stay", action="store_true", help="keep everything running afterwards, to look at with the other commands")
+    parser.add_argument("--seed", type=int, default=2026, help="another season (default: %(default)s)")
+    _home_and_json(parser)
+
+
+def demo(arguments: Arguments) -> int:
+    """A private broker and store in a temporary home, a small chain, a season with mistakes. Exit 1 when anything was lost or doubled."""
+    import asyncio
+    import shutil
+    import tempfile
+
+    from workers.logs import configure
+
+    configure("ERROR")
+    home = arguments.home or Path(tempfile.mkdtemp(prefix="koppelpunt-demo-"))
+    home.chmod(0o755)  # the broker's own user must be able to reach its folder
+    try:
+        return asyncio.run(_demo(home, arguments))
+    finally:
+        if not arguments.home:
+            shutil.rmtree(home, ignore_errors=True)
+
+
+async def _demo(home: Path, arguments: Arguments) -> int:
+    import asyncio
+
+    from adapters.broker_keeper import password_file
+    from adapters.parties.demo import People, play
+    from adapters.parties.season import Season
+    from adapters.parties.world import build_world
+    from broker_config.settings import Settings
+    from workers.clock import Clock
+    from workers.commands import show_demo
+    from workers.progress import Progress
+    from workers.supervisor import Supervisor
+    from workers.tables import print_json
+
+    private = {name: value for name, value in os.environ.items() if not name.startswith("KOPPELPUNT_") and name != "AMQP_URL"}
+    settings = Settings.from_environment({"KOPPELPUNT_LOG_LEVEL": "WARNING"}, home=home)
+    with Progress(quiet=arguments.json) as progress:
+        progress.say("keys and certificates")
+        settings = make_private_home(settings, environment={"KOPPELPUNT_LOG_LEVEL": "WARNING"})
+        world, own = build_world(settings.own_oins[0]), settings.own_oins[0]
+        backbone = Backbone(settings, port=0)
+        store = open_store_of(settings)
+        store.registry.save_register(world.document, who="demo", now_us=Clock().now_us())
+        store.close()
+        progress.say("a private broker")
+        async with backbone:
+            amqp, _ = amqp_urls(settings)
+            people = People(
+                home=home, world=world, own_oin=own, amqp=amqp, passwords=lambda oin: password_file(home, oin).read_text().strip()
+            )
+            await asyncio.to_thread(people.issue_certificates)
+            await backbone.fetch_crls()
+            supervisor = Supervisor(
+                ROOT / "run.py",
+                EVERY_WORKER,
+                {**private, "KOPPELPUNT_LOG_LEVEL": "WARNING", "KOPPELPUNT_HOME": str(home)},
+                home / "workers.log",
+            )
+            progress.say("the workers")
+            await supervisor.start()
+            assert backbone.store is not None
+            async with people:
+                result = await play(people, backbone.store, Season(world, own, seed=arguments.seed), arguments.messages, progress.tick)
+                if arguments.stay:
+                    progress.close()
+                    show_demo(result.as_dict(), backbone.store.queries.failure_groups())
+                    print(f"Everything keeps running; look at it with --home {home}. Ctrl-C stops it.", flush=True)
+                    stopped = asyncio.Event()
+                    import signal
+
+                    for number in (signal.SIGTERM, signal.SIGINT):
+                        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+                    await backbone.keep(stopped)
+                groups = backbone.store.queries.failure_groups()
+            progress.say("stopping")
+            await supervisor.stop()
+    if arguments.json:
+        print_json(result.as_dict())
+    elif not arguments.stay:
+        show_demo(result.as_dict(), groups)
+    return 1 if result.lost or result.duplicated else 0
+
+
 Command = tuple[Callable[[Parser], None], Callable[[Arguments], int], str]
 
 COMMANDS: dict[str, Command] = {
+    "demo": (demo_arguments, demo, "a private broker, a small chain, a season's messages with mistakes in them, and what became of them"),
     "up": (up_arguments, up, "everything on this machine for real: broker, store and all workers, until SIGTERM"),
     "work": (work_arguments, work, "one worker, for real deployments"),
     "status": (_home_and_json, status, "what runs, what is queued, what is open, how old register and CRLs are"),

@@ -56,6 +56,11 @@ class CrlFetcher:
             elif crl is not None and past_half_life(crl, _us(now)):
                 log.warning("crl_past_half_life", extra={"source": mask(source), "next_update_us": crl.next_update_us})
 
+    async def fetch_all(self) -> None:
+        """Fetches every source now, whatever its age: at start, and after a revocation that must count at once."""
+        for source in self._sources:
+            await self._fetch(source, datetime.now(UTC))
+
     async def _fetch(self, source: str, now: datetime) -> None:
         try:
             data = await _read(source)

@@ -218,16 +218,13 @@ class _Connection:
 
     def _translate(self, error: BaseException | str) -> BrokerError:
         """Any error of pika's, in a sentence; without what it may quote of a message."""
-        causes = getattr(error, "exceptions", ()) or ()  # a failed attempt to connect holds the errors of each address
-        error = causes[-1] if causes else error
-        cause = getattr(error, "exception", None)
-        error = cause if isinstance(cause, BaseException) else error
+        error = _innermost(error)
         if isinstance(error, (ChannelClosedByBroker, ConnectionClosedByBroker)):
             text = f"The broker at {self._shown} answered {error.reply_code} {error.reply_text[:200]}"
             return BrokerRefused(text, error.reply_code) if isinstance(error, ChannelClosedByBroker) else BrokerUnavailable(text)
         if isinstance(error, (ProbableAuthenticationError, ProbableAccessDeniedError)):
             return BrokerUnavailable(f"The broker at {self._shown} does not let this user in; check name, password and vhost.")
-        text = str(error) or repr(error)
+        text = (isinstance(error, OSError) and error.strerror) or str(error) or repr(error)
         return BrokerUnavailable(f"The broker at {self._shown} cannot be reached ({text[:160]}).")
 
     async def _set_up(self, connection: Any) -> None:
@@ -675,6 +672,16 @@ def _parameters(url: str, name: str) -> Any:
     parameters.stack_timeout = 15.0
     parameters.client_properties = {"connection_name": name}
     return parameters
+
+
+def _innermost(error: BaseException | str) -> BaseException | str:
+    """What really happened: a failed attempt to connect wraps that in layers, in a different way at each."""
+    while True:
+        inner = [*getattr(error, "exceptions", ()), getattr(error, "exception", None), *getattr(error, "args", ())]
+        causes = [cause for cause in inner if isinstance(cause, BaseException)]
+        if not causes:
+            return error
+        error = causes[-1]
 
 
 def _settle(future: asyncio.Future[Any], value: Any = None, *, error: BaseException | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -48,14 +49,15 @@ class BrokerAdmin:
         """`url` holds user and password: `http://beheer:secret@127.0.0.1:15672`."""
         parts = urlsplit(url)
         self._base = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/api/"
-        self._auth = aiohttp.BasicAuth(unquote(parts.username or ""), unquote(parts.password or ""))
+        login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+        self._headers = {"Authorization": "Basic " + base64.b64encode(login.encode()).decode()}
         self._shown = mask(url)
         self._vhost = vhost
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S, connect=_CONNECT_S)
-        self._session = aiohttp.ClientSession(auth=self._auth, timeout=timeout)
+        self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -84,8 +84,8 @@ _UUID = re.compile(r"(urn:uuid:|uuid:)?[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"]+\Z")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z\Z")
 _SPACE: Final = " \t\r\n"
-#: What follows `Id` in an attribute; the value is empty unless it is plain, so that nothing escaped passes for something else.
-_ID_VALUE = re.compile(rb"""\s*=\s*["']((?:[^"'&\s]+(?=["']))?)""")
+#: The values of all attributes that end in Id; empty where one is not plain, so that nothing escaped passes for something else.
+_ID_VALUES = re.compile(rb"""Id\s*=\s*["']((?:[^"'&\s]+(?=["']))?)""")
 _OUR_IDS = re.compile(rb"kp-(?!body)")
 _ALL_IDS = etree.XPath("//@*[local-name()='Id']", smart_strings=False)
 _DECLARED_IDS = etree.XPath("//@wsu:Id | //@Id", namespaces={"wsu": WSU}, smart_strings=False)
@@ -520,7 +520,7 @@ def _require_unique_ids(root: etree._Element, raw: bytes) -> None:
     Every Id attribute is found by its text (equal Ids give equal texts, unless escaped or with white space in them); only when some
     texts are equal, perhaps of other attributes that end in Id, does the slower search through the tree decide.
     """
-    values = [found[1] for piece in raw.split(b"Id")[1:] if (found := _ID_VALUE.match(piece)) is not None]
+    values = _ID_VALUES.findall(raw)
     if len(set(values)) == len(values) and b"" not in values:
         return
     ids = _strings(_DECLARED_IDS(root))

@@ -39,14 +39,17 @@ def content(pupils: int) -> bytes:
     return f'<melding xmlns="urn:floor">{rows}</melding>'.encode()
 
 
-def median_us(work: Callable[[], object], seconds: float = 1.0) -> float:
-    work()
-    times, end = [], time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return round(statistics.median(times) * 1e6, 1)
+def median_us(work: Callable[[], object], seconds: float = 0.5, rounds: int = 4) -> float:
+    """The lowest of a few medians: on a shared machine the others are about somebody else's work."""
+    medians = []
+    for _ in range(rounds):
+        times, end = [], time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            start = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - start)
+        medians.append(statistics.median(times))
+    return round(min(medians) * 1e6, 1)
 
 
 def ours(pupils: int) -> dict[str, float]:

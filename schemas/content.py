@@ -7,7 +7,7 @@ On the hot path, so paths and rules are compiled when a contract is loaded, and 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
@@ -18,7 +18,7 @@ from schemas.contract import Check, MessageKind
 from schemas.faults import Refused
 from schemas.oin import Oin
 from schemas.privacy import redact
-from schemas.rules import RULES, Context, Place, Rule, Verdict, context, outside_window, years_between
+from schemas.rules import RULES, Context, Rule, Sequence, Verdict, context, outside_window, years_between
 from schemas.xml import Schema
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
@@ -33,7 +33,7 @@ class Content:
     business_id: str | None  #: identificatiecodeBedrijfsdocument; a UUID in small letters, because its case has no meaning
     order_key: str | None = field(repr=False)  #: plain text: keep only a keyed hash of it; None: no order
     subject: str | None = field(repr=False)  #: the pupil's number: keep only a keyed hash of it
-    sequence: Place | None = field(repr=False)
+    sequence: Sequence | None = field(repr=False)
     warnings: tuple[str, ...]  #: for the receipt: Dutch, a slash, English
 
 
@@ -52,10 +52,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What was read and found. With findings, the facts may be incomplete."""
+    """What was read and found."""
 
     kind: MessageKind
-    facts: dict[str, str] = field(repr=False)
+    content: Content | None = field(repr=False)  #: None when there are findings
     findings: tuple[Finding, ...]
     warnings: tuple[str, ...]
 
@@ -80,55 +80,57 @@ class ContentReader:
             [(path.split("/"), fact) for fact, paths in kind.facts.items() for path in paths.split("|")], schema.namespaces
         )
         self._rules: tuple[tuple[Rule, Check], ...] = tuple((RULES[check.rule], check) for check in kind.checks)
-        self._ages = tuple((name, age.birth, age.on) for name, age in kind.ages.items())
-        self._window = kind.send_year is not None
 
     def read(self, content: etree._Element, *, sender: Oin | None, receiver: Oin | None, now: datetime) -> Reading:
         """Judges content; never raises for what is wrong with it. Without sender or receiver the rules about them are silent."""
         if content.tag != self.root:
-            en = f"the body must hold {self.kind.name} of namespace {self.kind.namespace}, because wsa:Action says so"
             nl = f"de body moet {self.kind.name} uit namespace {self.kind.namespace} bevatten, want dat zegt wsa:Action"
-            return Reading(kind=self.kind, facts={}, findings=(Finding(code="Client.DK0004", where="Body", nl=nl, en=en),), warnings=())
+            en = f"the body must hold {self.kind.name} of namespace {self.kind.namespace}, because wsa:Action says so"
+            return self._wrong([Finding(code="Client.DK0004", where="Body", nl=nl, en=en)])
         if not self.schema.accepts(content):
-            findings = tuple(
-                Finding(code="Client.DK0004", where=reason.where, nl=reason.nl, en=reason.en) for reason in self.schema.explain(content)
-            )
-            return Reading(kind=self.kind, facts={}, findings=findings, warnings=())
+            reasons = self.schema.explain(content)
+            return self._wrong([Finding(code="Client.DK0004", where=reason.where, nl=reason.nl, en=reason.en) for reason in reasons])
         facts: dict[str, str] = {}
         _collect(content, self._places, facts)
+        at = context(sender=sender, receiver=receiver, now=now)
         found: list[Finding] = []
         warnings: list[str] = []
-        at = context(sender=sender, receiver=receiver, now=now)
         for rule, check in self._rules:
-            verdict = rule(facts.get(check.fact), facts, check, at)
+            verdict = _judge(rule, check, facts, at)
             if verdict is None:
                 continue
             code, nl, en = verdict
             if code is None:
                 warnings.append(f"{nl} / {en}")
             else:
-                found.append(Finding(code=code, where=self.where(check.fact), nl=nl, en=en))
-        if not found:
-            if self._window and (late := outside_window(self.kind, facts, at.today)) is not None:
-                warnings.append(f"{late.nl} / {late.en}")
-            for name, value in self.kind.defaults.items():
-                facts.setdefault(name, value)
-            for name, birth, on in self._ages:
-                if birth in facts and on in facts:
-                    facts[name] = str(years_between(facts[birth], facts[on]))
-        return Reading(kind=self.kind, facts=facts, findings=tuple(found), warnings=tuple(warnings))
+                found.append(Finding(code=code, where=self._where(check.fact), nl=nl, en=en))
+        if found:
+            return self._wrong(found, warnings)
+        if self.kind.send_year is not None and (late := outside_window(self.kind, facts, at.today)) is not None:
+            warnings.append(f"{late.nl} / {late.en}")
+        try:
+            good = self._content(facts, tuple(warnings))
+        except ValueError:  # an age or a rising number, on an XSD that lets other texts through
+            nl, en = "Een datum of volgnummer is niet te lezen.", "A date or rising number cannot be read."
+            return self._wrong([Finding(code="CONTENT_RULE", where=f"/{self.kind.name}", nl=nl, en=en)])
+        return Reading(kind=self.kind, content=good, findings=(), warnings=good.warnings)
 
-    def where(self, fact: str) -> str:
-        """The XPath, in local names, of the element that holds a fact; of the first one where there are alternatives."""
+    def _wrong(self, findings: list[Finding], warnings: Iterable[str] = ()) -> Reading:
+        return Reading(kind=self.kind, content=None, findings=tuple(findings), warnings=tuple(warnings))
+
+    def _where(self, fact: str) -> str:
         return f"/{self.kind.name}/{self.kind.facts[fact].split('|')[0]}"
 
-    def content(self, reading: Reading) -> Content:
-        """The content of a reading without findings."""
-        kind, facts = self.kind, reading.facts
+    def _content(self, facts: dict[str, str], warnings: tuple[str, ...]) -> Content:
+        kind = self.kind
+        facts |= {name: value for name, value in kind.defaults.items() if name not in facts}
+        for name, age in kind.ages.items():
+            if age.birth in facts and age.on in facts:
+                facts[name] = str(years_between(facts[age.birth], facts[age.on]))
         business_id = facts.get(kind.business_id) if kind.business_id else None
         if business_id is not None and _UUID.match(business_id):
             business_id = business_id.lower()
-        key = [facts.get(name) for name in kind.order_key]
+        key = [facts[name] for name in kind.order_key if name in facts]
         rule, sequence = kind.sequence, None
         if rule is not None and rule.key in facts and rule.number in facts and rule.status in facts:
             sequence = Sequence(key=facts[rule.key], number=int(facts[rule.number]), status=facts[rule.status])
@@ -136,10 +138,10 @@ class ContentReader:
             kind=kind,
             facts=facts,
             business_id=business_id,
-            order_key="|".join(part for part in key if part is not None) if key and None not in key else None,
+            order_key="|".join(key) if key and len(key) == len(kind.order_key) else None,
             subject=next((facts[name] for name in kind.subject if name in facts), None),
             sequence=sequence,
-            warnings=reading.warnings,
+            warnings=warnings,
         )
 
 
@@ -147,17 +149,23 @@ def read_content(
     content: etree._Element, *, action: str, sender: Oin, receiver: Oin, contracts: ContractsByAction, now: datetime
 ) -> Content:
     """The content of a verified message. Raises Refused with the first finding's code and place, and all of them in `details`."""
-    reader = contracts.reader(action)
-    reading = reader.read(content, sender=sender, receiver=receiver, now=now)
-    if reading.findings:
+    reading = contracts.reader(action).read(content, sender=sender, receiver=receiver, now=now)
+    if reading.content is None:
         first = reading.findings[0]
         raise Refused(first.code, first.en, where=first.where, details=map(str, reading.findings))
-    return reader.content(reading)
+    return reading.content
 
 
-def _compile(paths: Iterable[tuple[Sequence[str], str]], namespaces: tuple[str, ...]) -> _Places:
+def _judge(rule: Rule, check: Check, facts: Mapping[str, str], at: Context) -> Verdict | None:
+    try:
+        return rule(facts.get(check.fact), facts, check, at)
+    except ValueError:  # a rule about dates or numbers, on an XSD that lets other texts through
+        return Verdict("CONTENT_RULE", f"Regel {check.rule} kan deze waarde niet lezen.", f"Rule {check.rule} cannot read this value.")
+
+
+def _compile(paths: Iterable[tuple[list[str], str]], namespaces: tuple[str, ...]) -> _Places:
     """Paths of local names, each with its fact, as a tree of tags; a name is looked for in every namespace of the schema, and in none."""
-    heads: dict[str, list[tuple[Sequence[str], str]]] = {}
+    heads: dict[str, list[tuple[list[str], str]]] = {}
     for (head, *rest), fact in paths:
         heads.setdefault(head, []).append((rest, fact))
     places: _Places = {}

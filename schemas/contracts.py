@@ -88,9 +88,8 @@ def load_contracts(*folders: Path) -> Contracts:
             for kind in contract.kinds.values():
                 if kind.action in readers:
                     taken = readers[kind.action].kind
-                    raise ContractError(
-                        f"{file}: kinds.{kind.name}.action: {kind.action!r} is the action of {taken.dienst} {taken.versie} {taken.name} already"
-                    )
+                    owner = f"{taken.dienst} {taken.versie} {taken.name}"
+                    raise ContractError(f"{file}: kinds.{kind.name}.action: {kind.action!r} belongs to {owner} already")
                 readers[kind.action] = ContentReader(kind, schema)
             contracts.append(contract)
     return Contracts(tuple(contracts), readers)
@@ -128,7 +127,7 @@ def read_contract(file: Path) -> tuple[Contract, Schema]:
     namespace = table.text("namespace")
     schema = _schema(table, namespace)
     kinds: dict[str, MessageKind] = {}
-    for name in table.sub("kinds").keys():
+    for name in table.sub("kinds"):
         kind = _kind(_Table(file, f"kinds.{name}.", table.sub("kinds").sub(name).values), name, (dienst, versie, namespace), schema)
         if kind.action in kinds:
             raise ContractError(f"{file}: kinds.{name}.action: another kind has the action {kind.action!r} already")
@@ -165,13 +164,13 @@ def _schema(table: _Table, namespace: str) -> Schema:
 def _kind(table: _Table, name: str, identity: tuple[str, str, str], schema: Schema) -> MessageKind:
     if name not in schema.roots:
         raise ContractError(f"{table.file}: kinds.{name}: the XSD has no such root element; it has {', '.join(sorted(schema.roots)[:20])}")
-    facts = {fact: table.sub("facts").text(fact, _PATH) for fact in table.sub("facts", empty=True).keys()}
+    facts = {fact: table.sub("facts").text(fact, _PATH) for fact in table.sub("facts", empty=True)}
     for fact, path in facts.items():
         for step in re.split(r"[/|]", path):
             if step not in schema.elements:
                 raise table.wrong(f"facts.{fact}", f"the XSD has no element {step!r}")
-    ages = {fact: _age(table.sub("ages").sub(fact), facts) for fact in table.sub("ages", empty=True).keys()}
-    defaults = {fact: table.sub("defaults").text(fact) for fact in table.sub("defaults", empty=True).keys()}
+    ages = {fact: _age(table.sub("ages").sub(fact), facts) for fact in table.sub("ages", empty=True)}
+    defaults = {fact: table.sub("defaults").text(fact) for fact in table.sub("defaults", empty=True)}
     _known(table, "defaults", defaults, facts)
     for fact in ages:
         if fact in facts:
@@ -285,7 +284,7 @@ def _condition(table: _Table, known: Mapping[str, object]) -> Condition:
 
 def _sequence(table: _Table, facts: Mapping[str, str]) -> SequenceRule:
     follows_table = table.sub("follows")
-    follows = {status: follows_table.words(status, _NAME) for status in follows_table.keys()}
+    follows = {status: follows_table.words(status, _NAME) for status in follows_table}
     rule = SequenceRule(
         key=table.text("key"), number=table.text("number"), status=table.text("status"), first=table.words("first", _NAME), follows=follows
     )
@@ -317,8 +316,8 @@ class _Table:
     def wrong(self, key: str, why: str) -> ContractError:
         return ContractError(f"{self.file}: {self._prefix}{key}: {why}")
 
-    def keys(self) -> tuple[str, ...]:
-        return tuple(self.values)
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values)
 
     def take(self, key: str, *, optional: bool = False) -> Any:
         self._asked.add(key)

@@ -151,3 +151,21 @@ def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:
         ],
         title="Register and CRLs",
     )
+
+
+def show_demo(summary: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> None:
+    """What became of the season."""
+    names = ("sent", "delivered", "filtered", "superseded", "waiting", "lost", "duplicated", "seconds")
+    print_table(names, [summary], title="The season")
+    owners = {group["code"]: group["owner"] for group in groups}
+    rows = [
+        {
+            "count": count,
+            "code": code,
+            "turn of": owners.get(code) or str(CODES[code].owner),
+            "what is wrong": CODES[code].nl,
+            "what to do": CODES[code].remedy_nl,
+        }
+        for code, count in summary["failed"].items()
+    ]
+    print_table(("count", "code", "turn of", "what is wrong", "what to do"), rows, title="What fell out or waits, and whose turn it is")

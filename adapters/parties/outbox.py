@@ -17,6 +17,9 @@ from sqlalchemy import Column, Connection, Engine, Float, Index, Integer, LargeB
 
 metadata: Final = MetaData()
 
+#: A refusal that says nothing about the message: the backbone could not judge it now.
+SEND_AGAIN: Final = frozenset({"Server.DK0051"})
+
 outgoing = Table(
     "koppelpunt_outgoing",
     metadata,
@@ -27,6 +30,7 @@ outgoing = Table(
     Column("address", Text, nullable=False),
     Column("action", Text, nullable=False),
     Column("content", LargeBinary, nullable=False),
+    Column("signed", LargeBinary),  # for a message that somebody else has signed already; NULL: signed when it is sent
     Column("state", Text, nullable=False),  # queued, sent, accepted, refused
     Column("tries", Integer, nullable=False),
     Column("sent_at", Float),  # seconds since 1970
@@ -51,6 +55,7 @@ class ToSend:
     address: str
     action: str
     content: bytes
+    signed: bytes | None
     tries: int
 
 
@@ -61,9 +66,22 @@ class PartyOutbox:
         self._engine = engine
         metadata.create_all(engine)
 
-    def add(self, transaction: Connection, *, sender: str, receiver: str, address: str, action: str, content: bytes) -> str:
-        """Adds a message in the caller's transaction; returns its MessageID. It is signed when it is sent, not now: a signature ages."""
-        message_id = f"urn:uuid:{uuid.uuid4()}"
+    def add(
+        self,
+        transaction: Connection,
+        *,
+        sender: str,
+        receiver: str,
+        address: str,
+        action: str,
+        content: bytes,
+        signed: tuple[str, bytes] | None = None,
+    ) -> str:
+        """Adds a message in the caller's transaction; returns its MessageID. It is signed when it is sent, not now: a signature ages.
+
+        `signed`: MessageID and bytes of an envelope that is signed already.
+        """
+        message_id = signed[0] if signed else f"urn:uuid:{uuid.uuid4()}"
         transaction.execute(
             outgoing.insert(),
             {
@@ -73,6 +91,7 @@ class PartyOutbox:
                 "address": address,
                 "action": action,
                 "content": content,
+                "signed": signed[1] if signed else None,
                 "state": "queued",
                 "tries": 0,
                 "outcomes": "[]",
@@ -83,7 +102,7 @@ class PartyOutbox:
     def to_send(self, *, now: datetime, resend_after_s: float, limit: int = 200) -> list[ToSend]:
         """What was never sent, and what was sent but has no receipt after `resend_after_s`: a broker's confirm is not a receipt."""
         late = (outgoing.c.state == "sent") & (outgoing.c.sent_at < now.timestamp() - resend_after_s)
-        names = ("id", "message_id", "sender", "receiver", "address", "action", "content", "tries")
+        names = ("id", "message_id", "sender", "receiver", "address", "action", "content", "signed", "tries")
         query = (
             select(*(outgoing.c[name] for name in names))
             .where(or_(outgoing.c.state == "queued", late))
@@ -109,6 +128,8 @@ class PartyOutbox:
                     self._outcome(tx, answer)
 
     def _receipt(self, tx: Connection, message_id: str | None, answer: Mapping[str, Any]) -> None:
+        if answer.get("code") in SEND_AGAIN:
+            return  # not judged: without a receipt that counts, it is sent again in a while
         tx.execute(
             update(outgoing)
             .where(outgoing.c.message_id == message_id, outgoing.c.state.in_(("queued", "sent")))

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, Text, func, select, text
 
-from routing.ports import BrokerUnavailable, Consumer, Incoming, Outgoing, Publisher, Verifier
+from routing.ports import BrokerError, Consumer, Incoming, Outgoing, Publisher, Verifier
 from schemas.envelope import Envelope
 from schemas.faults import Fault
 from schemas.oin import Oin
@@ -65,7 +65,7 @@ class ReceivingSystem:
             if self.away:
                 await asyncio.sleep(0.1)
                 continue
-            batch = await self._consumer.next_batch(limit=100, wait_s=0.02, idle_s=0.3)
+            batch = await self._consumer.next_batch(100, 0.02, idle_s=0.3)
             if batch and not self.away:
                 await self.take(batch)
 
@@ -92,7 +92,7 @@ class ReceivingSystem:
             try:
                 await self._publisher.publish_many(answers)
                 break
-            except BrokerUnavailable:
+            except BrokerError:
                 await asyncio.sleep(0.5)
         else:
             return
@@ -122,7 +122,9 @@ class ReceivingSystem:
     def counts(self) -> dict[str, int]:
         """Messages worked on, by outcome, and how many came more than once (`repeats`, recognised and not worked on again)."""
         with self._engine.connect() as connection:
-            by_outcome: dict[str, int] = dict(connection.execute(select(received.c.outcome, func.count()).group_by(received.c.outcome)).tuples().all())
+            by_outcome: dict[str, int] = dict(
+                connection.execute(select(received.c.outcome, func.count()).group_by(received.c.outcome)).tuples().all()
+            )
             repeats = connection.execute(select(func.coalesce(func.sum(received.c.times - 1), 0))).scalar_one()
         return by_outcome | {"repeats": repeats}
 

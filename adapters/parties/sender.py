@@ -12,7 +12,7 @@ from typing import Final
 from adapters import soap
 from adapters.parties.outbox import PartyOutbox, ToSend
 from adapters.wsse import BodyPart, Signer
-from routing.ports import BrokerUnavailable, Consumer, Outgoing, Publisher
+from routing.ports import BrokerError, Consumer, Outgoing, Publisher
 from schemas.oin import Oin
 
 log = logging.getLogger("koppelpunt.party")
@@ -50,7 +50,7 @@ class SendingSystem:
         await asyncio.gather(self._relay(), self._listen())
 
     async def send_waiting(self) -> int:
-        """Sends what has no receipt yet; returns how many the broker took. Raises BrokerUnavailable."""
+        """Sends what has no receipt yet; returns how many the broker took. Raises BrokerError."""
         now = self._now()
         waiting = self.outbox.to_send(now=now, resend_after_s=self._resend_after_s)
         if not waiting:
@@ -63,7 +63,7 @@ class SendingSystem:
         return len(taken)
 
     def _hand_in(self, row: ToSend, now: datetime) -> Outgoing:
-        signed = self._signer.envelope(
+        signed = row.signed or self._signer.envelope(
             BodyPart.around(row.content),
             to=soap.address(row.receiver, row.address),
             sender=soap.address(row.sender),
@@ -77,13 +77,13 @@ class SendingSystem:
         while not self._stop.is_set():
             try:
                 sent = await self.send_waiting()
-            except BrokerUnavailable:
+            except BrokerError:
                 sent = 0
             await self._rest(0.02 if sent else 0.2)
 
     async def _listen(self) -> None:
         while not self._stop.is_set():
-            batch = await self._consumer.next_batch(limit=200, wait_s=0.02, idle_s=0.3)
+            batch = await self._consumer.next_batch(200, 0.02, idle_s=0.3)
             if batch:
                 self.outbox.answered([(incoming.correlation_id, json.loads(incoming.body)) for incoming in batch])
                 self._consumer.ack(batch)

@@ -22,8 +22,6 @@ from tests.support.store import (
     run_sql,
 )
 
-pytest_plugins = ("tests.support.store",)
-
 
 def messages(store: Store) -> int:
     return int(run_sql(store, "SELECT count(*) AS n FROM message")[0].n)
@@ -149,7 +147,7 @@ def test_a_step_out_of_order_is_refused_and_gives_its_ids_back(store: Store) -> 
 
     assert hand_in(store, a_message("1", step=step(2)))[0].accepted
     early, next_one = hand_in(store, a_message("2", step=step(1)), a_message("3", step=step(3)))
-    assert (early.accepted, early.code, next_one.accepted) == (False, "SEQUENCE_OLD", True)
+    assert (early.accepted, early.code, next_one.accepted) == (False, "STATUS_ORDER", True)
     (mended,) = hand_in(store, a_message("2", content="mended", step=step(4)))
     assert mended.accepted
     assert not mended.duplicate

@@ -151,7 +151,7 @@ def a_refusal(name: str = "1", **changes: Any) -> NewRefusal:
 
 def rising(_action: str, _versie: str, last: StreamStep | None, step: StreamStep) -> str | None:
     """A sequence rule: each number must be higher than the last."""
-    return "SEQUENCE_OLD" if last is not None and step.number <= last.number else None
+    return "STATUS_ORDER" if last is not None and step.number <= last.number else None
 
 
 def hand_in(store: Store, *items: NewMessage | NewRefusal, judge_step: Any = rising) -> list[HandInResult]:

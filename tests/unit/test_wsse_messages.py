@@ -251,6 +251,8 @@ TAMPERED: dict[str, tuple[Change, str]] = {
         "SignatureConfirmation",
     ),
     "10,000 references": (lambda r: re.sub(rb"(<ds:Reference .*?</ds:Reference>)", lambda m: m[0] * 10_000, r, count=1), "SignedInfo"),
+    "an Id that is another's in disguise": (replace("<p:kenmerk>", f'<p:kenmerk w:Id="kp&#45;to" xmlns:w="{soap.WSU}">'), "Envelope"),
+    "an Id that is another's with other quotes": (replace("<p:kenmerk>", "<p:kenmerk Id = 'kp-to'>"), "Envelope"),
     "no references": (lambda r: re.sub(rb"<ds:Reference .*</ds:Reference>", b"", r), "SignedInfo"),
     "a PrefixList without end": (
         replace("</ds:Transform>", f'<e:InclusiveNamespaces xmlns:e="{EXC}" PrefixList="{"a " * 1500}"/></ds:Transform>'),

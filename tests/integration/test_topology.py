@@ -1,0 +1,312 @@
+"""The topology on a real broker: what each party may do, what it may not, and what becomes of too much and of poison."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pika
+import pytest
+
+from adapters.rabbit import BrokerRefused, BrokerUnavailable, Consumer, Inspector, Outgoing, Published
+from adapters.rabbit_admin import AdminError, summary
+from broker_config.topology import Bounds, password_hash
+from tests.support.broker import GEMEENTE, LAS, TestBroker, party, run, until
+
+pytestmark = pytest.mark.broker
+
+
+def hand_in(oin: str, body: bytes = b"<a/>") -> Outgoing:
+    return Outgoing(exchange="intake", routing_key=oin, body=body, content_type="text/xml; charset=utf-8")
+
+
+def check(broker: TestBroker, *parties: object) -> list[str]:
+    async def act() -> list[str]:
+        async with broker.admin() as admin:
+            return await admin.check(broker.topology(*parties))  # type: ignore[arg-type]
+
+    return run(act())
+
+
+def test_applying_the_topology_twice_changes_nothing_the_second_time(broker: TestBroker) -> None:
+    assert any("is missing" in sentence for sentence in check(broker))
+    assert "2 users, 3 permissions" in summary(broker.apply())
+    assert check(broker) == []
+    assert broker.apply() == {}
+
+
+def test_a_changed_limit_is_reported_and_then_changed_on_queues_that_exist(broker: TestBroker) -> None:
+    broker.apply(bounds=Bounds(mailbox=7))
+    assert [s for s in check(broker) if "koppelpunt-mailbox" in s and "'max-length': 7" in s]
+    assert broker.apply().keys() == {"policies"}
+    assert check(broker) == []
+
+
+def test_every_queue_really_follows_its_policy(broker: TestBroker) -> None:
+    broker.apply()
+
+    async def act() -> None:
+        async with broker.admin() as admin:
+            await until(lambda: _policies_effective(admin, broker))
+
+    run(act())
+
+
+async def _policies_effective(admin: object, broker: TestBroker) -> bool:
+    rows = await admin._call("GET", f"queues/{broker.vhost}")  # type: ignore[attr-defined]
+    limits = {row["name"]: row.get("effective_policy_definition") or {} for row in rows}
+    if any("delivery-limit" not in limit for limit in limits.values()):
+        return False
+    for name, limit in limits.items():
+        if name not in ("dead", "epoch"):
+            assert (limit["dead-letter-exchange"], limit["dead-letter-strategy"], limit["overflow"]) == (
+                "dead",
+                "at-least-once",
+                "reject-publish",
+            )
+    assert limits[f"intake.{LAS}"]["max-length"] == 50_000
+    return True
+
+
+def test_what_rabbitmq_cannot_change_is_said_before_anything_is_changed(broker: TestBroker) -> None:
+    broker.apply(party(LAS))
+    with pika.BlockingConnection(pika.URLParameters(_with_rights(broker))) as connection:
+        channel = connection.channel()
+        channel.queue_declare(f"intake.{GEMEENTE}", durable=True)
+    with pytest.raises(AdminError, match=f"queue intake.{GEMEENTE} exists with other properties"):
+        broker.apply()
+    assert not [s for s in check(broker, party(LAS)) if "left over: user" in s], "nothing was applied"
+
+
+def _with_rights(broker: TestBroker) -> str:
+    async def act() -> None:
+        async with broker.admin() as admin:
+            everything = {"user": "beheer", "vhost": broker.vhost, "configure": ".*", "write": ".*", "read": ".*"}
+            await admin._call("POST", "definitions", {"permissions": [everything]})
+
+    run(act())
+    return broker.admin_url
+
+
+def test_a_policy_of_somebody_else_that_overrules_ours_is_reported(broker: TestBroker) -> None:
+    broker.apply()
+
+    async def act() -> None:
+        async with broker.admin() as admin:
+            theirs = {"name": "theirs", "vhost": broker.vhost, "pattern": "^mailbox", "apply-to": "queues", "priority": 99}
+            await admin._call("POST", "definitions", {"policies": [{**theirs, "definition": {"max-length": 3}}]})
+
+            async def reported() -> bool:
+                return any(f"queue mailbox.{LAS} follows the policy theirs" in s for s in await admin.check(broker.topology()))
+
+            await until(reported)
+
+    run(act())
+
+
+def test_a_party_that_left_is_reported_and_removed_only_when_its_queues_are_empty(broker: TestBroker) -> None:
+    broker.apply()
+    left = check(broker, party(LAS))
+    assert len([s for s in left if s.startswith("left over") and GEMEENTE in s]) == len(left) > 0
+
+    async def act() -> None:
+        async with broker.publisher(GEMEENTE) as theirs:
+            assert await theirs.publish(hand_in(GEMEENTE)) is Published.CONFIRMED
+        async with broker.admin() as admin:
+            await until(lambda: _counted(admin, f"intake.{GEMEENTE}"))
+            with pytest.raises(AdminError, match=f"messages stand in intake.{GEMEENTE}"):
+                await admin.remove_party(GEMEENTE)
+            await admin.remove_party(GEMEENTE, even_with_messages=True)
+            await admin.remove_party(GEMEENTE)
+        assert await broker.depth(f"intake.{GEMEENTE}") is None
+        assert await broker.depth(f"intake.{LAS}") == 0
+
+    run(act())
+    assert check(broker, party(LAS)) == []
+
+
+async def _counted(admin: object, queue: str) -> bool:
+    return (await admin.depths())[queue].messages > 0  # type: ignore[attr-defined]
+
+
+def test_a_new_password_replaces_the_old_one(broker: TestBroker) -> None:
+    broker.apply()
+    broker.apply(replace(party(LAS), password_hash=password_hash("another")), party(GEMEENTE))
+
+    async def act() -> None:
+        async with broker.publisher() as any_other:
+            assert any_other.is_connected
+        with pytest.raises(BrokerUnavailable, match="does not let this user in") as caught:
+            await broker.publisher(LAS).open(wait_s=3)
+        assert "p%3Aw" not in str(caught.value)
+
+    run(act())
+
+
+# ---- rights --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("exchange", "key"),
+    [
+        ("intake", GEMEENTE),
+        ("confirm", GEMEENTE),
+        ("intake", LAS + "\n"),
+        ("intake", LAS + "0"),
+        ("intake", "#"),
+        ("", f"receipt.{GEMEENTE}"),
+        ("", f"intake.{LAS}"),
+        ("", "deliver"),
+        ("dead", ""),
+        ("amq.topic", LAS),
+    ],
+)
+def test_a_party_publishes_nowhere_but_under_its_own_name(broker: TestBroker, exchange: str, key: str) -> None:
+    broker.apply()
+
+    async def act() -> None:
+        async with broker.publisher(LAS) as las:
+            with pytest.raises(BrokerRefused, match="403"):
+                await las.publish(Outgoing(exchange=exchange, routing_key=key, body=b"x"))
+            assert await las.publish(hand_in(LAS)) is Published.CONFIRMED, "it can go on"
+
+    run(act())
+
+
+@pytest.mark.parametrize(
+    "queue", [f"mailbox.{GEMEENTE}", f"receipt.{GEMEENTE}", f"intake.{LAS}", f"confirm.{LAS}", "deliver", "dead", "epoch"]
+)
+def test_a_party_reads_nothing_but_its_own_receipts_and_mailbox(broker: TestBroker, queue: str) -> None:
+    broker.apply()
+
+    async def act() -> None:
+        async with Inspector(broker.url_of(LAS)) as inspector:
+            with pytest.raises(BrokerRefused, match="403"):
+                await inspector.get(queue)
+            with pytest.raises(BrokerRefused, match="403"):
+                await inspector.purge(queue)
+            assert await inspector.get(f"mailbox.{LAS}") is None
+            assert await inspector.get(f"receipt.{LAS}") is None
+
+    run(act())
+
+
+def test_a_party_declares_binds_and_deletes_nothing(broker: TestBroker) -> None:
+    broker.apply()
+    with pika.BlockingConnection(pika.URLParameters(broker.url_of(LAS))) as connection:
+        for attempt in (
+            lambda channel: channel.queue_declare("mine"),
+            lambda channel: channel.queue_declare("", exclusive=True),
+            lambda channel: channel.exchange_declare("mine"),
+            lambda channel: channel.queue_bind(f"mailbox.{LAS}", "intake", GEMEENTE),
+            lambda channel: channel.queue_delete(f"mailbox.{LAS}"),
+            lambda channel: channel.queue_delete(f"mailbox.{GEMEENTE}"),
+            lambda channel: channel.exchange_delete("intake"),
+        ):
+            with pytest.raises(pika.exceptions.ChannelClosedByBroker) as refused:
+                attempt(connection.channel())
+            assert refused.value.reply_code == 403
+
+
+def test_a_party_that_only_receives_hands_nothing_in(broker: TestBroker) -> None:
+    broker.apply(party(GEMEENTE, sends=False))
+
+    async def act() -> None:
+        async with broker.publisher(GEMEENTE) as theirs:
+            with pytest.raises(BrokerRefused, match="403"):
+                await theirs.publish(hand_in(GEMEENTE))
+            assert await theirs.publish(Outgoing(exchange="confirm", routing_key=GEMEENTE, body=b"{}")) is Published.CONFIRMED
+
+    run(act())
+
+
+def test_a_fresh_node_has_no_user_that_everybody_knows(broker: TestBroker) -> None:
+    async def act() -> None:
+        async with broker.admin() as admin:
+            assert {user["name"] for user in (await admin.read())["users"]} == {"backbone", "beheer"}
+
+    run(act())
+
+
+# ---- too much, and poison --------------------------------------------------------------------------------------------------------
+
+
+def test_a_flooding_party_is_nacked_and_another_notices_nothing(broker: TestBroker) -> None:
+    broker.apply(bounds=Bounds(intake=5))
+
+    async def act() -> None:
+        async with broker.publisher(LAS) as flooding, broker.publisher(GEMEENTE) as other:
+            fates = [await flooding.publish(hand_in(LAS)) for _ in range(10)]
+            assert fates == sorted(fates), "confirmed until it was full, nacked from then on"
+            taken = fates.count(Published.CONFIRMED)
+            assert 5 <= taken < 10 and fates.count(Published.NACKED) == 10 - taken
+            assert await broker.depth(f"intake.{LAS}") == taken
+            assert await other.publish(hand_in(GEMEENTE)) is Published.CONFIRMED
+            async with Inspector(broker.url) as inspector:
+                await inspector.purge(f"intake.{LAS}")
+
+            async def taken_again() -> bool:
+                return await flooding.publish(hand_in(LAS)) is Published.CONFIRMED
+
+            await until(taken_again)
+
+    run(act())
+
+
+def test_receipts_that_nobody_reads_fill_their_queue_and_no_more(broker: TestBroker) -> None:
+    broker.apply(bounds=Bounds(receipt=5))
+
+    async def act() -> None:
+        async with broker.publisher() as ours:
+            fates = [await ours.publish(Outgoing(routing_key=f"receipt.{LAS}", body=b"{}")) for _ in range(10)]
+            assert fates[-1] is Published.NACKED
+            assert await ours.publish(Outgoing(routing_key=f"receipt.{GEMEENTE}", body=b"{}")) is Published.CONFIRMED
+
+    run(act())
+
+
+def test_a_message_that_kills_whoever_takes_it_ends_in_dead_with_its_body(broker: TestBroker) -> None:
+    broker.apply(bounds=Bounds(work_deliveries=3))
+
+    async def act() -> None:
+        async with broker.publisher(LAS) as las:
+            await las.publish(hand_in(LAS, b"poison"))
+        for _ in range(4):
+            async with Consumer(broker.url, [f"intake.{LAS}"]) as worker:  # closing without an answer is what a crash looks like
+                assert [one.body for one in await worker.next_batch(idle_s=5)] == [b"poison"]
+        async with Consumer(broker.url, ["dead"]) as undertaker:
+            (dead,) = await undertaker.next_batch(idle_s=10)
+            assert (dead.body, dead.died_in, dead.routing_key) == (b"poison", f"intake.{LAS}", LAS)
+            assert dead.content_type == "text/xml; charset=utf-8"
+        assert await broker.depth(f"intake.{LAS}") == 0
+
+    run(act())
+
+
+def test_what_is_refused_again_and_again_ends_in_dead(broker: TestBroker) -> None:
+    broker.apply(bounds=Bounds(work_deliveries=3))
+
+    async def act() -> None:
+        async with broker.publisher() as ours, Consumer(broker.url, ["route"]) as worker, Consumer(broker.url, ["dead"]) as undertaker:
+            await ours.publish(Outgoing(routing_key="route", body=b"7"))
+            handed_out = 0
+            while batch := await worker.next_batch(idle_s=1):
+                handed_out += worker.nack(batch)
+            assert handed_out == 4
+            assert [(one.body, one.died_in) for one in await undertaker.next_batch(idle_s=10)] == [(b"7", "route")]
+
+    run(act())
+
+
+def test_a_dead_letter_is_never_given_up_however_often_it_is_put_back(broker: TestBroker) -> None:
+    broker.apply()
+
+    async def act() -> None:
+        async with broker.publisher() as ours, Inspector(broker.url) as inspector:
+            await ours.publish(Outgoing(routing_key="dead", body=b"poison"))
+            for _ in range(30):  # 4.x gives up after 20 by itself
+                found = await inspector.get("dead")
+                assert found is not None
+                inspector.requeue(found)
+            assert await inspector.get("dead") is not None
+
+    run(act())
