@@ -799,9 +799,8 @@ def validate_arguments(parser: Parser) -> None:
 
 def validate(arguments: Arguments) -> int:
     """Content only: dienst, XSD, rules."""
-    from schemas.validate_cli import run
-
     from adapters import soap
+    from schemas.validate_cli import run
 
     return run(arguments, parse=soap.parse, contracts=contracts_of(read_settings(arguments)))
 
@@ -817,6 +816,66 @@ def prepare(arguments: Arguments) -> int:
     for what in ("rabbitmq", "postgresql") if arguments.tests else ("rabbitmq",):
         require(what)
     return 0
+
+
+def send_arguments(parser: Parser) -> None:
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="signed messages of one system")
+    parser.add_argument("--to", metavar="URL", help="amqp(s)://OIN:password@host/vhost; default: the private broker of the home")
+    parser.add_argument("--wait", type=float, default=30.0, metavar="SECONDS", help="how long to wait for receipts (default: %(default)s)")
+    _home_and_json(parser)
+
+
+def send(arguments: Arguments) -> int:
+    """Hands in signed messages over AMQP and prints their receipts. Exit 1 unless every one was accepted."""
+    import asyncio
+    from urllib.parse import quote, urlsplit
+
+    from adapters.broker_keeper import password_file
+    from adapters.errors import UsageError
+    from adapters.parties.hand_in import HandIn, hand_in
+    from adapters.trust import TrustStore
+    from adapters.wsse import Verifier
+    from workers.tables import print_json, print_table
+
+    settings = read_settings(arguments)
+    if settings.trust is None:
+        raise UsageError("Set KOPPELPUNT_TRUST to the CA certificates, or name a home that `run.py up` made with --home.")
+    verifier = Verifier(TrustStore.from_files([settings.trust]))
+    read = [(file, verifier.verify(file.read_bytes(), at=None)) for file in arguments.files]
+    systems = sorted({envelope.certificate_oin for _, envelope in read})
+    if len(systems) > 1:
+        raise UsageError(f"These files were signed by several systems ({', '.join(systems)}); send those of one system at a time.")
+    url = arguments.to
+    if url is None:
+        parts, secret = urlsplit(amqp_urls(settings)[0]), password_file(settings.home, systems[0])
+        if not secret.exists():
+            raise UsageError(f"There is no password for {systems[0]} in {secret}: load a register that has this system, or use --to.")
+        host = parts.netloc.rpartition("@")[2]
+        url = f"{parts.scheme}://{systems[0]}:{quote(secret.read_text().strip(), safe='')}@{host}{parts.path}"
+    files = [HandIn(file=str(file), message_id=envelope.message_id, signed=envelope.xml) for file, envelope in read]
+    receipts = asyncio.run(hand_in(url, systems[0], files, wait_s=arguments.wait))
+    rows = [
+        {"file": one.file, **receipts.get(one.message_id, {"accepted": None, "reason": "no receipt yet; send it again"})} for one in files
+    ]
+    if arguments.json:
+        for row in rows:
+            print_json(row)
+    else:
+        print_table(("file", "accepted", "reference", "code", "reason", "warnings"), rows)
+    return 0 if all(row["accepted"] for row in rows) else 1
+
+
+def bench_arguments(parser: Parser) -> None:
+    parser.add_argument("--messages", type=int, default=10_000, metavar="N", help="end to end (default: %(default)s)")
+    parser.add_argument("--pupils", type=int, default=5, metavar="N", help="per message (default: %(default)s)")
+    _json(parser)
+
+
+def bench(arguments: Arguments) -> int:
+    """End to end on this machine, in one run with what a message costs at least."""
+    from benchmarks.end_to_end import run
+
+    return run(messages=arguments.messages, pupils=arguments.pupils, as_json=arguments.json)
 
 
 def demo_arguments(parser: Parser) -> None:
@@ -914,6 +973,8 @@ COMMANDS: dict[str, Command] = {
     "up": (up_arguments, up, "everything on this machine for real: broker, store and all workers, until SIGTERM"),
     "work": (work_arguments, work, "one worker, for real deployments"),
     "status": (_home_and_json, status, "what runs, what is queued, what is open, how old register and CRLs are"),
+    "send": (send_arguments, send, "hand in signed messages over AMQP, and print the receipts"),
+    "bench": (bench_arguments, bench, "how fast it is on this machine, beside what a message costs at least"),
     "pki": (_of("pki_arguments"), _of("pki_command"), "a test PKI: root, intermediate, party certificates with their OIN, CRL"),
     "sign": (_of("sign_arguments"), _of("sign"), "an unsigned envelope becomes a signed one"),
     "verify": (_of("verify_arguments"), _of("verify"), "is this message signed, by whom, and what does the signature cover"),

@@ -45,7 +45,7 @@ def require(name: str) -> None:
     by_hand = f"Install it (Debian, Ubuntu: sudo apt-get install {package.apt}) and try again."
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         raise NotInstalled(f"{package.apt} is not installed, and only root may install it here. {by_hand}")
-    print(f"Installing {package.apt} ...", file=sys.stderr)
+    sys.stderr.write(f"Installing {package.apt} ...\n")
     # a server that starts by itself would take the standard ports: we start our own nodes
     policy = Path("/usr/sbin/policy-rc.d")
     ours = not policy.exists()

@@ -129,8 +129,10 @@ class People:
         return connection
 
     async def __aexit__(self, *_: object) -> None:
-        for party in (*self.senders.values(), *self.receivers.values()):
-            party.stop()
+        for sender in self.senders.values():
+            sender.stop()
+        for receiver in self.receivers.values():
+            receiver.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for connection in self._connections:
             await connection.close()

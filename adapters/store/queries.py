@@ -165,7 +165,7 @@ class Queries:
         with self._db.read() as connection:
 
             def tally(statement: Any) -> dict[str, int]:
-                return {str(key): count for key, count in connection.execute(statement).tuples()}
+                return {str(key): count for key, count in connection.execute(statement)}
 
             waiting = case((and_(delivery.c.hold_code.is_not(None), delivery.c.state == "routed"), "waiting"), else_=delivery.c.state)
             return {

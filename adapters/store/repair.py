@@ -17,7 +17,9 @@ _AGAIN: Final = Sql(
     "reason = NULL, hold_code = NULL, at_us = :now WHERE state = 'failed' "
     "AND message_seq = (SELECT seq FROM message WHERE reference = :reference) RETURNING id, receiver, receiver_system"
 )
-_MESSAGE: Final = Sql("SELECT reference, message_id, business_id, system, sender, dienst, versie, bericht FROM message WHERE reference = :reference")
+_MESSAGE: Final = Sql(
+    "SELECT reference, message_id, business_id, system, sender, dienst, versie, bericht FROM message WHERE reference = :reference"
+)
 _NUDGE: Final = Sql("INSERT INTO note (name, value) VALUES ('nudge', :value) ON CONFLICT (name) DO UPDATE SET value = :value")
 
 

@@ -49,7 +49,7 @@ _ENDED: Final = (
 _ERASABLE: Final = Sql(
     f"SELECT m.seq FROM message m WHERE m.{KEPT} AND m.action = :action AND m.received_us < :before AND {_ENDED} LIMIT :limit"
 )
-_ERASE: Final = Sql(f"UPDATE message AS m SET kept = false WHERE m.seq IN @seqs AND m.{KEPT} AND {_ENDED} RETURNING m.seq")
+_ERASE: Final = Sql(f"UPDATE message AS m SET kept = false WHERE m.seq IN @seqs AND m.{KEPT} AND {_ENDED} RETURNING seq")
 _ERASE_BODY: Final = Sql("UPDATE body SET wrapped_key = NULL, facts = NULL, body = NULL WHERE seq IN @seqs")
 _UNFETCHED: Final = Sql(
     f"SELECT d.seq FROM delivery d JOIN message m ON m.seq = d.message_seq WHERE {OPEN.replace('state', 'd.state')} "

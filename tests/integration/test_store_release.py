@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adapters.store import LifecycleError, Store, open_store
-from adapters.store.release import LOOK, LOOK_AGAIN_US
+from adapters.store.release import LOOK_AGAIN_US
 from routing.work import LeaseLost, RoutedMessage, Ticket
 from schemas.lifecycle import DELIVERY_BORN, DELIVERY_MOVES, MESSAGE_MOVES, DeliveryState, MessageState
 from tests.support.store import (
@@ -294,12 +294,13 @@ def test_a_lane_that_is_full_or_flooding_does_not_hold_up_another(store: Store) 
     assert 8 in [t.seq for t in turns[1][0]], "the lane the limit cut off comes first the next time"
 
 
-def test_work_behind_many_rows_that_must_wait_is_found(store: Store) -> None:
+def test_work_behind_many_rows_that_must_wait_is_found(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """More rows wait for their order keys than one look reads; and what became ready at the front is found again afterwards."""
+    monkeypatch.setattr("adapters.store.release.LOOK", 200)
     lease = lead(store)
     (first,) = route(store, *take(store, "first", order="k"))
     deliver(store, lease)
-    take(store, *(f"w{i}" for i in range(LOOK + 500)), order="k")
+    take(store, *(f"w{i}" for i in range(250)), order="k")
     take(store, "free")
     rows = run_sql(store, "SELECT seq FROM message WHERE state = 'received' ORDER BY seq")
     messages = store.outbox.routable([Ticket(row.seq, 1) for row in rows])

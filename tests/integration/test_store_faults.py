@@ -1,0 +1,270 @@
+"""What a store must survive: locked, full, restarted, opened by many at once, and later versions of its schemas."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine, text
+
+import schemas.events as avro
+from adapters.store import Store, migrate, open_store
+from adapters.store.tables import metadata
+from routing.work import StoreUnavailable
+from tests.support.store import NOW, a_message, deliver, fresh_url, hand_in, lead, release, route, run_sql, take
+
+
+@pytest.fixture
+def on_sqlite(tmp_path: Path) -> Store:
+    """A fresh store in a file."""
+    return open_store(fresh_url("sqlite", tmp_path))
+
+
+def _count(store: Store, table: str) -> int:
+    return int(run_sql(store, f"SELECT count(*) AS n FROM {table}")[0].n)
+
+
+# -- SQLite -----------------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("locked_by", ["one of us", "somebody else's program"])
+def test_a_store_locked_for_a_while_is_unavailable_and_then_fine(
+    on_sqlite: Store, locked_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(on_sqlite.database.url.database)
+    take(on_sqlite, "0")
+    monkeypatch.setattr("adapters.store.database.LOCK_WAIT_S", 0.3)
+    with on_sqlite.database.read() as connection:
+        connection.exec_driver_sql("PRAGMA busy_timeout=300")
+    other = sqlite3.connect(path, isolation_level=None)
+    rival = open_store(f"sqlite:///{path}")
+    rival_tx = rival.database.write()
+    if locked_by == "one of us":
+        rival_tx.__enter__()
+    else:
+        other.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        hand_in(on_sqlite, a_message("1"))
+    assert time.monotonic() - began < 3
+    assert on_sqlite.queries.counts()["messages"] == {"received": 1}, "reading goes on"
+    if locked_by == "one of us":
+        rival_tx.__exit__(None, None, None)
+    else:
+        other.execute("COMMIT")
+    assert hand_in(on_sqlite, a_message("1"))[0].accepted
+    rival.close()
+    other.close()
+
+
+def test_a_full_store_is_unavailable_nothing_is_half_done_and_then_it_is_fine(on_sqlite: Store) -> None:
+    lease = lead(on_sqlite)
+    with on_sqlite.database.read() as connection:  # the one pooled connection: the limit is its own
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 8}")
+    filled, refs = 0, []
+    with pytest.raises(StoreUnavailable, match="full"):
+        while True:
+            refs += [r.reference for r in hand_in(on_sqlite, *(a_message(f"{filled}-{i}") for i in range(5)))]
+            filled += 1
+    assert _count(on_sqlite, "message") == _count(on_sqlite, "body") == _count(on_sqlite, "event") == filled * 5
+    assert _count(on_sqlite, "used_id") == filled * 10
+    with on_sqlite.database.read() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count=1000000")
+    assert all(r.accepted and not r.duplicate for r in hand_in(on_sqlite, *(a_message(f"{filled}-{i}") for i in range(5))))
+    route(on_sqlite, *refs)
+    assert len(deliver(on_sqlite, lease)) == filled * 5
+
+
+def test_a_full_store_in_the_middle_of_a_delivery_leaves_it_claimed_and_unsettled(on_sqlite: Store) -> None:
+    from tests.support.store import claim, outcome, settle
+
+    lease = lead(on_sqlite)
+    route(on_sqlite, *take(on_sqlite, *map(str, range(40))))
+    claimed = claim(on_sqlite, release(on_sqlite, lease))
+    with on_sqlite.database.read() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+    with pytest.raises(StoreUnavailable):
+        for _ in range(3):
+            settle(on_sqlite, *(outcome(one, reason="x" * 5000) for one in claimed))
+    assert {row.state for row in run_sql(on_sqlite, "SELECT state FROM delivery")} == {"released"}
+    assert _count(on_sqlite, "attempt") == 0
+    with on_sqlite.database.read() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count=1000000")
+    assert settle(on_sqlite, *(outcome(one, reason="x" * 5000) for one in claimed)) == 40
+
+
+def test_a_receipt_survives_a_power_cut(on_sqlite: Store) -> None:
+    """Full sync in WAL: SQLite promises it only with these settings, on every connection."""
+    with on_sqlite.database.write() as first, on_sqlite.database.read() as second:
+        for connection in (first, second):
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+            assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
+            assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one() == 1
+            assert connection.exec_driver_sql("PRAGMA secure_delete").scalar_one() == 1
+
+
+def test_a_store_in_a_place_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises((StoreUnavailable, FileExistsError, NotADirectoryError)):
+        open_store(f"sqlite:///{tmp_path}/file/store.db")
+
+
+# -- PostgreSQL -------------------------------------------------------------------------------------------------------------------------
+@pytest.mark.postgres
+def test_a_killed_connection_makes_the_store_unavailable_and_the_next_try_connects_again(tmp_path: Path) -> None:
+    store = open_store(fresh_url("postgresql", tmp_path))
+    take(store, "1")
+    killer = create_engine(store.database.url, isolation_level="AUTOCOMMIT")
+
+    def kill() -> None:
+        with killer.connect() as connection:
+            connection.execute(
+                text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()")
+            )
+
+    kill()
+    with pytest.raises(StoreUnavailable):
+        hand_in(store, a_message("2"))
+    assert hand_in(store, a_message("2"))[0].duplicate is False
+
+    def killed_meanwhile(*_: object) -> str | None:
+        kill()
+        return None
+
+    from routing.work import StreamStep
+
+    batch = [a_message("3"), a_message("4", step=StreamStep(key=b"s" * 16, number=1, status="nieuw"))]
+    with pytest.raises(StoreUnavailable):
+        hand_in(store, *batch, judge_step=killed_meanwhile)
+    assert _count_with_patience(store) == 2
+    assert [r.accepted for r in hand_in(store, *batch)] == [True, True]
+    killer.dispose()
+    store.close()
+
+
+def _count_with_patience(store: Store) -> int:
+    for _ in range(3):
+        try:
+            return _count(store, "message")
+        except StoreUnavailable:
+            continue
+    raise AssertionError("the store did not come back")
+
+
+@pytest.mark.postgres
+def test_a_server_that_is_not_there_is_unavailable_at_once(tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        open_store(f"postgresql+psycopg://tests@/nothing?host={tmp_path}")
+    assert time.monotonic() - began < 6
+
+
+# -- migrations -------------------------------------------------------------------------------------------------------------------------
+def test_an_empty_database_becomes_exactly_the_tables_in_the_code_and_a_second_time_changes_nothing(empty_url: str) -> None:
+    store = open_store(empty_url)
+    migrate(store.database)
+    with store.database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+    assert hand_in(store, a_message())[0].accepted
+    again = open_store(empty_url)
+    assert _count(again, "message") == 1
+    again.close()
+    store.close()
+
+
+def test_partial_indexes_have_the_predicates_in_the_code(empty_url: str) -> None:
+    """Alembic does not compare them, and a query that repeats another predicate would read the whole table."""
+    store = open_store(empty_url)
+    if not store.database.is_sqlite:
+        pytest.skip("PostgreSQL rewrites predicates; the migration names one text for both databases")
+    made = {row.name: row.sql for row in run_sql(store, "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")}
+    for table in metadata.tables.values():
+        for index in table.indexes:
+            predicate = index.dialect_options["sqlite"]["where"]
+            assert (f"WHERE {predicate}" in made[str(index.name)]) if predicate is not None else "WHERE" not in made[str(index.name)]
+    store.close()
+
+
+def test_a_changed_lifecycle_replaces_the_triggers_of_an_older_store(store: Store) -> None:
+    run_sql(store, "UPDATE note SET value = 'of an older version' WHERE name = 'lifecycle'")
+    if store.database.is_sqlite:
+        run_sql(store, "DROP TRIGGER delivery_moves")
+    else:
+        run_sql(store, "DROP TRIGGER delivery_moves ON delivery")
+    migrate(store.database)
+    route(store, *take(store, "1"))
+    from adapters.store import LifecycleError
+
+    with pytest.raises(LifecycleError):
+        run_sql(store, "UPDATE delivery SET state = 'acknowledged'")
+
+
+def _open(url: str, ready: object, answers: object) -> None:
+    ready.wait()  # type: ignore[attr-defined]
+    store = open_store(url)
+    answers.put(_count(store, "note"))  # type: ignore[attr-defined]
+    store.close()
+
+
+def test_processes_that_open_an_empty_store_at_once_all_find_it_ready(empty_url: str) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    ready, answers = spawn.Barrier(3, timeout=60), spawn.Queue()
+    openers = [spawn.Process(target=_open, args=(empty_url, ready, answers)) for _ in range(3)]
+    for opener in openers:
+        opener.start()
+    assert [answers.get(timeout=60) for _ in openers] == [1, 1, 1]
+    for opener in openers:
+        opener.join(30)
+        assert opener.exitcode == 0
+
+
+# -- schema evolution -------------------------------------------------------------------------------------------------------------------
+def test_an_event_written_with_schema_1_is_read_and_verified_under_a_later_schema(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An invented schema 2 has one more field, with a default."""
+    lease = lead(store, "audit", "audit-1")
+    (reference,) = take(store, "1")
+    assert store.journal.chain(lease, now_us=NOW) == 1
+    old = json.loads((avro._FOLDER / "event-1.avsc").read_text(encoding="utf-8"))
+    new = old | {"fields": [*old["fields"], {"name": "region", "type": ["null", "string"], "default": None}]}
+    for number, content in ((1, old), (2, new)):
+        (tmp_path / f"event-{number}.avsc").write_text(json.dumps(content), encoding="utf-8")
+    monkeypatch.setattr(avro, "_FOLDER", tmp_path)
+    monkeypatch.setattr(avro, "CURRENT", 2)
+    avro.schema.cache_clear()
+    try:
+        payload = bytes(run_sql(store, "SELECT payload FROM event")[0].payload)
+        read = avro.fastavro.schemaless_reader(avro.BytesIO(payload), avro.schema(1), avro.schema(2))
+        assert (read["kind"], read["reference"], read["region"]) == ("received", reference, None)
+        assert store.journal.verify().whole
+    finally:
+        avro.schema.cache_clear()
+
+
+# -- threads ----------------------------------------------------------------------------------------------------------------------------
+def test_threads_of_one_process_can_share_a_store(store: Store) -> None:
+    errors: list[BaseException] = []
+
+    def work(name: str) -> None:
+        try:
+            for number in range(10):
+                hand_in(store, a_message(f"{name}-{number}"))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(str(i),)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert errors == []
+    assert _count(store, "message") == 40
