@@ -47,6 +47,9 @@ _BACK_OFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _ANSWER_S: Final = 15.0  #: longest wait for an answer to a single question
 _CLOSE_S: Final = 5.0
 _LOOK_AGAIN_S: Final = 1.0  #: how often a queue that does not exist (yet) is looked for
+#: A queue without a leader answers nobody, and holds up the channel on which it is asked: it is left alone for this long.
+_STUCK_S: Final = 60.0
+_CONSUME_S: Final = 5.0
 _LEAST_PREFETCH: Final = 5
 _ACCESS_REFUSED: Final = 403
 
@@ -192,7 +195,8 @@ class _Connection:
         raise BrokerUnavailable(f"The broker at {self._shown} did not answer within {_ANSWER_S:g} s.")
 
     def _give_up(self, reason: BrokerError) -> None:
-        """Ends this connection; another one is made."""
+        """Ends this connection; another one is made. From here on nobody takes the old one for usable."""
+        self._ready.clear()
         if self._lost is not None:
             _settle(self._lost, reason)
 
@@ -380,6 +384,7 @@ class Consumer(_Connection):
         self._arrived: deque[Incoming] = deque()
         self._open: dict[int, None] = {}  # what we hold and have not settled, by number, in order
         self._awaiting: tuple[int, asyncio.Future[None]] | None = None
+        self._stuck: dict[str, float] = {}  # until when these are left alone
         self._refusal: BrokerRefused | None = None
         self._searching: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
@@ -506,7 +511,8 @@ class Consumer(_Connection):
         async with self._changing:
             for queue in [queue for queue in self._tags if queue not in self._wanted]:
                 self._channel.basic_cancel(self._tags.pop(queue))
-            for queue in [queue for queue in self._wanted if queue not in self._tags]:
+            now = asyncio.get_running_loop().time()
+            for queue in [queue for queue in self._wanted if queue not in self._tags and self._stuck.get(queue, 0.0) <= now]:
                 assert self._scratch is not None
                 if await self._scratch.depth(queue) is not None:  # consuming from one that is not there would end the connection
                     await self._consume(queue)
@@ -516,7 +522,18 @@ class Consumer(_Connection):
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._channel.basic_qos(prefetch_count=share)  # for the consumers that follow it; quorum queues know no other kind
         self._tags[queue] = self._channel.basic_consume(queue, partial(self._on_message, queue), callback=partial(_settle, done))
-        await self._answer(done)
+        if not await self._is_answered(done):
+            self._stuck[queue] = asyncio.get_running_loop().time() + _STUCK_S
+            log.error("broker_queue_stuck", extra={"queue": queue, "retry_in_s": _STUCK_S})
+            raise BrokerUnavailable(f"The queue {queue} answers nobody; it has no leader, so delete it and apply the topology again.")
+
+    async def _is_answered(self, question: asyncio.Future[Any]) -> bool:
+        try:
+            async with asyncio.timeout(_CONSUME_S):
+                await self._answer(question)
+        except TimeoutError:
+            return False
+        return True
 
     async def _search(self) -> None:
         """Looks for queues that are wanted but were not there: they come when the topology is applied."""

@@ -13,11 +13,14 @@ from urllib.parse import quote, unquote, urlsplit
 import aiohttp
 
 from broker_config.settings import mask
-from broker_config.topology import RECEIVER_QUEUES, SENDER_QUEUES, Definitions, difference, immovable, missing, queue
+from broker_config.topology import RECEIVER_QUEUES, SENDER_QUEUES, VHOST, Definitions, difference, immovable, missing, queue
 
 #: Longest wait for one answer. Declaring a thousand quorum queues in one request takes a minute.
 _TIMEOUT_S: Final = 300.0
 _CONNECT_S: Final = 10.0
+#: RabbitMQ 3.10 writes the directory of its quorum queues some 0.7 s after it was changed. A node that is killed before that comes
+#: back with a queue that never elects a leader, so nothing is put into new queues before this time has passed.
+_SETTLE_S: Final = 2.0
 #: How often a fresh node is asked again: it answers 503 or refuses while its definitions are being imported.
 _PATIENCE_S: Final = 10.0
 
@@ -45,14 +48,15 @@ class Depth:
 class BrokerAdmin:
     """One broker's management interface, for one vhost. Use as `async with BrokerAdmin(url) as admin`."""
 
-    def __init__(self, url: str, *, vhost: str = "koppelpunt") -> None:
-        """`url` holds user and password: `http://beheer:secret@127.0.0.1:15672`."""
+    def __init__(self, url: str, *, vhost: str = VHOST, settle_s: float = _SETTLE_S) -> None:
+        """`url` holds user and password: `http://beheer:secret@127.0.0.1:15672`; `settle_s` is waited after new queues were declared."""
         parts = urlsplit(url)
         self._base = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/api/"
         login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
         self._headers = {"Authorization": "Basic " + base64.b64encode(login.encode()).decode()}
         self._shown = mask(url)
         self._vhost = vhost
+        self._settle_s = settle_s
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -97,6 +101,8 @@ class BrokerAdmin:
         lacking = missing(wanted, actual)
         if lacking:
             await self._call("POST", "definitions", lacking)
+        if "queues" in lacking:
+            await asyncio.sleep(self._settle_s)
         return lacking
 
     async def remove_party(self, oin: str, *, even_with_messages: bool = False) -> None:

@@ -64,7 +64,7 @@ class Vault:
         try:
             key = self._wrap.decrypt(wrapped_key[:12], wrapped_key[12:], name)
             return AESGCM(key).decrypt(_PARTS[part], sealed, name)
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:  # ValueError: what there is, is too short to be a key
             raise VaultError(f"{part} of {reference} cannot be decrypted with this master key") from error
 
     def index(self, text: str) -> bytes:

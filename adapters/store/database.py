@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -43,9 +44,13 @@ class Database:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._lock_file: int | None = None
+        self._turn = threading.Lock()
         if self.is_sqlite:
             path = Path(str(self.url.database))
-            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreUnavailable(f"there can be no store at {path}: {error.strerror}") from error
             self._lock_path = path.with_name(path.name + ".writer")
             self.engine = create_engine(
                 self.url, connect_args={"timeout": LOCK_WAIT_S, "isolation_level": None, "check_same_thread": False}
@@ -107,25 +112,31 @@ class Database:
         if not self.is_sqlite:
             yield
             return
+        deadline, pause = time.monotonic() + LOCK_WAIT_S, 0.0002
+        locked = StoreUnavailable(f"the store was locked by another writer for {LOCK_WAIT_S:g} s")
+        if not self._turn.acquire(timeout=LOCK_WAIT_S):  # a file lock does not tell threads apart
+            raise locked
+        try:
+            file = self._open_lock_file()
+            while not _try_lock(file):
+                if time.monotonic() > deadline:
+                    raise locked
+                time.sleep(pause)
+                pause = min(pause * 1.5, 0.002)
+            try:
+                yield
+            finally:
+                fcntl.flock(file, fcntl.LOCK_UN)
+        finally:
+            self._turn.release()
+
+    def _open_lock_file(self) -> int:
         if self._lock_file is None:
             try:
                 self._lock_file = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o600)
             except OSError as error:
                 raise StoreUnavailable(f"{self._lock_path} cannot be opened: {error.strerror}") from error
-        deadline, pause = time.monotonic() + LOCK_WAIT_S, 0.0002
-        while True:
-            try:
-                fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise StoreUnavailable(f"the store was locked by another process for {LOCK_WAIT_S:g} s") from None
-                time.sleep(pause)
-                pause = min(pause * 1.5, 0.002)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+        return self._lock_file
 
     def numbers(self, connection: Connection, name: str, count: int) -> list[int]:
         """The next `count` numbers for `message` or `delivery`, rising: the store's order."""
@@ -149,6 +160,14 @@ _DRAW: Final = Sql("SELECT nextval(CAST(:name AS regclass)) FROM generate_series
 _TOKEN: Final = Sql("SELECT token FROM lease WHERE name = :name")
 _TOKEN_SHARED: Final = Sql("SELECT token FROM lease WHERE name = :name FOR SHARE")
 _LOCK_KEYS: Final = Sql("SELECT pg_advisory_xact_lock(n) FROM unnest(CAST(:numbers AS bigint[])) AS n")
+
+
+def _try_lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _on_sqlite_connect(connection: Any, _record: object) -> None:

@@ -195,7 +195,7 @@ def test_reading_what_is_not_ours_is_said_and_not_endlessly_waited_for(broker: T
 
 
 def test_nothing_confirmed_is_lost_when_the_broker_is_killed_under_load(broker: TestBroker) -> None:
-    broker.apply()
+    broker.apply(settle_s=2.0)
     taken: set[int] = set()
     sure: set[int] = set()
     failures: list[str] = []

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.store import Store
+from adapters.store import OutboxFilter, Store
 from adapters.vault import VaultError
-from routing.work import Ticket
+from routing.work import Confirmation, Ticket
 from schemas.contract import MessageKind
 from tests.support.store import (
     ACTION,
@@ -88,8 +88,6 @@ def test_a_refused_delivery_has_failed_with_the_partys_code_and_owner(store: Sto
 
 @pytest.mark.parametrize("first", [True, False], ids=["confirmed first", "refused first"])
 def test_of_two_words_about_one_delivery_in_one_batch_the_first_counts(store: Store, first: bool) -> None:
-    from routing.work import Confirmation
-
     lease = lead(store)
     (one,) = route(store, *take(store, "1"))
     deliver(store, lease)
@@ -249,8 +247,6 @@ def test_a_claimed_delivery_has_all_that_is_needed_to_send_it(store: Store) -> N
 
 
 def test_people_see_what_is_open_what_failed_and_one_messages_timeline(store: Store) -> None:
-    from adapters.store import OutboxFilter
-
     lease = lead(store)
     references = take(store, *"1234")
     made = route(store, *references[:2])

@@ -15,10 +15,10 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 import schemas.events as avro
-from adapters.store import Store, migrate, open_store
+from adapters.store import LifecycleError, Store, migrate, open_store
 from adapters.store.tables import metadata
-from routing.work import StoreUnavailable
-from tests.support.store import NOW, a_message, deliver, fresh_url, hand_in, lead, release, route, run_sql, take
+from routing.work import StoreUnavailable, StreamStep
+from tests.support.store import NOW, a_message, claim, deliver, fresh_url, hand_in, lead, outcome, release, route, run_sql, settle, take
 
 
 @pytest.fixture
@@ -33,9 +33,7 @@ def _count(store: Store, table: str) -> int:
 
 # -- SQLite -----------------------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("locked_by", ["one of us", "somebody else's program"])
-def test_a_store_locked_for_a_while_is_unavailable_and_then_fine(
-    on_sqlite: Store, locked_by: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_locked_for_a_while_is_unavailable_and_then_fine(on_sqlite: Store, locked_by: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(on_sqlite.database.url.database)
     take(on_sqlite, "0")
     monkeypatch.setattr("adapters.store.database.LOCK_WAIT_S", 0.3)
@@ -82,8 +80,6 @@ def test_a_full_store_is_unavailable_nothing_is_half_done_and_then_it_is_fine(on
 
 
 def test_a_full_store_in_the_middle_of_a_delivery_leaves_it_claimed_and_unsettled(on_sqlite: Store) -> None:
-    from tests.support.store import claim, outcome, settle
-
     lease = lead(on_sqlite)
     route(on_sqlite, *take(on_sqlite, *map(str, range(40))))
     claimed = claim(on_sqlite, release(on_sqlite, lease))
@@ -112,7 +108,7 @@ def test_a_receipt_survives_a_power_cut(on_sqlite: Store) -> None:
 
 def test_a_store_in_a_place_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises((StoreUnavailable, FileExistsError, NotADirectoryError)):
+    with pytest.raises(StoreUnavailable):
         open_store(f"sqlite:///{tmp_path}/file/store.db")
 
 
@@ -123,11 +119,11 @@ def test_a_killed_connection_makes_the_store_unavailable_and_the_next_try_connec
     take(store, "1")
     killer = create_engine(store.database.url, isolation_level="AUTOCOMMIT")
 
+    others = "pid <> pg_backend_pid() AND datname = current_database()"
+
     def kill() -> None:
         with killer.connect() as connection:
-            connection.execute(
-                text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()")
-            )
+            connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))
 
     kill()
     with pytest.raises(StoreUnavailable):
@@ -137,8 +133,6 @@ def test_a_killed_connection_makes_the_store_unavailable_and_the_next_try_connec
     def killed_meanwhile(*_: object) -> str | None:
         kill()
         return None
-
-    from routing.work import StreamStep
 
     batch = [a_message("3"), a_message("4", step=StreamStep(key=b"s" * 16, number=1, status="nieuw"))]
     with pytest.raises(StoreUnavailable):
@@ -201,8 +195,6 @@ def test_a_changed_lifecycle_replaces_the_triggers_of_an_older_store(store: Stor
         run_sql(store, "DROP TRIGGER delivery_moves ON delivery")
     migrate(store.database)
     route(store, *take(store, "1"))
-    from adapters.store import LifecycleError
-
     with pytest.raises(LifecycleError):
         run_sql(store, "UPDATE delivery SET state = 'acknowledged'")
 

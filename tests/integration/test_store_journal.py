@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import exc
 
 from adapters.store import Store
-from schemas.events import Event, encode, link
+from schemas.events import Event, digest, encode, link
 from tests.support.store import NOW, SECOND, SYSTEM, a_message, a_refusal, confirm, deliver, hand_in, lead, route, run_sql, take
 
 
@@ -130,8 +130,6 @@ def test_whatever_is_done_to_the_journal_is_found(store: Store, crime: Callable[
 
 def test_rewriting_one_block_with_a_right_hash_breaks_the_next(store: Store) -> None:
     chained(store)
-    from schemas.events import digest
-
     payload = encode(Event(kind="received", at_us=NOW, actor="nobody"))
     run_sql(store, "UPDATE event SET payload = :p WHERE id = 7", p=payload)
     digests = [digest(bytes(r.payload), 1) for r in run_sql(store, "SELECT payload FROM event WHERE block = 3 ORDER BY id")]

@@ -71,19 +71,19 @@ class TestBroker:
         address = self.node.url.rpartition("@")[2].rpartition("/")[0]
         return f"amqp://{oin}:{password.replace(':', '%3A').replace('/', '%2F').replace('@', '%40')}@{address}/{self.vhost}"
 
-    def admin(self) -> BrokerAdmin:
-        """The management interface of this vhost."""
-        return BrokerAdmin(self.node.management_url, vhost=self.vhost)
+    def admin(self, *, settle_s: float = 0.0) -> BrokerAdmin:
+        """The management interface of this vhost. A test that kills the node needs the usual `settle_s` (2)."""
+        return BrokerAdmin(self.node.management_url, vhost=self.vhost, settle_s=settle_s)
 
     def topology(self, *parties: Party, bounds: Bounds = _BOUNDS) -> Definitions:
         """What is applied: these parties, or the two of this module."""
         return topology(parties or (party(LAS), party(GEMEENTE)), vhost=self.vhost, bounds=bounds)
 
-    def apply(self, *parties: Party, bounds: Bounds = _BOUNDS) -> Definitions:
+    def apply(self, *parties: Party, bounds: Bounds = _BOUNDS, settle_s: float = 0.0) -> Definitions:
         """Applies the topology; returns what was changed."""
 
         async def act() -> Definitions:
-            async with self.admin() as admin:
+            async with self.admin(settle_s=settle_s) as admin:
                 return await admin.apply(self.topology(*parties, bounds=bounds))
 
         return run(act())

@@ -1,0 +1,162 @@
+"""The private node: started, killed, wiped, found again, and never in anybody's way."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import broker_config.node
+from adapters.rabbit import BrokerUnavailable, Inspector, Outgoing, Published, Publisher
+from adapters.rabbit_admin import BrokerAdmin
+from broker_config.node import NodeError, PrivateNode, find_server
+from broker_config.topology import topology
+from tests.support.broker import require_rabbitmq, run, until
+
+pytestmark = pytest.mark.broker
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    """A home that is deep, long, and has spaces in its name."""
+    require_rabbitmq()
+    top = Path(tempfile.mkdtemp(prefix="koppelpunt "))
+    top.chmod(0o755)
+    home = top / "een map met spaties" / ("lang" * 30) / "var"
+    home.mkdir(parents=True)
+    yield home
+    PrivateNode(home).kill()
+    shutil.rmtree(top, ignore_errors=True)
+
+
+def test_a_node_starts_beside_another_is_found_again_and_leaves_nothing_behind(home: Path, broker_node: PrivateNode) -> None:
+    node = PrivateNode(home)
+    assert not node.is_running()
+    with pytest.raises(NodeError, match=r"There is no broker in .* yet; start it first"):
+        _ = node.url
+    node.start()
+    assert node.is_running() and broker_node.is_running()
+    assert node.log_file.exists()
+    assert stat.S_IMODE((home / "broker" / "node.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE((home / "broker" / "node").stat().st_mode) == 0o700
+    ports = _ports(home)
+    assert ports.isdisjoint(_ports(broker_node.log_file.parents[3]))
+    _assert_only_this_machine_reaches(ports)
+
+    async def connect() -> bool:
+        async with Publisher(node.url) as ours:
+            return ours.is_connected
+
+    assert run(connect())
+    found = PrivateNode(home)
+    assert found.is_running() and (found.pid, found.url) == (node.pid, node.url)
+    pid = found.pid
+    found.start()  # runs already
+    assert found.pid == pid
+    found.stop()
+    assert not node.is_running() and not found.is_running()
+    for port in ports:
+        with socket.socket() as probe, pytest.raises(ConnectionRefusedError):
+            probe.connect(("127.0.0.1", port))
+    found.stop()  # nothing left to stop
+
+
+def _ports(home: Path) -> set[int]:
+    state = json.loads((home / "broker" / "node.json").read_text())
+    return {state[name] for name in ("amqp_port", "management_port", "dist_port", "epmd_port")}
+
+
+def _assert_only_this_machine_reaches(ports: set[int]) -> None:
+    seen = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            address, port = line.split()[1].split(":")
+            if line.split()[3] == "0A" and int(port, 16) in ports:
+                assert address in ("0100007F", "00000000000000000000000001000000"), f"port {int(port, 16)} listens on {address}"
+                seen.add(int(port, 16))
+    assert seen == ports
+
+
+def test_a_wiped_node_still_knows_its_own_users_and_nothing_else(home: Path) -> None:
+    node = PrivateNode(home)
+    node.start()
+
+    async def fill() -> None:
+        async with BrokerAdmin(node.management_url) as admin:
+            await admin.apply(topology([]))
+        async with Publisher(node.url) as ours:
+            assert await ours.publish(Outgoing(routing_key="epoch", body=b"e1")) is Published.CONFIRMED
+
+    async def look() -> tuple[int | None, list[str]]:
+        async with Inspector(node.url) as inspector, BrokerAdmin(node.management_url) as admin:
+            return await inspector.depth("epoch"), [queue["name"] for queue in (await admin.read())["queues"]]
+
+    run(fill())
+    url = node.url
+    with pytest.raises(NodeError, match="is running; stop it before wiping it"):
+        node.wipe()
+    node.kill()
+    node.start()
+    depth, queues = run(look())
+    assert (depth, len(queues)) == (1, 4), "a kill loses nothing"
+    node.kill()
+    node.wipe()
+    node.start()
+    assert node.url == url, "workers find it under the same address"
+    assert run(look()) == (None, [])
+    node.kill()
+
+
+def test_a_node_without_disk_space_says_that_it_takes_no_messages(home: Path) -> None:
+    node = PrivateNode(home, disk_free_limit="900TB")
+    node.start()
+
+    async def act() -> None:
+        async with BrokerAdmin(node.management_url) as admin:
+            await until(admin.alarms)
+            assert "its disk is nearly full" in (await admin.alarms())[0]
+        async with Publisher(node.url, confirm_s=1, wait_s=0.5) as ours:
+            with pytest.raises(BrokerUnavailable, match=r"confirmed nothing for 1 s \(low on disk\)"):
+                await ours.publish(Outgoing(routing_key="nowhere", body=b"x"))
+
+    run(act())
+    node.kill()
+
+
+def test_a_port_that_is_taken_is_said_with_the_setting_that_changes_it(tmp_path: Path) -> None:
+    require_rabbitmq()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(NodeError, match="is taken.*KOPPELPUNT_AMQP_PORT"):
+            PrivateNode(tmp_path, port=taken.getsockname()[1]).start()
+
+
+def test_a_pid_that_now_belongs_to_somebody_else_is_not_taken_for_the_node(home: Path) -> None:
+    file = home / "broker" / "node.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "pid": os.getpid()}))
+    node = PrivateNode(home)
+    assert not node.is_running()
+    node.kill()  # and we are still here
+
+
+def test_a_configuration_that_rabbitmq_refuses_is_reported_with_its_log(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker_config.node, "_CONFIGURATION", broker_config.node._CONFIGURATION + "no.such.setting = 1\n")
+    with pytest.raises(NodeError, match=r"RabbitMQ stopped while it was starting.*see .*node\.log"):
+        PrivateNode(home).start()
+
+
+def test_a_missing_rabbitmq_is_one_sentence_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(broker_config.node, "_BEHIND_WRAPPER", tmp_path / "absent")
+    monkeypatch.setattr(shutil, "which", lambda *_args, **_options: None)
+    with pytest.raises(
+        NodeError, match=r"rabbitmq-server is not installed; install it \(Debian, Ubuntu: `apt-get install rabbitmq-server`"
+    ):
+        find_server()
