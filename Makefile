@@ -20,6 +20,7 @@ demo: setup
 	@$(PY) run.py demo $(ARGS)
 
 test: setup
+	@$(PY) run.py prepare --tests
 	$(PY) -m pytest $(ARGS)
 
 lint: $(VENV)/.ready

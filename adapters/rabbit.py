@@ -585,7 +585,10 @@ class Inspector(_Connection):
         return _incoming(queue, self._generation, method, properties, body)
 
     async def depth(self, queue: str, *, wait_s: float = 10.0) -> int | None:
-        """How many messages wait in the queue, those in somebody's hands not counted; None when there is no such queue."""
+        """How many messages wait in the queue, those in somebody's hands not counted; None when there is no such queue.
+
+        0 for a second after a restart of the broker, while the queue has no leader yet.
+        """
         await self._connected_within(wait_s)
         assert self._scratch is not None
         return await self._scratch.depth(queue)

@@ -25,8 +25,8 @@ from urllib.parse import quote, urlsplit
 
 from adapters import pki, soap
 from adapters.broker_keeper import password_file
-from adapters.parties.sender import CONTENT_TYPE
 from adapters.parties.season import Season
+from adapters.parties.sender import CONTENT_TYPE
 from adapters.parties.world import CENTRAAL, SISSEN, build_world
 from adapters.rabbit import Consumer, Publisher
 from adapters.wsse import BodyPart, Signer

@@ -88,8 +88,8 @@ class _State:
 class PrivateNode:
     """RabbitMQ in `home`/broker. Every method may be called in any order, by any process that can read the home."""
 
-    def __init__(self, home: Path, *, port: int = 0, disk_free_limit: str = "500MB") -> None:
-        """`port` is AMQP's; 0 draws a free one at the first start and keeps it as long as it is free."""
+    def __init__(self, home: Path, *, port: int = 0, disk_free_limit: int = 500_000_000) -> None:
+        """`port` is AMQP's; 0 draws a free one at the first start and keeps it as long as it is free; `disk_free_limit` is in bytes."""
         self._folder = home.absolute() / "broker"
         self._node = self._folder / "node"
         self._file = self._folder / "node.json"

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import uuid
 from collections.abc import Sequence
 from typing import Final
 
 from routing.ports import Incoming, Outgoing, Publisher, Store
+from routing.work import NewRefusal
+from schemas.faults import kind_of
+from workers.audit import receipt
 from workers.loop import Worker
 from workers.relay import decode_tickets, encode_tickets
 
@@ -31,7 +35,10 @@ class Dead:
             if origin in ("route", "deliver"):
                 await self._tickets(origin, incoming.body)
                 continue
-            system = origin.removeprefix("intake.") if origin.startswith("intake.") else incoming.routing_key or None
+            if origin.startswith("intake."):
+                await self._hand_in(origin.removeprefix("intake."), incoming)
+                continue
+            system = incoming.routing_key or None
             digest = hashlib.sha256(incoming.body).digest()
             message_id = incoming.correlation_id or incoming.message_id
             await self._worker.insist(
@@ -46,6 +53,30 @@ class Dead:
                 ),
             )
         return ()
+
+    async def _hand_in(self, system: str, incoming: Incoming) -> None:
+        """What made a worker of ours fail again and again is refused, with us as owner: its sender must not wait for ever."""
+        kind = kind_of("POISON")
+        refused = NewRefusal(
+            reference=str(uuid.uuid4()),
+            at_us=self._worker.clock.now_us(),
+            code=kind.code,
+            owner=str(kind.owner),
+            reason=kind.en,
+            digest=hashlib.sha256(incoming.body).digest(),
+            via="amqp",
+            system=system,
+            message_id=incoming.correlation_id or incoming.message_id,
+        )
+        await self._worker.insist(
+            "store refusal",
+            lambda: self._store.hand_ins.accept([refused], actor=self._worker.id, judge_step=lambda *_: None),
+        )
+        body = receipt(
+            accepted=False, reference=refused.reference, received_us=refused.at_us, code=refused.code, reason=refused.reason, warnings=()
+        )
+        answer = Outgoing(routing_key=f"receipt.{system}", body=body, correlation_id=refused.message_id)
+        await self._worker.insist_async("publish receipt", lambda: self._publisher.publish_many([answer]))
 
     async def _tickets(self, origin: str, body: bytes) -> None:
         tickets = decode_tickets(body)

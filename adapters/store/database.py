@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -171,8 +172,16 @@ def _try_lock(file: int) -> bool:
 
 
 def _on_sqlite_connect(connection: Any, _record: object) -> None:
-    for pragma in _PRAGMAS:
-        connection.execute(f"PRAGMA {pragma}")
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            for pragma in _PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}")
+            return
+        except sqlite3.OperationalError:  # several processes turn a new file's WAL on at once: SQLite does not wait for that lock
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def test_lists_are_split_and_an_empty_value_is_no_value() -> None:
     ("name", "value", "sentence"),
     [
         ("KOPPELPUNT_HOEM", "x", "There is no setting KOPPELPUNT_HOEM; did you mean KOPPELPUNT_HOME?"),
-        ("KOPPELPUNT_ZZZZZZ", "x", "There is no setting KOPPELPUNT_ZZZZZZ; `run.py settings` lists"),
+        ("KOPPELPUNT_ZZZZZZZZZZZZZZZZZZZZ", "x", "There is no setting KOPPELPUNT_Z{20}; `run.py settings` lists"),
         ("KOPPELPUNT_AMQP_PORT", "70000", "KOPPELPUNT_AMQP_PORT is set to '70000', but it must be a whole number from 1 to 65535."),
         ("KOPPELPUNT_AMQP_PORT", "-1", "must be a whole number"),
         ("KOPPELPUNT_MAILBOX_WINDOW", "1001", "from 1 to 1000"),
