@@ -82,7 +82,7 @@ class Season:
     def plan(self, count: int) -> Iterator[Planned]:
         """At least `count` hand-ins, with every kind of mistake among them where the count allows."""
         wrong = iter(self._mistakes() * (1 + int(count * MISTAKES) // len(self._mistakes())))
-        every = max(3, int(1 / MISTAKES))
+        every = max(3, min(int(1 / MISTAKES), count // len(self._mistakes())))  # a short season has each kind once all the same
         made = 0
         while made < count:
             for planned in self._pupil():

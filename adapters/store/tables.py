@@ -90,7 +90,7 @@ message = Table(
     Column("kept", Boolean, nullable=False, server_default=text("true")),  # its body has not been erased
     UniqueConstraint("reference"),
 )
-Index("message_received", message.c.seq, **_partial(RECEIVED))
+Index("message_received", message.c.release, message.c.seq, **_partial(RECEIVED))
 Index("message_order", message.c.order_key, message.c.seq, **_partial(RECEIVED_ORDERED))
 Index("message_kept", message.c.action, message.c.received_us, **_partial(KEPT))
 

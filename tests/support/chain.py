@@ -159,6 +159,11 @@ class Chain:
             Outgoing(exchange="intake", routing_key=system, body=signed, content_type=content_type, message_id=message_id)
         )
 
+    def all_workers_run(self) -> bool:
+        """Whether every worker process has said in the store that it runs."""
+        pids = self.supervisor.pids.values()
+        return len(pids) == len(self._workers) and set(pids) <= {row["pid"] for row in self.rows("SELECT pid FROM worker")}
+
     async def settled(self, *, within_s: float = 45.0) -> None:
         """Waits until every hand-in is answered and every delivery has ended or waits for somebody. Fails when that takes too long."""
         until = time.monotonic() + within_s

@@ -144,7 +144,7 @@ def upgrade() -> None:
     op.create_index(
         "message_received",
         "message",
-        ["seq"],
+        ["release", "seq"],
         unique=False,
         sqlite_where=sa.text("state = 'received'"),
         postgresql_where=sa.text("state = 'received'"),

@@ -1,0 +1,102 @@
+"""A backlog costs nothing: with many rows waiting, every question that is asked all day is answered from an index."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from sqlalchemy import text
+
+from adapters.store import Store, deliveries, hand_in, journal, open_store, release, routes, upkeep
+from adapters.store.sql import Sql
+from tests.support.store import ACTION, LANE, NOW, fresh_url, run_sql
+
+ROWS = 20_000
+LANES = 50
+#: name -> statement and values for its parameters
+HOT: dict[str, tuple[Sql, dict[str, object]]] = {
+    "used ids": (hand_in._HOLDERS, {"keys": ["m:1:s"]}),
+    "stored": (hand_in._STORED, {"references": ["r1"]}),
+    "in routing": (release._IN_ROUTING, {"most": 2000}),
+    "to route": (release._TO_ROUTE, {"limit": 100}),
+    "release messages": (release._RELEASE_MESSAGES, {"seqs": [1, 2]}),
+    "lanes": (release._LANES, {}),
+    "lanes with postponed ones": (release._LANES_POSTPONED, {}),
+    "how full": (release._FILLING, {"lanes": [LANE, "mailbox 1"], "most": 1000}),
+    "releasable": (release._RELEASABLE, {"lane": "mailbox 1", "after": 0, "look": 2000, "now": NOW, "limit": 100}),
+    "looked at": (release._LOOKED_AT, {"lane": "mailbox 1", "after": 0, "look": 2000}),
+    "release": (release._RELEASE_DELIVERIES, {"seqs": [1, 2], "now": NOW}),
+    "due": (release._IS_DUE, {"lane": "mailbox 1", "now": NOW, "limit": 100}),
+    "routable": (routes._ROUTABLE, {"seqs": [1, 2]}),
+    "routed": (routes._ROUTED, {"seqs": [1, 2]}),
+    "outdated": (routes._OUTDATED, {"seqs": [1, 2]}),
+    "ids of messages": (routes.MESSAGE_IDS, {"seqs": [1, 2]}),
+    "claim": (deliveries._CLAIM, {"seqs": [1], "release": 1, "worker": "w", "now": NOW, "until": NOW}),
+    "claimed": (deliveries._CLAIMED, {"seqs": [1, 2]}),
+    "deliveries by id": (deliveries._BY_ID, {"ids": ["d1"]}),
+    "waiting": (upkeep._WAITING, {"after": 0, "limit": 1000}),
+    "expired": (upkeep._EXPIRED, {"now": NOW, "limit": 100}),
+    "erasable": (upkeep._ERASABLE, {"action": ACTION, "before": 5, "limit": 100}),
+    "unchained": (journal._UNCHAINED, {"limit": 1000}),
+    "last block": (journal._LAST_BLOCK, {}),
+    "untold": (journal._UNTOLD, {"now": NOW, "limit": 100}),
+}
+_SCANNED = re.compile(
+    r"\bSCAN (\w+)(?! USING (?:COVERING )?INDEX (?:delivery|message|event)_(?:routed|due|open|unchained))|Seq Scan on (\w+)"
+)
+#: Small, or made by the statement itself.
+_SMALL = {"json_each", "j", "l", "busy", "o", "journal", "CONSTANT", "lease"}
+
+
+def scanned(plan: str) -> set[str]:
+    """Tables that are read from one end to the other."""
+    made = set(re.findall(r"(?:CO-ROUTINE|MATERIALIZE) (\w+)", plan))
+    return {one or other for one, other in _SCANNED.findall(plan)} - made - _SMALL
+
+
+def fill(store: Store, rows: int, lanes: int) -> None:
+    """Messages being routed and waiting; deliveries waiting, one in three for its order key; finished ones; events told and chained."""
+    series = (
+        f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows * 2}) "
+        if store.database.is_sqlite
+        else f"WITH n(i) AS (SELECT * FROM generate_series(1, {rows * 2})) "
+    )
+    key = "CAST(i / 3 AS blob)" if store.database.is_sqlite else "CAST(CAST(i / 3 AS text) AS bytea)"
+    blob = "x'00'" if store.database.is_sqlite else "'\\x00'::bytea"
+    run_sql(
+        store,
+        "INSERT INTO message (seq, reference, state, sender, system, receiver, message_id, address, action, dienst, versie, bericht, "
+        "order_key, digest, received_us, created_us, stale, via, size, register_version) "
+        f"{series}SELECT i, 'r' || i, 'received', 's', 's', 'r', 'm' || i, 'a', 'x', 'd', '1', 'b', {key}, {blob}, i, i, false, 'amqp', 1, 1 "
+        "FROM n",
+    )
+    run_sql(store, f"INSERT INTO body (seq, wrapped_key, facts, body) {series}SELECT i, {blob}, {blob}, {blob} FROM n")
+    run_sql(store, f"UPDATE message SET state = 'routed' WHERE seq <= {rows}")
+    run_sql(
+        store,
+        "INSERT INTO delivery (seq, id, message_seq, target, state, receiver, endpoint, lane, receiver_system, order_key, deadline_us, at_us) "
+        f"{series}SELECT i, 'd' || i, i, 't', 'routed', 'r', 'e', 'mailbox ' || (i % {lanes}), 's', {key}, {NOW} + i, 1 "
+        f"FROM n WHERE i <= {rows}",
+    )
+    run_sql(store, f"INSERT INTO used_id (key, reference, digest, received_us) {series}SELECT 'm-' || i, 'r', {blob}, i FROM n")
+    run_sql(store, f"INSERT INTO event (at_us, reference, schema, payload, block) {series}SELECT i, 'r' || i, 1, {blob}, 1 FROM n")
+    with store.database.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("ANALYZE"))
+
+
+@pytest.fixture(scope="module")
+def full(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with a backlog."""
+    store = open_store(fresh_url(request.param, tmp_path_factory.mktemp("plans")))
+    request.addfinalizer(store.close)
+    fill(store, ROWS, LANES)
+    return store
+
+
+@pytest.mark.parametrize("full", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True)
+@pytest.mark.parametrize("name", HOT)
+def test_a_hot_question_never_reads_a_whole_table(full: Store, name: str) -> None:
+    statement, values = HOT[name]
+    with full.database.write() as tx:
+        plan = "\n".join(str(row[-1]) for row in statement.explain(tx, **values))
+    assert scanned(plan) == set(), plan

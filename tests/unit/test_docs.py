@@ -1,0 +1,107 @@
+"""What the documentation lists is what exists: nobody has to find out from the code that a page is old."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import run
+from broker_config.settings import Settings
+from routing.register import read_register
+from schemas.contracts import load_contracts
+from schemas.faults import CODES
+from schemas.lifecycle import DeliveryState
+from schemas.rules import RULES
+
+ROOT = Path(__file__).parents[2]
+OPERATION = (ROOT / "docs/operation.md").read_text(encoding="utf-8")
+GUARANTEES = (ROOT / "docs/delivery-guarantees.md").read_text(encoding="utf-8")
+ADDING = (ROOT / "docs/adding-a-dienst.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def _log_calls() -> dict[str, set[str]]:
+    """Event name -> its facts, from every `log.*` call in the code."""
+    found: dict[str, set[str]] = {}
+    files = [file for folder in ("adapters", "broker_config", "routing", "schemas", "workers") for file in (ROOT / folder).rglob("*.py")]
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == "log"):
+                continue
+            assert isinstance(node.args[0], ast.Constant), f"{file}: the event name is no constant"
+            extra = next((keyword.value for keyword in node.keywords if keyword.arg == "extra"), None)
+            names = {key.value for key in extra.keys if isinstance(key, ast.Constant)} if isinstance(extra, ast.Dict) else set()
+            found.setdefault(str(node.args[0].value), set()).update(map(str, names))
+    return found
+
+
+def _row(text: str, name: str) -> str:
+    """The table row that begins with this name."""
+    rows = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
+    assert len(rows) == 1, f"{name} has {len(rows)} rows"
+    return rows[0]
+
+
+@pytest.mark.parametrize("name", [row.name for row in Settings.from_environment({}).rows()])
+def test_every_setting_is_explained_to_operators(name: str) -> None:
+    assert f"`{name}`" in OPERATION.partition("## Settings")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_fault_stands_in_the_table_as_the_code_has_it(code: str) -> None:
+    kind = CODES[code]
+    retry = "yes" if kind.retry else "no"
+    assert _row(GUARANTEES, code) == f"| `{code}` | {kind.cause} | {kind.owner} | {retry} | {kind.en} | {kind.remedy_en} |"
+
+
+def test_the_fault_table_names_no_fault_that_does_not_exist() -> None:
+    listed = re.findall(r"^\| `([^`]+)` \|", GUARANTEES.partition("## Fault codes")[2], re.MULTILINE)
+    assert listed == list(CODES)
+
+
+@pytest.mark.parametrize("state", DeliveryState)
+def test_every_state_of_a_delivery_is_explained(state: DeliveryState) -> None:
+    assert f"`{state}`" in GUARANTEES.partition("## States")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("command", run.COMMANDS)
+def test_every_command_is_in_the_readme(command: str) -> None:
+    commands = README.partition("## Commands")[2].partition("\n## ")[0]
+    assert re.search(rf"^\| .*`{command}[ `]", commands, re.MULTILINE)
+
+
+def test_the_readme_names_no_command_that_does_not_exist() -> None:
+    assert set(re.findall(r"run\.py ([a-z]+)", README)) <= set(run.COMMANDS)
+
+
+def test_every_log_event_is_explained_with_its_facts() -> None:
+    for name, facts in _log_calls().items():
+        explained = _row(OPERATION, name)
+        assert not [fact for fact in facts if not re.search(rf"\b{fact}\b", explained)], f"{name} lacks facts"
+
+
+def test_the_log_vocabulary_names_no_event_that_does_not_exist() -> None:
+    listed = re.findall(r"^\| `([^`]+)` \|", OPERATION.partition("## Logs")[2].partition("\n## ")[0], re.MULTILINE)
+    assert set(listed) == set(_log_calls())
+
+
+def test_the_register_in_the_readme_can_be_loaded() -> None:
+    document = json.loads(README.partition("```json\n")[2].partition("```")[0])
+    register = read_register(document, version=1)
+    served = {(kind.dienst, kind.versie) for kind in load_contracts().kinds}
+    assert {(row.dienst, row.versie) for row in register.diensten.values()} <= served
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_content_rule_is_named_for_whoever_adds_a_dienst(rule: str) -> None:
+    assert f"`{rule}`" in ADDING.partition("## Content rules")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda p: p.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
