@@ -197,14 +197,18 @@ def _intake(parts: Parts) -> list[Any]:
     desk = Desk(verifier=verifier, contracts=contracts, vault=parts.vault, own_oins=parts.settings.own_oins, clock=parts.clock)
     intake = Intake(parts.worker, parts.store, parts.publisher, desk, parts.register, step_judge(contracts))
     consumer = parts.consumer(prefetch=2 * parts.settings.batch_size)
-    return [consume(parts.worker, consumer, intake.handle), follow_queues(parts.worker, consumer, "intake", parts.systems)]
+    return [
+        consume(parts.worker, consumer, intake.handle, limit=parts.settings.batch_size, wait_s=parts.settings.batch_ms / 1000),
+        follow_queues(parts.worker, consumer, "intake", parts.systems),
+    ]
 
 
 def _relay(parts: Parts) -> list[Any]:
-    from routing.release import window
+    from routing.release import is_mailbox
     from workers.relay import Relay
 
-    relay = Relay(parts.worker, parts.store, parts.publisher, parts.keeper(), window)
+    mailbox, push = parts.settings.mailbox_window, parts.settings.push_window
+    relay = Relay(parts.worker, parts.store, parts.publisher, parts.keeper(), lambda lane: mailbox if is_mailbox(lane) else push)
     return [relay.run()]
 
 
@@ -245,7 +249,7 @@ def _deliver(parts: Parts) -> list[Any]:
     confirmations = parts.consumer(prefetch=2 * settings.batch_size)
     return [
         consume(parts.worker, parts.consumer("deliver", prefetch=20), courier.handle, limit=4),
-        consume(parts.worker, confirmations, courier.handle_confirmations),
+        consume(parts.worker, confirmations, courier.handle_confirmations, limit=settings.batch_size, wait_s=settings.batch_ms / 1000),
         follow_queues(parts.worker, confirmations, "confirm", parts.systems),
     ]
 

@@ -128,12 +128,8 @@ class BrokerAdmin:
 
     async def alarms(self) -> list[str]:
         """Sentences about alarms that make the broker refuse messages."""
-        return [
-            f"RabbitMQ on {node['name']} accepts no messages: {what}."
-            for node in await self._call("GET", "nodes")
-            for name, what in (("mem_alarm", "it uses too much memory"), ("disk_free_alarm", "its disk is nearly full"))
-            if node.get(name)
-        ]
+        found = await self._call("GET", "health/checks/alarms", unhealthy_is_an_answer=True)
+        return [f"RabbitMQ on {alarm['node']} takes no messages: it is short of {alarm['resource']}." for alarm in found.get("alarms", ())]
 
     async def delete_vhost(self) -> None:
         """Removes the vhost with all that is in it. Meant for tests."""
@@ -143,13 +139,23 @@ class BrokerAdmin:
     def _v(self) -> str:
         return quote(self._vhost, safe="")
 
-    async def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, absent_is_fine: bool = False) -> Any:
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        absent_is_fine: bool = False,
+        unhealthy_is_an_answer: bool = False,
+    ) -> Any:
         if self._session is None:
             raise AdminError("The management interface is closed; open it with `async with`.")
         loop = asyncio.get_running_loop()
         until = loop.time() + _PATIENCE_S
         while True:
             async with _translated(self._shown), self._session.request(method, self._base + path, json=body) as answer:
+                if answer.status == 503 and unhealthy_is_an_answer:
+                    return await answer.json()
                 if answer.status == 503 and loop.time() < until:
                     await asyncio.sleep(0.2)
                     continue

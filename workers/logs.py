@@ -31,3 +31,5 @@ def configure(level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("koppelpunt").setLevel(level)
+    # it warns whenever a job takes longer than its interval; the job comes again, and a job that fails is logged by us
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)

@@ -159,7 +159,7 @@ class Worker:
 Handler = Callable[[list[Incoming]], Awaitable[Sequence[Incoming]]]
 
 
-async def consume(worker: Worker, consumer: Consumer, handle: Handler, *, limit: int = BATCH) -> None:
+async def consume(worker: Worker, consumer: Consumer, handle: Handler, *, limit: int = BATCH, wait_s: float = BATCH_WAIT_S) -> None:
     """Takes batches and hands them over until the worker stops.
 
     `handle` returns those it could not finish yet (somebody else's claim still stands); they are offered to it again a second later. A
@@ -171,7 +171,7 @@ async def consume(worker: Worker, consumer: Consumer, handle: Handler, *, limit:
         batch = [incoming for due, incoming in later if due <= now]
         later = [(due, incoming) for due, incoming in later if due > now]
         if len(batch) < limit:
-            batch += await _take(worker, consumer, limit - len(batch), 0.05 if later else IDLE_S)
+            batch += await _take(worker, consumer, limit - len(batch), wait_s, 0.05 if later else IDLE_S)
         if not batch:
             continue
         try:
@@ -181,9 +181,9 @@ async def consume(worker: Worker, consumer: Consumer, handle: Handler, *, limit:
         later += [(time.monotonic() + 1.0, incoming) for incoming in unfinished]
 
 
-async def _take(worker: Worker, consumer: Consumer, limit: int, idle_s: float) -> list[Incoming]:
+async def _take(worker: Worker, consumer: Consumer, limit: int, wait_s: float, idle_s: float) -> list[Incoming]:
     try:
-        return await consumer.next_batch(limit, BATCH_WAIT_S, idle_s=idle_s)
+        return await consumer.next_batch(limit, wait_s, idle_s=idle_s)
     except BrokerError as error:
         log.error("queue_refused", extra={"worker": worker.id, "error": str(error)})
         await worker.pause(HOLD_S[-1])

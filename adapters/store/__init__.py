@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapters.store.database import Database, LifecycleError
+from adapters.store.database import Database, LifecycleError, StoreRefused
 from adapters.store.hand_in import HandIns
 from adapters.store.journal import Journal
 from adapters.store.outbox import Outbox
@@ -11,7 +11,7 @@ from adapters.store.registry import Registry
 from adapters.store.repair import Repair
 from adapters.store.schema import migrate
 
-__all__ = ["LifecycleError", "OutboxFilter", "Store", "migrate", "open_store"]
+__all__ = ["LifecycleError", "OutboxFilter", "Store", "StoreRefused", "migrate", "open_store"]
 
 
 class Store:

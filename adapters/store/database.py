@@ -34,8 +34,12 @@ _PRAGMAS: Final = (
 )
 
 
-class LifecycleError(Exception):
-    """A statement tried a move that the lifecycle does not allow; the database refused it."""
+class StoreRefused(Exception):
+    """The database refused a statement and would do so again: a mistake of ours, or a damaged store. Nothing was committed."""
+
+
+class LifecycleError(StoreRefused):
+    """A statement tried a move that the lifecycle does not allow."""
 
 
 class Database:
@@ -54,13 +58,13 @@ class Database:
                 raise StoreUnavailable(f"there can be no store at {path}: {error.strerror}") from error
             self._lock_path = path.with_name(path.name + ".writer")
             self.engine = create_engine(
-                self.url, connect_args={"timeout": LOCK_WAIT_S, "isolation_level": None, "check_same_thread": False}
+                self.url, hide_parameters=True, connect_args={"timeout": LOCK_WAIT_S, "isolation_level": None, "check_same_thread": False}
             )
             event.listen(self.engine, "connect", _on_sqlite_connect)
         else:
             if self.url.drivername == "postgresql":
                 self.url = self.url.set(drivername="postgresql+psycopg")
-            self.engine = create_engine(self.url, connect_args={"connect_timeout": 5})
+            self.engine = create_engine(self.url, hide_parameters=True, connect_args={"connect_timeout": 5})
         # a single SELECT needs no transaction of its own: on PostgreSQL that saves two of three round trips
         self._reader = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -196,7 +200,7 @@ def _translated() -> Iterator[None]:
             raise LifecycleError(_first_line(error)) from error
         if error.connection_invalidated:
             raise StoreUnavailable(f"the store is unavailable: {_first_line(error)}") from error
-        raise
+        raise StoreRefused(_first_line(error)) from error
 
 
 def _first_line(error: exc.SQLAlchemyError) -> str:

@@ -192,7 +192,6 @@ def test_sigterm_under_load_drains_in_time_and_a_restart_finishes_the_rest(chain
     async def restart() -> None:
         seconds, statuses = await chain.stop_workers()
         assert seconds < DRAIN_S
-        print('drain', seconds)
         assert set(statuses) == {0}, f"exit statuses {statuses}\n{chain.log()}"
         assert not chain.rows("SELECT id FROM worker WHERE state = 'draining'"), "a worker left without a goodbye"
         await chain.start_workers()

@@ -6,9 +6,8 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import exc
 
-from adapters.store import Store
+from adapters.store import Store, StoreRefused
 from schemas.events import Event, digest, encode, link
 from tests.support.store import NOW, SECOND, SYSTEM, a_message, a_refusal, confirm, deliver, hand_in, lead, route, run_sql, take
 
@@ -144,7 +143,7 @@ def test_two_writers_cannot_fork_the_chain(store: Store) -> None:
     (last,) = run_sql(store, "SELECT * FROM journal WHERE seq = 2")
     add = "INSERT INTO journal (seq, previous, hash, events, first_id, last_id, at_us) VALUES (:seq, :previous, :hash, 0, 0, 0, 0)"
     for seq, previous in ((2, b"x" * 32), (3, bytes(last.previous))):
-        with pytest.raises(exc.IntegrityError):
+        with pytest.raises(StoreRefused):
             run_sql(store, add, seq=seq, previous=previous, hash=b"h" * 32)
     assert store.journal.verify().whole
 
