@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import cycle
 from typing import Final
 from xml.sax.saxutils import escape
 
@@ -71,7 +72,7 @@ class Season:
 
     def plan(self, count: int) -> Iterator[Planned]:
         """At least `count` hand-ins, with every kind of mistake among them where the count allows."""
-        wrong = iter(self._mistakes() * (1 + int(count * MISTAKES) // len(self._mistakes())))
+        wrong = cycle(self._mistakes())
         every = max(3, min(int(1 / MISTAKES), count // len(self._mistakes())))  # a short season has each kind once all the same
         made = 0
         while made < count:

@@ -15,7 +15,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 import schemas.events as avro
-from adapters.store import LifecycleError, Store, migrate, open_store
+from adapters.store import LifecycleError, Store, StoreRefused, migrate, open_store
 from adapters.store.tables import metadata
 from routing.work import StoreUnavailable, StreamStep
 from tests.support.store import NOW, a_message, claim, deliver, fresh_url, hand_in, lead, outcome, release, route, run_sql, settle, take
@@ -110,6 +110,14 @@ def test_a_store_in_a_place_that_cannot_be_written_is_unavailable(tmp_path: Path
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreUnavailable):
         open_store(f"sqlite:///{tmp_path}/file/store.db")
+
+
+def test_an_error_of_the_database_says_nothing_of_what_was_to_be_stored(store: Store) -> None:
+    take(store, "1")
+    with pytest.raises(StoreRefused) as caught:
+        run_sql(store, "UPDATE message SET reference = :r, sender = NULL", r="geheim-999990019")
+    assert "geheim" not in str(caught.value)
+    assert "geheim" not in str(caught.value.__cause__).partition("DETAIL")[0]
 
 
 # -- PostgreSQL -------------------------------------------------------------------------------------------------------------------------
