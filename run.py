@@ -357,8 +357,6 @@ def up(arguments: Arguments) -> int:
 
 
 async def _up(settings: Settings, names: Sequence[str]) -> int:
-    import asyncio
-    import signal
 
     from broker_config.settings import mask
     from workers.supervisor import Supervisor
@@ -369,14 +367,22 @@ async def _up(settings: Settings, names: Sequence[str]) -> int:
         amqp, management = amqp_urls(settings)
         print(f"Koppelpunt runs. home {settings.home}\n  AMQP        {mask(amqp)}\n  management  {mask(management or '(not known)')}")
         print(f"  trust       {settings.trust}\n  workers     {', '.join(supervisor.pids)}\nStop it with Ctrl-C or SIGTERM.", flush=True)
-        stopped = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
         try:
-            await backbone.keep(stopped)
+            await backbone.keep(_until_signal())
         finally:
             await supervisor.stop()
     return 0
+
+
+def _until_signal() -> Any:
+    """An event that SIGTERM or Ctrl-C sets."""
+    import asyncio
+    import signal
+
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    return stopped
 
 
 class Backbone:
@@ -899,6 +905,7 @@ def demo(arguments: Arguments) -> int:
 
     configure("ERROR")
     home = arguments.home or Path(tempfile.mkdtemp(prefix="koppelpunt-demo-"))
+    home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o755)  # the broker's own user must be able to reach its folder
     try:
         return asyncio.run(_demo(home, arguments))
@@ -948,21 +955,18 @@ async def _demo(home: Path, arguments: Arguments) -> int:
             progress.say("the workers")
             await supervisor.start()
             assert backbone.store is not None
-            async with people:
-                result = await play(people, backbone.store, Season(world, own, seed=arguments.seed), arguments.messages, progress.tick)
-                if arguments.stay:
-                    progress.close()
-                    show_demo(result.as_dict(), backbone.store.queries.failure_groups())
-                    print(f"Everything keeps running; look at it with --home {home}. Ctrl-C stops it.", flush=True)
-                    stopped = asyncio.Event()
-                    import signal
-
-                    for number in (signal.SIGTERM, signal.SIGINT):
-                        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-                    await backbone.keep(stopped)
-                groups = backbone.store.queries.failure_groups()
-            progress.say("stopping")
-            await supervisor.stop()
+            try:
+                async with people:
+                    result = await play(people, backbone.store, Season(world, own, seed=arguments.seed), arguments.messages, progress.tick)
+                    groups = backbone.store.queries.failure_groups()
+                    if arguments.stay:
+                        progress.close()
+                        show_demo(result.as_dict(), groups)
+                        print(f"Everything keeps running; look at it with --home {home}. Ctrl-C stops it.", flush=True)
+                        await backbone.keep(_until_signal())
+            finally:
+                progress.say("stopping")
+                await supervisor.stop()
     if arguments.json:
         print_json(result.as_dict())
     elif not arguments.stay:

@@ -207,6 +207,8 @@ class PrivateNode:
             drawn[name] = self._port if name == "amqp_port" and self._port else _draw_port(getattr(state, name), taken)
             taken.add(drawn[name])
         state = _State(**{**asdict(state), "pid": 0, **drawn})
+        if " " in str(self._node):
+            log.warning("broker_disk_not_watched", extra={"reason": f"RabbitMQ cannot watch a disk by a path with spaces: {self._node}"})
         self._node.mkdir(parents=True, exist_ok=True)
         for name in ("data", "log"):
             (self._node / name).mkdir(exist_ok=True)

@@ -22,6 +22,8 @@ LOOK: Final = 2000
 #: also end elsewhere (in another lane, or unrouted).
 VAIN: Final = 100
 LOOK_AGAIN_US: Final = 500_000
+#: Rows read in vain (about 4 µs each) after which a turn ends and the next begins: other lanes' work must not wait for it.
+VAIN_PER_TURN: Final = 4000
 
 _IN_ROUTING: Final = Sql("SELECT count(*) FROM (SELECT 1 FROM message WHERE state = 'received' AND release > 0 LIMIT :most) AS busy")
 _TO_ROUTE: Final = Sql("SELECT seq FROM message WHERE state = 'received' AND release = 0 ORDER BY seq LIMIT :limit")
@@ -93,7 +95,8 @@ class Release(Part):
         super().__init__(database)
         self._after: dict[str, int] = {}  # lane -> where its next look begins, when the last one found only rows that must wait
         self._vain: dict[str, tuple[int, int, int]] = {}  # lane -> open, newest and time at a look that read many rows in vain
-        self._first = ""  # lane to begin with: the limit ended the last turn before it
+        self._in_vain = 0  # rows read in vain in this turn
+        self._first = ""  # lane to begin with: the last turn ended before it
 
     def release_messages(self, lease: Lease, *, window: int, limit: int) -> list[Ticket]:
         """Hands the oldest received messages to the route workers, at most `window` of them being under way. Raises LeaseLost."""
@@ -115,16 +118,18 @@ class Release(Part):
         self, lease: Lease, lanes: Iterable[tuple[str, int]], *, now_us: int, limit: int
     ) -> tuple[list[Ticket], set[str]]:
         """Hands out what may leave now: `lanes` with their windows. Also returns the lanes that had no room or nothing ready. When
-        there is more than `limit`, the next call begins where this one ended, so that no lane starves another. Raises LeaseLost."""
+        there is more to do than fits in one turn, the next call begins where this one ended, so that no lane starves another.
+        Raises LeaseLost."""
         windows = dict(lanes)
         found: list[int] = []
         idle: set[str] = set()
         if not windows:
             return [], idle
+        self._in_vain = 0
         with self._db.read() as connection:
             filling = {row.lane: row for row in _FILLING(connection, lanes=list(windows), most=max(windows.values())).all()}
             for lane in sorted(windows, key=lambda lane: (lane < self._first, lane)):
-                if len(found) >= limit:
+                if len(found) >= limit or self._in_vain >= VAIN_PER_TURN:
                     self._first = lane
                     break
                 room = min(limit - len(found), windows[lane] - filling[lane].open)
@@ -144,11 +149,12 @@ class Release(Part):
         self._vain.pop(lane, None)
         if not seqs:
             looked = _LOOKED_AT(connection, lane=lane, after=after, look=LOOK).one()
+            self._in_vain += looked.rows
             if looked.rows >= LOOK:
                 self._after[lane] = looked.last
             else:  # that was the end of the lane: from the beginning
                 self._after.pop(lane, None)
-            if looked.rows >= VAIN and looked.rows < LOOK:
+            if VAIN <= looked.rows < LOOK:
                 self._vain[lane] = (filling.open, filling.newest, now_us)
         elif after:
             self._after.pop(lane)

@@ -111,9 +111,9 @@ def test_a_wiped_node_still_knows_its_own_users_and_nothing_else(home: Path) -> 
     node.kill()
 
 
-def test_a_node_without_disk_space_says_that_it_takes_no_messages(home: Path) -> None:
-    node = PrivateNode(home, disk_free_limit=900_000_000_000_000)
-    node.start()
+def test_a_node_without_disk_space_says_that_it_takes_no_messages(tmp_path: Path) -> None:
+    require_rabbitmq()
+    node = PrivateNode(tmp_path, disk_free_limit=900_000_000_000_000)
 
     async def act() -> None:
         async with BrokerAdmin(node.management_url) as admin:
@@ -123,8 +123,11 @@ def test_a_node_without_disk_space_says_that_it_takes_no_messages(home: Path) ->
             with pytest.raises(BrokerUnavailable, match=r"confirmed nothing for 1 s \(low on disk\)"):
                 await ours.publish(Outgoing(routing_key="nowhere", body=b"x"))
 
-    run(act())
-    node.kill()
+    try:
+        node.start()
+        run(act())
+    finally:
+        node.kill()
 
 
 def test_a_port_that_is_taken_is_said_with_the_setting_that_changes_it(tmp_path: Path) -> None:
@@ -137,6 +140,7 @@ def test_a_port_that_is_taken_is_said_with_the_setting_that_changes_it(tmp_path:
 
 
 def test_a_pid_that_now_belongs_to_somebody_else_is_not_taken_for_the_node(home: Path) -> None:
+    PrivateNode(home).kill()
     file = home / "broker" / "node.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "pid": os.getpid()}))
     node = PrivateNode(home)
