@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -159,7 +159,7 @@ class Outbox(Protocol):
         self, lease: Lease, lanes: Iterable[tuple[str, int]], *, now_us: int, limit: int
     ) -> tuple[list[Ticket], set[str]]: ...
 
-    def release_due(self, lease: Lease, *, now_us: int, limit: int) -> list[Ticket]: ...
+    def release_due(self, lease: Lease, *, now_us: int, limit: int, window_of: Callable[[str], int] | None = None) -> list[Ticket]: ...
 
     def unclaimed(self, *, now_us: int) -> tuple[list[Ticket], list[Ticket]]: ...
 
@@ -186,6 +186,8 @@ class Outbox(Protocol):
     def note_dead(self, *, actor: str, now_us: int, digest: bytes, system: str | None, message_id: str | None, origin: str) -> None: ...
 
     def erase_finished(self, *, now_us: int, retention_us: Mapping[str, int], limit: int = 500) -> int: ...
+
+    def forget_ids(self, *, before_us: int, limit: int = 5_000) -> int: ...
 
     def unfetched(self, *, actor: str, now_us: int, fetch_within_us: Mapping[str, int], limit: int = 500) -> int: ...
 

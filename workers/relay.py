@@ -94,7 +94,8 @@ class Relay:
             nudge = await insist("nudge", lambda: self._store.registry.note(NUDGE))
             self._unsure, self._nudge = self._unsure or nudge != self._nudge, nudge
             deliveries += await insist(
-                "release due", lambda: outbox.release_due(lease, now_us=self._worker.clock.now_us(), limit=RELEASE_LIMIT)
+                "release due",
+                lambda: outbox.release_due(lease, now_us=self._worker.clock.now_us(), limit=RELEASE_LIMIT, window_of=self._window_of),
             )
         await self._publish("deliver", deliveries)
         self._worker.handled += len(messages) + len(deliveries)

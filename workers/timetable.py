@@ -5,6 +5,7 @@ Each job is short, asks the store what is due, and writes what it did in one tra
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ log = logging.getLogger("koppelpunt.timetable")
 #: Workers not heard of for this long are forgotten.
 FORGET_AFTER_US: Final = int(SEEN_EVERY_S * 12 * 1e6)
 WAITING_PAGE: Final = 1_000
+#: A sender's ids are recognised for this long (rule 2).
+IDS_KEPT_US: Final = 400 * 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +145,11 @@ class Timetable:
 
     async def _retention(self) -> None:
         keep = {kind.action: int(kind.retention.total_seconds() * 1e6) for kind in self._kinds}
-        self._store.outbox.erase_finished(now_us=self._clock.now_us(), retention_us=keep)
+        now_us = self._clock.now_us()
+        while self._store.outbox.erase_finished(now_us=now_us, retention_us=keep):
+            await asyncio.sleep(0)
+        while self._store.outbox.forget_ids(before_us=now_us - IDS_KEPT_US):
+            await asyncio.sleep(0)
 
     async def _workers(self) -> None:
         self._store.registry.forget_workers(self._clock.now_us() - FORGET_AFTER_US)

@@ -21,14 +21,14 @@ from routing.work import Lease, LeaseLost, StoreUnavailable
 LOCK_WAIT_S: Final = 5.0
 
 #: SQLite, per connection. WAL with full sync: a committed receipt survives a power cut. A checkpoint costs two fsyncs of the
-#: whole file, so one per 16 MB of log rather than per 4.
+#: whole file, so one per 64 MB of log rather than per 4.
 _PRAGMAS: Final = (
     "journal_mode=WAL",
     "synchronous=FULL",
     f"busy_timeout={int(LOCK_WAIT_S * 1000)}",
     "foreign_keys=ON",
     "cache_size=-16000",
-    "wal_autocheckpoint=4000",
+    "wal_autocheckpoint=16000",
     "temp_store=MEMORY",
     "secure_delete=ON",
 )

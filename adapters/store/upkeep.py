@@ -60,6 +60,8 @@ _NOT_FETCHED: Final = Sql(
     "AND state = 'delivered' AND delivered_us < :before RETURNING id, message_seq, receiver, receiver_system"
 )
 
+_FORGET: Final = Sql("DELETE FROM used_id WHERE key IN (SELECT key FROM used_id WHERE received_us < :before LIMIT :limit)")
+
 
 class Upkeep(Part):
     """What the timetable and the reader of `dead` do."""
@@ -151,6 +153,11 @@ class Upkeep(Part):
                     _ERASE_BODY(tx, seqs=gone)
                     erased += len(gone)
         return erased
+
+    def forget_ids(self, *, before_us: int, limit: int = 5_000) -> int:
+        """Deletes ids that senders used before this moment; returns how many."""
+        with self._db.write() as tx:
+            return _FORGET(tx, before=before_us, limit=limit).rowcount
 
     def unfetched(self, *, actor: str, now_us: int, fetch_within_us: Mapping[str, int], limit: int = 500) -> int:
         """Mailbox deliveries their party did not confirm within the contract's time have failed; confirming later still ends well."""

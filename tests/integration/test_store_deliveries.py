@@ -280,3 +280,12 @@ def test_lanes_name_only_what_can_be_sent(store: Store) -> None:
     route(store, *take(store, "3"), to=[a_delivery(lane="push x")])
     assert store.outbox.lanes() == [LANE, "push x"]
     assert store.outbox.routable([Ticket(1, 1)]) == []
+
+
+def test_ids_are_recognised_for_as_long_as_they_are_kept_and_then_forgotten(store: Store) -> None:
+    first = hand_in(store, a_message(received_us=1_000))[0]
+    assert store.outbox.forget_ids(before_us=1_000) == 0
+    repeat = hand_in(store, a_message(reference="another", received_us=2_000))[0]
+    assert (repeat.duplicate, repeat.reference) == (True, first.reference)
+    assert store.outbox.forget_ids(before_us=1_001) >= 1
+    assert store.outbox.forget_ids(before_us=1_001) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import shutil
 import uuid
@@ -47,7 +48,9 @@ BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
 
 @cache
 def _sqlite_template() -> Path:
-    path = Path(mkdtemp(prefix="kp-store-")) / "template.db"
+    folder = mkdtemp(prefix="kp-store-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder) / "template.db"
     open_store(f"sqlite:///{path}").close()
     return path
 
