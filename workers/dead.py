@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import uuid
 from collections.abc import Sequence
 from typing import Final
 
 from routing.ports import Incoming, Outgoing, Publisher, Store
 from routing.work import NewRefusal
 from schemas.faults import kind_of
+from schemas.ids import new_id
 from workers.audit import receipt
 from workers.loop import Worker
 from workers.relay import decode_tickets, encode_tickets
@@ -58,7 +58,7 @@ class Dead:
         """What made a worker of ours fail again and again is refused, with us as owner: its sender must not wait for ever."""
         kind = kind_of("POISON")
         refused = NewRefusal(
-            reference=str(uuid.uuid4()),
+            reference=new_id(),
             at_us=self._worker.clock.now_us(),
             code=kind.code,
             owner=str(kind.owner),

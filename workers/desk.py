@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,6 +24,7 @@ from schemas.contract import MessageKind
 from schemas.contracts import Contracts
 from schemas.envelope import Envelope
 from schemas.faults import Fault, NotAllowed, Refused
+from schemas.ids import new_id
 from schemas.oin import Oin
 from schemas.rules import judge_sequence
 from workers.clock import Clock, micros
@@ -59,7 +59,7 @@ class Desk:
         """What this hand-in is to become. `system` is the party the channel was opened by: certificate or AMQP user. `fault`: what
         the channel already found wrong with it."""
         now = self._clock.now()
-        reference = str(uuid.uuid4())
+        reference = new_id()
         envelope: Envelope | None = None
         kind: MessageKind | None = None
         decisions: list[RecordedDecision] = []

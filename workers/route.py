@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
@@ -15,6 +14,7 @@ from routing.recipients import Recipient, recipients
 from routing.register import Register
 from routing.work import NewDelivery, Routable, RoutedMessage
 from schemas.contract import MessageKind
+from schemas.ids import new_id
 from schemas.oin import Oin
 from workers.clock import Clock, micros, moment
 from workers.loop import Worker
@@ -99,7 +99,7 @@ def new_delivery(target: Recipient, record: Callable[[Decision], object], deadli
     decisions = (target.decision,) if target.resolution is None else (target.decision, target.resolution.decision)
     stopped = target.outcome in ("waiting", "failed")
     return NewDelivery(
-        id=str(uuid.uuid4()),
+        id=new_id(),
         target=target.target,
         receiver=target.receiver or target.named,
         filtered=target.outcome == "filtered",

@@ -66,7 +66,7 @@ class ReceivingSystem:
                 await asyncio.sleep(0.1)
                 continue
             batch = await self._consumer.next_batch(100, 0.02, idle_s=0.3)
-            if batch and not self.away:
+            if batch:
                 await self.take(batch)
 
     async def take(self, batch: list[Incoming]) -> None:

@@ -113,7 +113,7 @@ class Database:
 
     @contextmanager
     def _one_writer(self) -> Iterator[None]:
-        """SQLite's own waiting sleeps up to 100 ms between looks; a file lock looked at every millisecond hands over at once."""
+        """SQLite's own waiting sleeps up to 100 ms between looks; a file lock looked at twice a millisecond hands over at once."""
         if not self.is_sqlite:
             yield
             return
@@ -127,7 +127,7 @@ class Database:
                 if time.monotonic() > deadline:
                     raise locked
                 time.sleep(pause)
-                pause = min(pause * 1.5, 0.002)
+                pause = min(pause * 1.5, 0.0005)
             try:
                 yield
             finally:
