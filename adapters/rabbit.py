@@ -52,6 +52,32 @@ _STUCK_S: Final = 60.0
 _CONSUME_S: Final = 5.0
 _LEAST_PREFETCH: Final = 5
 _ACCESS_REFUSED: Final = 403
+#: Bytes gathered before they go to the socket within one turn of the event loop.
+_BURST_BYTES: Final = 65_536
+
+
+class _BurstConnection(AsyncioConnection):  # type: ignore[misc] # pika is not typed here
+    """pika gives the socket every frame by itself: for each message three system calls and three packets, each of which wakes the broker.
+    Here all frames of one turn of the event loop leave together."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._burst: list[bytes] = []
+        self._burst_bytes = 0
+        super().__init__(*args, **kwargs)
+
+    def _adapter_emit_data(self, data: bytes) -> None:
+        """Where pika's connections hand their bytes to the transport."""
+        if not self._burst:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._burst.append(data)
+        self._burst_bytes += len(data)
+        if self._burst_bytes >= _BURST_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        burst, self._burst, self._burst_bytes = self._burst, [], 0
+        if burst and self._transport is not None:  # else the connection went, and everybody has been told
+            super()._adapter_emit_data(b"".join(burst))
 
 
 class _Connection:
@@ -152,7 +178,7 @@ class _Connection:
         def failed(_connection: object, error: BaseException | str) -> None:
             _settle(opened, error=self._translate(error))
 
-        connection = AsyncioConnection(
+        connection = _BurstConnection(
             self._parameters,
             on_open_callback=partial(_settle, opened),
             on_open_error_callback=failed,
