@@ -196,9 +196,9 @@ def _intake(parts: Parts) -> list[Any]:
     verifier = FollowingVerifier.for_amqp(parts.settings, parts.store.registry)
     desk = Desk(verifier=verifier, contracts=contracts, vault=parts.vault, own_oins=parts.settings.own_oins, clock=parts.clock)
     intake = Intake(parts.worker, parts.store, parts.publisher, desk, parts.register, step_judge(contracts))
-    consumer = parts.consumer(prefetch=2 * parts.settings.batch_size)
+    consumer = parts.consumer(prefetch=4 * parts.settings.batch_size)
     return [
-        consume(parts.worker, consumer, intake.handle, limit=parts.settings.batch_size, wait_s=parts.settings.batch_ms / 1000),
+        consume(parts.worker, consumer, intake.handle, limit=parts.settings.batch_size, wait_s=parts.settings.batch_ms / 1000, at_once=2),
         follow_queues(parts.worker, consumer, "intake", parts.systems),
     ]
 
@@ -248,7 +248,7 @@ def _deliver(parts: Parts) -> list[Any]:
     )
     confirmations = parts.consumer(prefetch=2 * settings.batch_size)
     return [
-        consume(parts.worker, parts.consumer("deliver", prefetch=20), courier.handle, limit=4),
+        consume(parts.worker, parts.consumer("deliver", prefetch=20), courier.handle, limit=4, at_once=2),
         consume(parts.worker, confirmations, courier.handle_confirmations, limit=settings.batch_size, wait_s=settings.batch_ms / 1000),
         follow_queues(parts.worker, confirmations, "confirm", parts.systems),
     ]

@@ -618,6 +618,12 @@ def _check_times(created: datetime, expires: datetime | None, at: datetime, poli
 # ---------------------------------------------------------------- signing
 
 
+#: Namespace declarations as they stand in the canonical form of our headers, token and Timestamp.
+_WSA_WSU: Final = f' xmlns:wsa="{WSA}" xmlns:wsu="{WSU}"'
+_WSSE_WSU: Final = f' xmlns:wsse="{WSSE}" xmlns:wsu="{WSU}"'
+_ONLY_WSU: Final = f' xmlns:wsu="{WSU}"'
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BodyPart:
     """A Body that travels on unchanged: as it is written, and its digest, which holds in any envelope (exclusive C14N needs no context)."""
@@ -685,7 +691,9 @@ class Signer:
     ) -> bytes:
         """A signed message around a Body, built without parsing anything. `to` and `sender` are whole addresses, see `soap.address`.
 
-        Every part but the Body is written in its canonical form, so its digest is taken from the text.
+        Every part but the Body is composed in its canonical form, so its digest is taken from the text; then the namespace declarations
+        that all parts share are written once, on the Envelope. That makes a fifth of a short message, which everybody who carries,
+        stores or parses it would pay for.
         """
         mark = _mark(body)
         headers = soap.addressing(to=to, sender=sender, action=action, message_id=message_id, relates_to=relates_to, mark=mark)
@@ -696,9 +704,10 @@ class Signer:
         digests.append((f"{mark}-bst", self._token_digest if mark == "kp" else _digest(token.encode())))
         return (
             (
-                f'<soapenv:Envelope xmlns:soapenv="{SOAP}"><soapenv:Header>{"".join(xml for _, xml in headers)}'
-                f'<wsse:Security xmlns:wsse="{WSSE}"{self._must_understand}>{token}{stamp}{self._signature(digests)}</wsse:Security>'
-                "</soapenv:Header>"
+                f'<soapenv:Envelope xmlns:soapenv="{SOAP}"{_WSA_WSU}><soapenv:Header>'
+                f"{''.join(xml.replace(_WSA_WSU, '', 1) for _, xml in headers)}"
+                f'<wsse:Security xmlns:wsse="{WSSE}"{self._must_understand}>{token.replace(_WSSE_WSU, "", 1)}'
+                f"{stamp.replace(_ONLY_WSU, '', 1)}{self._signature(digests)}</wsse:Security></soapenv:Header>"
             ).encode()
             + body.xml
             + b"</soapenv:Envelope>"

@@ -151,13 +151,11 @@ class HandIns(Protocol):
 class Outbox(Protocol):
     """The store's side of relay, route, deliver and timetable; see adapters.store.outbox for what each promises."""
 
-    def release_messages(self, lease: Lease, *, window: int, limit: int) -> list[Ticket]: ...
-
     def lanes(self) -> list[str]: ...
 
-    def release_deliveries(
-        self, lease: Lease, lanes: Iterable[tuple[str, int]], *, now_us: int, limit: int
-    ) -> tuple[list[Ticket], set[str]]: ...
+    def release(
+        self, lease: Lease, lanes: Iterable[tuple[str, int]], *, window: int, now_us: int, limit: int
+    ) -> tuple[list[Ticket], list[Ticket], set[str]]: ...
 
     def release_due(self, lease: Lease, *, now_us: int, limit: int, window_of: Callable[[str], int] | None = None) -> list[Ticket]: ...
 

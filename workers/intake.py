@@ -5,6 +5,7 @@ The queue a message came from says which system handed it in: only that system's
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Final
@@ -33,14 +34,16 @@ class Intake:
     ) -> None:
         self._worker, self._store, self._publisher = worker, store, publisher
         self._desk, self._register, self._judge_step = desk, register, judge_step
+        self._turn = asyncio.Lock()  # batches in hand at the same time are stored in the order in which they came
 
     async def handle(self, batch: list[Incoming]) -> Sequence[Incoming]:
         """Every hand-in gets one receipt, accepted or refused; nothing is acknowledged before that is in the broker's hands."""
-        register = await self._worker.insist("register", self._register)
-        items = [self._judge(incoming, register) for incoming in batch]
-        results = await self._worker.insist(
-            "store hand-ins", lambda: self._store.hand_ins.accept(items, actor=self._worker.id, judge_step=self._judge_step)
-        )
+        async with self._turn:
+            register = await self._worker.insist("register", self._register)
+            items = [self._judge(incoming, register) for incoming in batch]
+            results = await self._worker.insist(
+                "store hand-ins", lambda: self._store.hand_ins.accept(items, actor=self._worker.id, judge_step=self._judge_step)
+            )
         receipts = [_receipt(incoming, result) for incoming, result in zip(batch, results, strict=True)]
         fates = await self._worker.insist_async("publish receipts", lambda: self._publisher.publish_many(receipts))
         deaf = sorted({r.routing_key for r, fate in zip(receipts, fates, strict=True) if fate != "confirmed"})

@@ -159,26 +159,35 @@ class Worker:
 Handler = Callable[[list[Incoming]], Awaitable[Sequence[Incoming]]]
 
 
-async def consume(worker: Worker, consumer: Consumer, handle: Handler, *, limit: int = BATCH, wait_s: float = BATCH_WAIT_S) -> None:
-    """Takes batches and hands them over until the worker stops.
+async def consume(
+    worker: Worker, consumer: Consumer, handle: Handler, *, limit: int = BATCH, wait_s: float = BATCH_WAIT_S, at_once: int = 1
+) -> None:
+    """Takes batches and hands them over until the worker stops; then those in hand are finished.
 
     `handle` returns those it could not finish yet (somebody else's claim still stands); they are offered to it again a second later. A
     batch that raises is repeated one by one; what raises alone goes back to its queue, whose delivery limit ends it in `dead`.
+    `at_once`: batches in hand at a time. With 2 the next one is worked on while the broker still confirms what the one before sent.
     """
     later: list[tuple[float, Incoming]] = []
+    running: set[asyncio.Task[Sequence[Incoming]]] = set()
     while not worker.stopping:
         now = time.monotonic()
         batch = [incoming for due, incoming in later if due <= now]
         later = [(due, incoming) for due, incoming in later if due > now]
         if len(batch) < limit:
             batch += await _take(worker, consumer, limit - len(batch), wait_s, 0.05 if later else IDLE_S)
-        if not batch:
-            continue
-        try:
-            unfinished = await _handle(worker, consumer, handle, batch)
-        except Stopping:
-            return
-        later += [(time.monotonic() + 1.0, incoming) for incoming in unfinished]
+        if batch:
+            running.add(asyncio.create_task(_handle(worker, consumer, handle, batch)))
+        if len(running) >= at_once:
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        for task in [task for task in running if task.done()]:
+            running.discard(task)
+            if isinstance(task.exception(), Stopping):
+                break  # the worker stops; what was in hand goes back to the broker
+            later += [(time.monotonic() + 1.0, incoming) for incoming in task.result()]
+    for result in await asyncio.gather(*running, return_exceptions=True):
+        if isinstance(result, BaseException) and not isinstance(result, Stopping):
+            raise result
 
 
 async def _take(worker: Worker, consumer: Consumer, limit: int, wait_s: float, idle_s: float) -> list[Incoming]:

@@ -98,46 +98,56 @@ class Release(Part):
         self._in_vain = 0  # rows read in vain in this turn
         self._first = ""  # lane to begin with: the last turn ended before it
 
-    def release_messages(self, lease: Lease, *, window: int, limit: int) -> list[Ticket]:
-        """Hands the oldest received messages to the route workers, at most `window` of them being under way. Raises LeaseLost."""
+    def release(
+        self, lease: Lease, lanes: Iterable[tuple[str, int]], *, window: int, now_us: int, limit: int
+    ) -> tuple[list[Ticket], list[Ticket], set[str]]:
+        """Hands out what may leave now, in one transaction: the oldest received messages to the route workers, at most `window` of them
+        being under way, and the deliveries of `lanes` (each with its window). Third: the lanes that had no room or nothing ready. When
+        there is more to do than fits in one turn, the next call begins where this one ended, so that no lane starves another.
+        Raises LeaseLost."""
         with self._db.read() as connection:
-            room = window - _IN_ROUTING(connection, most=window).scalar_one()
-            seqs = _TO_ROUTE(connection, limit=min(limit, room)).scalars().all() if room > 0 else []
-        if not seqs:
-            return []
-        with self._db.write() as tx:
-            self._db.require(tx, lease)
-            return [Ticket(seq, 1) for seq in sorted(_RELEASE_MESSAGES(tx, seqs=seqs).scalars().all())]
+            messages = self._to_route(connection, window, limit)
+            deliveries, idle = self._to_deliver(connection, dict(lanes), now_us, limit)
+        handed = self._hand_out(lease, messages, deliveries, now_us)
+        return (*handed, idle)
+
+    def release_messages(self, lease: Lease, *, window: int, limit: int) -> list[Ticket]:
+        """Only the messages of `release`. Raises LeaseLost."""
+        return self.release(lease, (), window=window, now_us=0, limit=limit)[0]
+
+    def release_deliveries(
+        self, lease: Lease, lanes: Iterable[tuple[str, int]], *, now_us: int, limit: int
+    ) -> tuple[list[Ticket], set[str]]:
+        """Only the deliveries of `release`. Raises LeaseLost."""
+        return self.release(lease, lanes, window=0, now_us=now_us, limit=limit)[1:]
+
+    @staticmethod
+    def _to_route(connection: Connection, window: int, limit: int) -> Sequence[int]:
+        room = window - _IN_ROUTING(connection, most=window).scalar_one() if window else 0
+        return _TO_ROUTE(connection, limit=min(limit, room)).scalars().all() if room > 0 else ()
 
     def lanes(self) -> list[str]:
         """Lanes with something to send."""
         with self._db.read() as connection:
             return list(_LANES(connection).scalars().all())
 
-    def release_deliveries(
-        self, lease: Lease, lanes: Iterable[tuple[str, int]], *, now_us: int, limit: int
-    ) -> tuple[list[Ticket], set[str]]:
-        """Hands out what may leave now: `lanes` with their windows. Also returns the lanes that had no room or nothing ready. When
-        there is more to do than fits in one turn, the next call begins where this one ended, so that no lane starves another.
-        Raises LeaseLost."""
-        windows = dict(lanes)
+    def _to_deliver(self, connection: Connection, windows: dict[str, int], now_us: int, limit: int) -> tuple[list[int], set[str]]:
         found: list[int] = []
         idle: set[str] = set()
         if not windows:
-            return [], idle
+            return found, idle
         self._in_vain = 0
-        with self._db.read() as connection:
-            filling = {row.lane: row for row in _FILLING(connection, lanes=list(windows), most=max(windows.values())).all()}
-            for lane in sorted(windows, key=lambda lane: (lane < self._first, lane)):
-                if len(found) >= limit or self._in_vain >= VAIN_PER_TURN:
-                    self._first = lane
-                    break
-                room = min(limit - len(found), windows[lane] - filling[lane].open)
-                seqs = self._ready(connection, filling[lane], now_us, room) if room > 0 else []
-                found += seqs
-                if not seqs:
-                    idle.add(lane)
-        return self._release(lease, found, now_us), idle
+        filling = {row.lane: row for row in _FILLING(connection, lanes=list(windows), most=max(windows.values())).all()}
+        for lane in sorted(windows, key=lambda lane: (lane < self._first, lane)):
+            if len(found) >= limit or self._in_vain >= VAIN_PER_TURN:
+                self._first = lane
+                break
+            room = min(limit - len(found), windows[lane] - filling[lane].open)
+            seqs = self._ready(connection, filling[lane], now_us, room) if room > 0 else []
+            found += seqs
+            if not seqs:
+                idle.add(lane)
+        return found, idle
 
     def _ready(self, connection: Connection, filling: Any, now_us: int, room: int) -> Sequence[int]:
         lane = filling.lane
@@ -160,13 +170,15 @@ class Release(Part):
             self._after.pop(lane)
         return seqs
 
-    def _release(self, lease: Lease, seqs: Sequence[int], now_us: int) -> list[Ticket]:
-        if not seqs:
-            return []
+    def _hand_out(self, lease: Lease, messages: Sequence[int], deliveries: Sequence[int], now_us: int) -> tuple[list[Ticket], list[Ticket]]:
+        if not messages and not deliveries:
+            return [], []
         with self._db.write() as tx:
             self._db.require(tx, lease)
-            rows = _RELEASE_DELIVERIES(tx, seqs=seqs, now=now_us).all()
-        return sorted((Ticket(row.seq, row.release) for row in rows), key=lambda ticket: ticket.seq)
+            to_route = _RELEASE_MESSAGES(tx, seqs=messages).scalars().all() if messages else ()
+            to_deliver = _RELEASE_DELIVERIES(tx, seqs=deliveries, now=now_us).all() if deliveries else ()
+        by_seq = sorted((Ticket(row.seq, row.release) for row in to_deliver), key=lambda ticket: ticket.seq)
+        return [Ticket(seq, 1) for seq in sorted(to_route)], by_seq
 
     def release_due(self, lease: Lease, *, now_us: int, limit: int, window_of: Callable[[str], int] | None = None) -> list[Ticket]:
         """Hands out postponed deliveries whose time has come, in each lane as many as its window has room for. Raises LeaseLost."""
@@ -183,7 +195,7 @@ class Release(Part):
                 room = min(limit - len(found), window - counts.get(lane, 0))
                 if room > 0:
                     found += _IS_DUE(connection, lane=lane, now=now_us, limit=room).scalars().all()
-        return self._release(lease, found, now_us)
+        return self._hand_out(lease, (), found, now_us)[1]
 
     def unclaimed(self, *, now_us: int) -> tuple[list[Ticket], list[Ticket]]:
         """Released messages and deliveries nobody works on: a new leader publishes their tickets again, in the same release."""
