@@ -23,7 +23,6 @@ from functools import partial
 from typing import Any, Final, Self
 
 import pika
-from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.exceptions import (
     AMQPError,
     ChannelClosedByBroker,
@@ -32,6 +31,7 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
+from adapters.amqp_frames import BurstConnection, Delivered
 from broker_config.settings import mask
 from routing.ports import BrokerError, BrokerRefused, BrokerUnavailable, Incoming, Outgoing, Published
 
@@ -52,32 +52,6 @@ _STUCK_S: Final = 60.0
 _CONSUME_S: Final = 5.0
 _LEAST_PREFETCH: Final = 5
 _ACCESS_REFUSED: Final = 403
-#: Bytes gathered before they go to the socket within one turn of the event loop.
-_BURST_BYTES: Final = 65_536
-
-
-class _BurstConnection(AsyncioConnection):  # type: ignore[misc] # pika is not typed here
-    """pika gives the socket every frame by itself: for each message three system calls and three packets, each of which wakes the broker.
-    Here all frames of one turn of the event loop leave together."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._burst: list[bytes] = []
-        self._burst_bytes = 0
-        super().__init__(*args, **kwargs)
-
-    def _adapter_emit_data(self, data: bytes) -> None:
-        """Where pika's connections hand their bytes to the transport."""
-        if not self._burst:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._burst.append(data)
-        self._burst_bytes += len(data)
-        if self._burst_bytes >= _BURST_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        burst, self._burst, self._burst_bytes = self._burst, [], 0
-        if burst and self._transport is not None:  # else the connection went, and everybody has been told
-            super()._adapter_emit_data(b"".join(burst))
 
 
 class _Connection:
@@ -178,7 +152,7 @@ class _Connection:
         def failed(_connection: object, error: BaseException | str) -> None:
             _settle(opened, error=self._translate(error))
 
-        connection = _BurstConnection(
+        connection = BurstConnection(
             self._parameters,
             on_open_callback=partial(_settle, opened),
             on_open_error_callback=failed,
@@ -325,14 +299,16 @@ class Publisher(_Connection):
         return [result for result in call.results if result is not None]
 
     def _send(self, call: _Call, index: int, message: Outgoing) -> None:
-        properties = pika.BasicProperties(
-            delivery_mode=2,
+        self._connection.publish(
+            self._channel,
+            exchange=message.exchange,
+            routing_key=message.routing_key,
+            body=message.body,
             content_type=message.content_type,
             message_id=message.message_id,
             correlation_id=message.correlation_id,
             headers=message.headers,
         )
-        self._channel.basic_publish(message.exchange, message.routing_key, message.body, properties, mandatory=True)
         self._tag += 1
         self._pending[self._tag] = (call, index, message)
 
@@ -349,7 +325,8 @@ class Publisher(_Connection):
         channel = await self._open_channel(connection)
         channel.add_on_return_callback(self._on_return)
         selected: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        channel.confirm_delivery(self._on_confirm, callback=partial(_settle, selected))
+        channel.confirm_delivery(self._on_pika_confirm, callback=partial(_settle, selected))
+        connection.on_confirm(channel, partial(self._on_confirm, Published.CONFIRMED))
         await self._answer(selected)
         self._channel, self._tag = channel, 0  # not before: what is published now is numbered from 1
 
@@ -367,17 +344,18 @@ class Publisher(_Connection):
                 call.results[index] = Published.RETURNED
                 return
 
-    def _on_confirm(self, frame: Any) -> None:
-        method = frame.method
-        outcome = Published.CONFIRMED if isinstance(method, pika.spec.Basic.Ack) else Published.NACKED
-        if method.multiple:
+    def _on_pika_confirm(self, frame: Any) -> None:
+        outcome = Published.CONFIRMED if isinstance(frame.method, pika.spec.Basic.Ack) else Published.NACKED
+        self._on_confirm(outcome, frame.method.delivery_tag, frame.method.multiple)
+
+    def _on_confirm(self, outcome: Published, number: int, multiple: bool) -> None:
+        tags = [number]
+        if multiple:
             tags = []
             for tag in self._pending:
-                if tag > method.delivery_tag:
+                if tag > number:
                     break
                 tags.append(tag)
-        else:
-            tags = [method.delivery_tag]
         for tag in tags:
             entry = self._pending.pop(tag, None)
             if entry is None:
@@ -536,7 +514,9 @@ class Consumer(_Connection):
         """Makes what we take from equal to what is wanted."""
         async with self._changing:
             for queue in [queue for queue in self._tags if queue not in self._wanted]:
-                self._channel.basic_cancel(self._tags.pop(queue))
+                tag = self._tags.pop(queue)
+                self._channel.basic_cancel(tag)
+                self._connection.forget_consumer(self._channel, tag)
             now = asyncio.get_running_loop().time()
             for queue in [queue for queue in self._wanted if queue not in self._tags and self._stuck.get(queue, 0.0) <= now]:
                 assert self._scratch is not None
@@ -547,7 +527,9 @@ class Consumer(_Connection):
         share = max(_LEAST_PREFETCH, self._prefetch // len(self._wanted)) if self._wanted else _LEAST_PREFETCH
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._channel.basic_qos(prefetch_count=share)  # for the consumers that follow it; quorum queues know no other kind
-        self._tags[queue] = self._channel.basic_consume(queue, partial(self._on_message, queue), callback=partial(_settle, done))
+        tag = self._channel.basic_consume(queue, _never, callback=partial(_settle, done))
+        self._tags[queue] = tag
+        self._connection.on_delivery(self._channel, tag, partial(self._on_message, queue, self._channel))
         if not await self._is_answered(done):
             self._stuck[queue] = asyncio.get_running_loop().time() + _STUCK_S
             log.error("broker_queue_stuck", extra={"queue": queue, "retry_in_s": _STUCK_S})
@@ -576,11 +558,27 @@ class Consumer(_Connection):
                 del self._tags[queue]
                 log.warning("broker_queue_gone", extra={"queue": queue})
 
-    def _on_message(self, queue: str, channel: object, method: Any, properties: Any, body: bytes) -> None:
+    def _on_message(self, queue: str, channel: object, message: Delivered) -> None:
         if channel is not self._channel:
             return
-        self._open[method.delivery_tag] = None
-        self._arrived.append(_incoming(queue, self._generation, method, properties, body))
+        self._open[message.tag] = None
+        found = message.properties.get
+        self._arrived.append(
+            Incoming(
+                queue=queue,
+                tag=message.tag,
+                generation=self._generation,
+                redelivered=message.redelivered,
+                exchange=message.exchange,
+                routing_key=message.routing_key,
+                content_type=found("content_type"),
+                content_encoding=found("content_encoding"),
+                message_id=found("message_id"),
+                correlation_id=found("correlation_id"),
+                headers=found("headers") or {},
+                body=message.body,
+            )
+        )
         if self._awaiting is not None and len(self._arrived) >= self._awaiting[0]:
             self._wake()
 
@@ -691,6 +689,10 @@ class _Scratch:
     def _on_closed(self, _channel: object, error: BaseException) -> None:
         if self._question is not None:
             _settle(self._question, error=self._owner._translate(error))
+
+
+def _never(*_: object) -> None:
+    """pika wants a callback; deliveries come by `on_delivery`."""
 
 
 def _incoming(queue: str, generation: int, method: Any, properties: Any, body: bytes) -> Incoming:
