@@ -217,7 +217,7 @@ def _route(parts: Parts) -> list[Any]:
     from workers.route import Router
 
     router = Router(parts.worker, parts.store, parts.vault, parts.register, contracts_of(parts.settings).kind, parts.clock)
-    return [consume(parts.worker, parts.consumer("route", prefetch=20), router.handle, limit=4)]
+    return [consume(parts.worker, parts.consumer("route", prefetch=20), router.handle, limit=4, wait_s=0)]
 
 
 def _deliver(parts: Parts) -> list[Any]:
@@ -248,7 +248,7 @@ def _deliver(parts: Parts) -> list[Any]:
     )
     confirmations = parts.consumer(prefetch=2 * settings.batch_size)
     return [
-        consume(parts.worker, parts.consumer("deliver", prefetch=20), courier.handle, limit=4, at_once=2),
+        consume(parts.worker, parts.consumer("deliver", prefetch=20), courier.handle, limit=4, wait_s=0, at_once=2),
         consume(parts.worker, confirmations, courier.handle_confirmations, limit=settings.batch_size, wait_s=settings.batch_ms / 1000),
         follow_queues(parts.worker, confirmations, "confirm", parts.systems),
     ]

@@ -6,6 +6,7 @@ Stopping: take no more, finish the batch in hand (20 s), give the rest back to t
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -35,6 +36,8 @@ DRAIN_S: Final = 20.0
 #: A leader's lease, and how often it is renewed.
 LEASE_S: Final = 10.0
 RENEW_S: Final = 2.5
+#: Objects made, and not freed yet, between two looks for garbage in cycles. Python's 700 is less than a batch makes.
+GC_AFTER: Final = 20_000
 #: How often a worker says that it lives; three times missed is dead.
 SEEN_EVERY_S: Final = 5.0
 
@@ -106,6 +109,8 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
+        gc.freeze()  # what is there now stays; and what a batch makes has no cycles, so looking for them may be rare
+        gc.set_threshold(GC_AFTER)
         self.state = "running"
         running = [asyncio.ensure_future(task) for task in tasks]
         running.append(asyncio.ensure_future(self._say_alive()))
