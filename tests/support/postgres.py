@@ -34,8 +34,11 @@ def _unprivileged() -> str | None:
 
 
 @cache
-def server() -> str:
-    """The server's URL without a database name; started once per test run. Skips without PostgreSQL, but fails in CI."""
+def server(durable: bool = False) -> str:
+    """The server's URL without a database name; started once per test run. Skips without PostgreSQL, but fails in CI.
+
+    `durable`: with synced commits, for a benchmark. What is tested is what it does, not whether this machine's disk survives a power cut.
+    """
     initdb, control = _program("initdb"), _program("pg_ctl")
     if initdb is None or control is None:
         why = "PostgreSQL is not installed: the store is tested on SQLite only (apt install postgresql)"
@@ -51,8 +54,7 @@ def server() -> str:
         subprocess.run(command, check=True, capture_output=True, cwd=folder, user=user, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"})
 
     run(initdb, "-D", str(folder / "data"), "-U", "tests", "--auth=trust", "--no-sync", "-E", "UTF8")
-    # what is tested is what it does, not whether this machine's disk survives a power cut
-    options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync=off -c max_connections=60"
+    options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync={'on' if durable else 'off'} -c max_connections=60"
     run(control, "-D", str(folder / "data"), "-l", str(folder / "log"), "-w", "-o", options, "start")
 
     def stop() -> None:
