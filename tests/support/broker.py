@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
 import tempfile
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -113,6 +114,13 @@ class TestBroker:
 def party(oin: str, **options: bool) -> Party:
     """A party with the tests' password."""
     return Party(oin=oin, password_hash=_HASH, **options)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def require_rabbitmq() -> None:
