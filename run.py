@@ -518,12 +518,13 @@ def status(arguments: Arguments) -> int:
 async def _depths(settings: Settings) -> dict[str, int]:
     from adapters.rabbit_admin import AdminError, BrokerAdmin
     from broker_config.node import NodeError
+    from broker_config.topology import vhost_of
 
     try:
-        _, management = amqp_urls(settings)
+        amqp, management = amqp_urls(settings)
         if management is None:
             return {}
-        async with BrokerAdmin(management) as admin:
+        async with BrokerAdmin(management, vhost=vhost_of(amqp)) as admin:
             return {name: depth.ready + depth.unacknowledged for name, depth in (await admin.depths()).items()}
     except (AdminError, NodeError) as error:
         print(f"koppelpunt: {error}", file=sys.stderr)

@@ -11,7 +11,7 @@ from typing import Final
 from adapters.rabbit import Inspector, get_all, put
 from adapters.rabbit_admin import AdminError, BrokerAdmin
 from broker_config.settings import Settings
-from broker_config.topology import EPOCH, Definitions, Party, password_hash, topology
+from broker_config.topology import EPOCH, Definitions, Party, backbone_of, password_hash, topology, vhost_of
 from routing.ports import BrokerUnavailable, Registry
 from routing.register import Register
 
@@ -31,11 +31,13 @@ class Keeper:
 
     def __init__(self, settings: Settings, registry: Registry, register: Callable[[], Register], amqp: str, management: str | None) -> None:
         self._settings, self._registry, self._register, self._amqp, self._management = settings, registry, register, amqp, management
+        self._vhost = vhost_of(amqp)  # where the workers connect, the topology must be
         self._applied: int | None = None
 
     def wanted(self, register: Register) -> Definitions:
         """What the broker must look like for this register. A party without a password gets one."""
-        return topology([self._party(oin) for oin in amqp_systems(register)])
+        parties = [self._party(oin) for oin in amqp_systems(register)]
+        return topology(parties, vhost=self._vhost, backbone=backbone_of(self._amqp))
 
     def _party(self, oin: str) -> Party:
         hashed = self._registry.note(_NOTE + oin)
@@ -56,7 +58,7 @@ class Keeper:
             log.warning("topology_not_applied", extra={"why": "KOPPELPUNT_AMQP_MANAGEMENT is not set"})
             return
         try:
-            async with BrokerAdmin(self._management) as admin:
+            async with BrokerAdmin(self._management, vhost=self._vhost) as admin:
                 await admin.apply(self.wanted(register))
         except AdminError as error:
             raise BrokerUnavailable(str(error)) from error
@@ -72,7 +74,7 @@ class Keeper:
         if self._management is None:
             return ["KOPPELPUNT_AMQP_MANAGEMENT is not set, so the topology can be neither applied nor checked."]
         try:
-            async with BrokerAdmin(self._management) as admin:
+            async with BrokerAdmin(self._management, vhost=self._vhost) as admin:
                 return await admin.check(self.wanted(self._register()))
         except AdminError as error:
             raise BrokerUnavailable(str(error)) from error

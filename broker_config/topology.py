@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 #: RabbitMQ's definitions: lists of objects under `vhosts`, `users`, `queues`, …
 Definitions = dict[str, Any]
@@ -89,6 +90,16 @@ def password_hash(password: str, salt: bytes | None = None) -> str:
 def is_password(password: str, hashed: str) -> bool:
     """Whether the hash was made from this password."""
     return secrets.compare_digest(password_hash(password, base64.b64decode(hashed)[:4]), hashed)
+
+
+def vhost_of(url: str) -> str:
+    """The vhost an AMQP address names, as pika and other clients read it: without one it is `/`."""
+    return unquote(urlsplit(url).path[1:].partition("/")[0]) or "/"
+
+
+def backbone_of(url: str) -> str | None:
+    """Our own user, when it is the one this AMQP address connects as; the rights of any other user are not ours to set."""
+    return BACKBONE if urlsplit(url).username == BACKBONE else None
 
 
 def queue(kind: str, oin: str) -> str:

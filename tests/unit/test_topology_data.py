@@ -5,9 +5,21 @@ from __future__ import annotations
 import copy
 import re
 
+import pika
 import pytest
 
-from broker_config.topology import Bounds, Party, difference, immovable, is_password, missing, password_hash, topology
+from broker_config.topology import (
+    Bounds,
+    Party,
+    backbone_of,
+    difference,
+    immovable,
+    is_password,
+    missing,
+    password_hash,
+    topology,
+    vhost_of,
+)
 
 LAS, GEMEENTE = "00000001003214345000", "00000001001799600000"
 PARTIES = (Party(oin=LAS, password_hash="a"), Party(oin=GEMEENTE, password_hash="b", sends=False))
@@ -121,3 +133,22 @@ def test_a_password_hash_is_salted_and_recognised() -> None:
     )  # RabbitMQ's own example
     assert password_hash("x") != password_hash("x")
     assert is_password("x", password_hash("x")) and not is_password("y", password_hash("x"))
+
+
+@pytest.mark.parametrize(
+    ("url", "vhost"),
+    [
+        ("amqps://backbone:secret@mq/koppelpunt", "koppelpunt"),
+        ("amqps://backbone:secret@mq:5671/acceptatie?heartbeat=30", "acceptatie"),
+        ("amqp://backbone:secret@mq/%2Fonderwijs", "/onderwijs"),
+        ("amqp://backbone:secret@mq/", "/"),
+        ("amqp://backbone:secret@mq", "/"),
+    ],
+)
+def test_the_vhost_is_the_one_the_address_names_as_the_workers_read_it(url: str, vhost: str) -> None:
+    assert vhost_of(url) == pika.URLParameters(url).virtual_host == vhost
+
+
+def test_only_our_own_users_rights_are_ours_to_set() -> None:
+    assert backbone_of("amqps://backbone:secret@mq/koppelpunt") == "backbone"
+    assert backbone_of("amqps://somebody:secret@mq/koppelpunt") is None
