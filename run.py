@@ -165,11 +165,11 @@ class Parts:
         self.publisher, self.clock, self.amqp = publisher, clock, amqp
         self.consumers: list[Any] = []
 
-    def consumer(self, *queues: str, prefetch: int) -> Any:
+    def consumer(self, *queues: str, prefetch: int, in_order: bool = False) -> Any:
         """A consumer of its own connection, closed when the worker ends."""
         from adapters.rabbit import Consumer
 
-        made = Consumer(self.amqp, queues, prefetch=prefetch)
+        made = Consumer(self.amqp, queues, prefetch=prefetch, in_order=in_order)
         self.consumers.append(made)
         return made
 
@@ -189,17 +189,17 @@ class Parts:
 def _intake(parts: Parts) -> list[Any]:
     from adapters.crls import FollowingVerifier
     from workers.desk import Desk, step_judge
-    from workers.intake import Intake
-    from workers.loop import consume, follow_queues
+    from workers.intake import Intake, Share
+    from workers.loop import consume
 
     contracts = contracts_of(parts.settings)
     verifier = FollowingVerifier.for_amqp(parts.settings, parts.store.registry)
     desk = Desk(verifier=verifier, contracts=contracts, vault=parts.vault, own_oins=parts.settings.own_oins, clock=parts.clock)
     intake = Intake(parts.worker, parts.store, parts.publisher, desk, parts.register, step_judge(contracts))
-    consumer = parts.consumer(prefetch=2 * parts.settings.batch_size)
+    consumer = parts.consumer(prefetch=2 * parts.settings.batch_size, in_order=True)
     return [
         consume(parts.worker, consumer, intake.handle, limit=parts.settings.batch_size, wait_s=parts.settings.batch_ms / 1000),
-        follow_queues(parts.worker, consumer, "intake", parts.systems),
+        Share(parts.worker, consumer, parts.store.registry, parts.systems).follow(),
     ]
 
 

@@ -79,6 +79,16 @@ class _BurstConnection(AsyncioConnection):  # type: ignore[misc] # pika is not t
         if burst and self._transport is not None:  # else the connection went, and everybody has been told
             super()._adapter_emit_data(b"".join(burst))
 
+    async def hang_up(self) -> None:
+        """Ends without AMQP's goodbye, once all is written; to the broker this is what a crash looks like."""
+        self._flush()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                while self._transport is not None and self._transport.get_write_buffer_size():
+                    await asyncio.sleep(0.001)
+        if self._transport is not None:
+            self._transport.abort()
+
 
 class _Connection:
     """A connection that comes back by itself. Subclasses say what to set up on it, and what its loss means."""
@@ -398,10 +408,16 @@ class Publisher(_Connection):
 class Consumer(_Connection):
     """Takes messages from a set of queues, in batches. One task at a time may wait in `next_batch`."""
 
-    def __init__(self, url: str, queues: Iterable[str] = (), *, name: str = "koppelpunt consumer", prefetch: int = 300) -> None:
-        """`prefetch`: messages in hand at most, shared by all queues evenly (at least 5 each), so that none can crowd out another."""
+    def __init__(
+        self, url: str, queues: Iterable[str] = (), *, name: str = "koppelpunt consumer", prefetch: int = 300, in_order: bool = False
+    ) -> None:
+        """`prefetch`: messages in hand at most, shared by all queues evenly (at least 5 each), so that none can crowd out another.
+
+        `in_order`: for queues with a single active consumer. When this one goes, the next first gets what it had in hand. RabbitMQ does
+        so after a crash only: after a goodbye it hands out newer messages first (measured, 3.10). So such a consumer just hangs up.
+        """
         super().__init__(url, name=name)
-        self._prefetch = prefetch
+        self._prefetch, self._in_order = prefetch, in_order
         self._wanted: dict[str, None] = dict.fromkeys(queues)
         self._tags: dict[str, str] = {}  # consumer tag by queue
         self._channel: Any = None
@@ -482,6 +498,11 @@ class Consumer(_Connection):
             searching.cancel()
             await asyncio.wait((searching,))
         await super().close()
+
+    async def _disconnect(self) -> None:
+        if self._in_order and self._connection is not None and self._connection.is_open:
+            await self._connection.hang_up()
+        await super()._disconnect()
 
     def _settle(self, messages: Iterable[Incoming]) -> list[int]:
         """The numbers of those that are still ours, in order; from here on they are not."""

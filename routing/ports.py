@@ -118,6 +118,9 @@ class Consumer(Protocol):
     async def set_queues(self, queues: Iterable[str]) -> None:
         """From now on take from these; one that does not exist yet is looked for."""
 
+    async def close(self) -> None:
+        """Lets go of everything in hand; asking for the next batch connects again."""
+
 
 class Verifier(Protocol):
     """Is it signed, by whom, and what does the signature cover? (rule 4, first question)"""
@@ -220,6 +223,8 @@ class Registry(Protocol):
     def worker_seen(self, id: str, name: str, pid: int, host: str, state: str, *, started_us: int, now_us: int, handled: int) -> None: ...
 
     def worker_gone(self, id: str) -> None: ...
+
+    def workers(self) -> list[dict[str, Any]]: ...
 
     def forget_workers(self, before_us: int) -> None: ...
 

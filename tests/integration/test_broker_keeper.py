@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from adapters.broker_keeper import Keeper, password_file
+from adapters.rabbit import Inspector, Outgoing
 from broker_config.settings import Settings
 from broker_config.topology import EPOCH
 from routing.register import Register, read_register
@@ -78,3 +79,30 @@ def test_the_rights_of_a_user_that_is_not_ours_are_left_to_whoever_made_it(broke
     broker.apply()
     wanted = keeper_of(broker, tmp_path, amqp=broker.admin_url).wanted(register_of(LAS))
     assert {row["user"] for row in wanted["permissions"]} == {LAS}
+
+
+def test_a_hand_in_queue_of_an_earlier_version_is_replaced_by_the_timetable_once_it_is_empty(
+    broker: TestBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = keeper_of(broker, tmp_path, LAS)
+    older = keeper.wanted(register_of(LAS))
+    for queue in older["queues"]:
+        queue["arguments"] = {"x-queue-type": "quorum"}
+
+    async def act() -> None:
+        async with broker.admin() as admin:
+            await admin._call("POST", "definitions", older)
+        async with broker.publisher() as ours:
+            await ours.publish(Outgoing(routing_key=f"intake.{LAS}", body=b"1"))
+        await keeper.follow_register()
+        await keeper.follow_register()
+        assert len(await keeper.differences()) == 1
+        async with Inspector(broker.url) as inspector:
+            assert await inspector.depth(f"intake.{LAS}") == 1
+            await inspector.purge(f"intake.{LAS}")
+        monkeypatch.setattr(keeper, "_again_at", 0.0)  # a minute later
+        await keeper.follow_register()
+        assert await keeper.differences() == []
+        assert keeper._again_at == float("inf")
+
+    run(act())
