@@ -26,6 +26,7 @@ from routing.work import (
     Waiting,
 )
 from schemas.envelope import Envelope
+from schemas.rules import Judgement
 
 
 class BrokerError(Exception):
@@ -140,9 +141,9 @@ class Vault(Protocol):
 
 
 class JudgeStep(Protocol):
-    """Whether a message may follow the last one of its stream; a fault code when it may not."""
+    """Whether a message may follow the last one of its stream: a fault code when it may not, else perhaps a warning for its receipt."""
 
-    def __call__(self, action: str, versie: str, last: StreamStep | None, step: StreamStep, /) -> str | None: ...
+    def __call__(self, action: str, versie: str, last: StreamStep | None, step: StreamStep, /) -> Judgement: ...
 
 
 class HandIns(Protocol):

@@ -11,6 +11,7 @@ from routing.ports import Incoming, Outgoing, Publisher, Store
 from routing.work import NewRefusal
 from schemas.faults import kind_of
 from schemas.ids import new_id
+from schemas.rules import Judgement
 from workers.audit import receipt
 from workers.loop import Worker
 from workers.relay import decode_tickets, encode_tickets
@@ -70,7 +71,7 @@ class Dead:
         )
         await self._worker.insist(
             "store refusal",
-            lambda: self._store.hand_ins.accept([refused], actor=self._worker.id, judge_step=lambda *_: None),
+            lambda: self._store.hand_ins.accept([refused], actor=self._worker.id, judge_step=lambda *_: Judgement()),
         )
         body = receipt(
             accepted=False, reference=refused.reference, received_us=refused.at_us, code=refused.code, reason=refused.reason, warnings=()

@@ -26,7 +26,7 @@ from schemas.envelope import Envelope
 from schemas.faults import Fault, NotAllowed, Refused
 from schemas.ids import new_id
 from schemas.oin import Oin
-from schemas.rules import judge_sequence
+from schemas.rules import Judgement, judge_sequence
 from workers.clock import Clock, micros
 from workers.register_cache import Records
 
@@ -159,11 +159,11 @@ class Desk:
 
 
 def step_judge(contracts: Contracts) -> JudgeStep:
-    """The contracts' word on a message that follows another in its stream: a fault code when it may not."""
+    """The contracts' word on a message that follows another in its stream."""
 
-    def judge(action: str, _versie: str, last: StreamStep | None, step: StreamStep) -> str | None:
+    def judge(action: str, _versie: str, last: StreamStep | None, step: StreamStep) -> Judgement:
         rule = contracts.kind(action).sequence
-        return judge_sequence(rule, last, step).code if rule else None
+        return judge_sequence(rule, last, step) if rule else Judgement()
 
     return judge
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -12,18 +13,19 @@ from adapters.store.database import Database
 from adapters.store.rows import Row, decision_rows, event_row, write_decisions, write_events
 from adapters.store.sql import Insert, Sql
 from adapters.store.tables import body, message, refusal, used_id
+from routing.ports import JudgeStep
 from routing.work import HandInResult, NewMessage, NewRefusal, StreamStep
 from schemas.events import Event
 from schemas.faults import kind_of
+from schemas.rules import Judgement
 
-#: Given the last step of a stream (None: it starts here) and the new one: a fault code, or None when it may follow.
-JudgeStep = Callable[[str, str, StreamStep | None, StreamStep], str | None]
+_FINE: Final = Judgement()
 
 _TAKE: Final = Insert(used_id, "key", "reference", "digest", "received_us", unless_there=True)
 _HOLDERS: Final = Sql("SELECT key, reference, digest, received_us FROM used_id WHERE key IN @keys")
 _GIVE_BACK: Final = Sql("DELETE FROM used_id WHERE key IN @keys")
 _POINT: Final = Sql("UPDATE used_id SET reference = :reference, received_us = :received_us WHERE key IN @keys")
-_STORED: Final = Sql("SELECT reference FROM message WHERE reference IN @references")
+_STORED: Final = Sql("SELECT reference, warnings FROM message WHERE reference IN @references")
 _STORED_REFUSALS: Final = Sql("SELECT reference FROM refusal WHERE reference IN @references")
 _LAST_STEP: Final = Sql("SELECT number, status FROM stream WHERE key = :key")
 _STEP: Final = Sql(
@@ -81,6 +83,8 @@ class _Batch:
         self._gave_back = False
         #: a commit whose answer was lost is tried again with the same references: what it stored is not stored twice
         self._stored: set[str] = set()
+        #: what the receipts of messages in the store and of new ones warn of, by reference: a repeated receipt says the same
+        self._warned: dict[str, tuple[str, ...]] = {}
         self._stored_refusals: set[str] = set()
 
     def take_ids(self, tx: Connection) -> None:
@@ -90,7 +94,11 @@ class _Batch:
         rows.sort(key=lambda row: row[0])  # stable: of two items with one id, the first in the batch gets it
         if _TAKE(tx, rows) != len(rows):
             self._holders = {row.key: row for row in _HOLDERS(tx, keys=sorted({row[0] for row in rows}))}
-            self._stored = set(_STORED(tx, references=references).scalars())
+            held = {row.reference for row in self._holders.values()}
+            self._warned = {
+                row.reference: tuple(json.loads(row.warnings)) for row in _STORED(tx, references=sorted(held.union(references)))
+            }
+            self._stored = self._warned.keys() & set(references)
         self._stored_refusals = set(_STORED_REFUSALS(tx, references=references).scalars())
 
     def ordered_keys(self) -> set[bytes]:
@@ -117,9 +125,11 @@ class _Batch:
                 self._refuse_message(tx, item, "DUPLICATE_OTHER_CONTENT", reason, ours)
             elif held:
                 self._repeat(tx, item, next(iter(held.values())), ours)
-            elif code := self._step(tx, item, last, judge_step):
-                self._refuse_message(tx, item, code, kind_of(code).en, ours)
+            elif (step := self._step(tx, item, last, judge_step)).code:
+                self._refuse_message(tx, item, step.code, kind_of(step.code).en, ours)
             else:
+                if step.warning:
+                    item = replace(item, warnings=(*item.warnings, step.warning))
                 if self._gave_back:  # an earlier item of this batch held one of these ids and was refused after all
                     _TAKE(tx, [_id_row(item, key) for key in keys])
                     self._holders |= {row.key: row for row in _HOLDERS(tx, keys=keys)}
@@ -133,6 +143,7 @@ class _Batch:
                 _TAKE(tx, [_id_row(item, key) for key in ours])
             _POINT(tx, keys=ours, reference=first.reference, received_us=first.received_us)
             self._holders |= dict.fromkeys(ours, first)
+        item = replace(item, warnings=self._warned.get(first.reference, item.warnings))
         self._duplicates.append((item, first.reference))
         self._results.append(
             HandInResult(
@@ -146,29 +157,30 @@ class _Batch:
         )
 
     def _accept(self, item: NewMessage) -> None:
+        warnings = self._warned.setdefault(item.reference, item.warnings)
         self._results.append(
             HandInResult(
                 accepted=True,
                 reference=item.reference,
                 received_us=item.received_us,
-                warnings=item.warnings,
+                warnings=warnings,
                 message_id=item.message_id,
             )
         )
 
     @staticmethod
-    def _step(tx: Connection, item: NewMessage, last: dict[bytes, StreamStep | None], judge_step: JudgeStep) -> str | None:
-        """The fault code when this message may not follow the last one of its stream."""
+    def _step(tx: Connection, item: NewMessage, last: dict[bytes, StreamStep | None], judge_step: JudgeStep) -> Judgement:
+        """Whether this message may follow the last one of its stream."""
         step = item.step
         if step is None:
-            return None
+            return _FINE
         if step.key not in last:
             row = _LAST_STEP(tx, key=step.key).first()
             last[step.key] = StreamStep(key=step.key, number=row.number, status=row.status) if row else None
-        code = judge_step(item.action, item.versie, last[step.key], step)
-        if code is None:
+        judgement = judge_step(item.action, item.versie, last[step.key], step)
+        if judgement.code is None:
             last[step.key] = step
-        return code
+        return judgement
 
     def _refuse(self, refused: NewRefusal) -> None:
         if refused.reference not in self._stored_refusals:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import random
 import threading
@@ -11,6 +12,8 @@ import pytest
 
 from adapters.store import Store, open_store
 from routing.work import NewMessage, StoreUnavailable, StreamStep
+from schemas.rules import Judgement
+from tests.support.content import STATUS, contracts
 from tests.support.store import (
     SENDER,
     a_message,
@@ -21,6 +24,7 @@ from tests.support.store import (
     rising,
     run_sql,
 )
+from workers.desk import step_judge
 
 
 def messages(store: Store) -> int:
@@ -160,8 +164,51 @@ def test_a_refused_step_does_not_move_its_stream(store: Store) -> None:
     assert run_sql(store, "SELECT number FROM stream")[0].number == 5
 
 
+def _status(name: str, number: int, status: str, **changes: object) -> NewMessage:
+    """A status message of one application of vva."""
+    return a_message(name, action=STATUS, step=StreamStep(key=b"s" * 16, number=number, status=status), **changes)
+
+
+def test_a_gap_or_a_repeat_in_a_stream_is_told_in_the_receipt_and_in_the_journal(store: Store) -> None:
+    judge = step_judge(contracts())
+    first, gap, repeat = hand_in(
+        store,
+        _status("1", 1, "AO", warnings=("buiten de periode / outside the window",)),
+        _status("2", 3, "IN", warnings=("buiten de periode / outside the window",)),
+        _status("3", 3, "IN"),
+        judge_step=judge,
+    )
+    assert first.warnings == ("buiten de periode / outside the window",)
+    assert gap.warnings[0] == first.warnings[0]
+    assert gap.warnings[1].startswith("Er ontbreken eerdere statussen") and "/ Earlier statuses" in gap.warnings[1]
+    (warning,) = repeat.warnings
+    assert warning.startswith("Deze status was al ontvangen met hetzelfde volgnummer")
+    for result in (first, gap, repeat):
+        (event,) = store.journal.of_message(result.reference)
+        assert json.loads(event.details["warnings"]) == list(result.warnings)
+        assert store.queries.message(result.reference)["warnings"] == list(result.warnings)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one after another"])
+def test_a_receipt_that_is_repeated_repeats_its_warnings(store: Store, together: bool) -> None:
+    judge = step_judge(contracts())
+    batch = [_status("1", 1, "AO"), _status("2", 3, "IN"), _status("2", 3, "IN", warnings=("iets van nu / something of now",))]
+    results = hand_in(store, *batch, judge_step=judge) if together else [hand_in(store, one, judge_step=judge)[0] for one in batch]
+    _, gap, again = results
+    assert (again.duplicate, again.reference, again.warnings) == (True, gap.reference, gap.warnings)
+    assert len(gap.warnings) == 1
+    received, duplicate = store.journal.of_message(gap.reference)
+    assert received.details == duplicate.details
+
+
+def test_a_commit_whose_answer_was_lost_still_gives_the_same_warnings(store: Store) -> None:
+    judge = step_judge(contracts())
+    batch = [_status("1", 1, "AO"), _status("2", 3, "IN")]
+    assert [r.warnings for r in hand_in(store, *batch, judge_step=judge)] == [r.warnings for r in hand_in(store, *batch, judge_step=judge)]
+
+
 def test_a_batch_is_stored_whole_or_not_at_all(store: Store) -> None:
-    def fails(*_: object) -> str | None:
+    def fails(*_: object) -> Judgement:
         raise RuntimeError("in the middle of a batch")
 
     batch = [a_message("1"), a_message("2", step=StreamStep(key=b"s" * 16, number=1, status="nieuw"))]
@@ -231,10 +278,10 @@ def test_of_two_messages_with_one_order_key_the_first_to_commit_has_the_lower_nu
     committed: list[str] = []
     inside, go_on = threading.Event(), threading.Event()
 
-    def slowly(*_: object) -> str | None:
+    def slowly(*_: object) -> Judgement:
         inside.set()
         go_on.wait(10)
-        return None
+        return Judgement()
 
     def first() -> None:
         step = StreamStep(key=b"s" * 16, number=1, status="nieuw")
