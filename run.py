@@ -644,7 +644,8 @@ def message(arguments: Arguments) -> int:
 
 
 def retry(arguments: Arguments) -> int:
-    """Failed deliveries of one message go out again with the same ids; the journal says who did it."""
+    """What failed of one message is offered again: the whole of it to routing, or failed deliveries with the same ids; the journal says by
+    whom. Exit 1 when there is nothing to offer again, with the reason."""
     from workers.clock import Clock
     from workers.commands import operator
     from workers.tables import print_json
@@ -653,10 +654,12 @@ def retry(arguments: Arguments) -> int:
     reference = _found(store, arguments.id)
     done = store.repair.retry(reference, actor=operator(os.environ), now_us=Clock().now_us())
     if arguments.json:
-        print_json({"reference": reference, "retried": done})
+        print_json({"reference": reference, "message": done.message, "deliveries": done.deliveries})
+    elif done.message:
+        print(f"{reference} is offered to routing again; see what comes of it with `message`.")
     else:
-        print(f"{done} of {reference} offered again." if done else f"Nothing of {reference} has failed.")
-    return 0 if done else 1
+        print(f"{done.deliveries} failed deliveries of {reference} are offered again.")
+    return 0
 
 
 def journal_arguments(parser: Parser) -> None:

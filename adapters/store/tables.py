@@ -47,6 +47,8 @@ _Bytewise = Text().with_variant(Text(collation="C"), "postgresql")
 #: Predicates of partial indexes; queries must repeat them word for word to use the index.
 RECEIVED: Final = "state = 'received'"
 RECEIVED_ORDERED: Final = "order_key IS NOT NULL AND state = 'received'"
+#: Failed as a whole, and offered to routing again by an operator: it has no code until it is routed, or fails once more.
+AGAIN: Final = "state = 'failed' AND code IS NULL"
 KEPT: Final = "kept"
 ROUTED: Final = "state = 'routed' AND lane IS NOT NULL"
 DUE: Final = "state = 'postponed' AND lane IS NOT NULL"
@@ -92,6 +94,7 @@ message = Table(
 )
 Index("message_received", message.c.release, message.c.seq, **_partial(RECEIVED))
 Index("message_order", message.c.order_key, message.c.seq, **_partial(RECEIVED_ORDERED))
+Index("message_again", message.c.seq, **_partial(AGAIN))
 Index("message_kept", message.c.action, message.c.received_us, **_partial(KEPT))
 
 #: Body and facts under the message's own key; `wrapped_key` NULL: erased.

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from adapters.store.release import Part
-from adapters.store.routes import MESSAGE_IDS, failed_delivery
+from adapters.store.routes import MESSAGE_IDS, UNROUTED, failed_delivery
 from adapters.store.rows import Row, decision_rows, event_row, ids_of, write_decisions, write_events
 from adapters.store.sql import Sql
 from adapters.store.tables import KEPT, OPEN, UNSENT, WAITING
@@ -35,7 +35,7 @@ _EXPIRE: Final = Sql(
     "RETURNING id, message_seq, code, owner, receiver, receiver_system"
 )
 _POISON_MESSAGES: Final = Sql(
-    "UPDATE message SET state = 'failed', code = 'POISON', owner = 'us' WHERE seq IN @seqs AND state = 'received' RETURNING seq"
+    f"UPDATE message SET state = 'failed', code = 'POISON', owner = 'us' WHERE seq IN @seqs AND {UNROUTED} RETURNING seq"
 )
 _POISON_DELIVERIES: Final = Sql(
     "UPDATE delivery SET state = 'failed', code = 'POISON', owner = 'us', claim = NULL, claim_until_us = NULL, at_us = :now "
