@@ -149,7 +149,10 @@ class JudgeStep(Protocol):
 class HandIns(Protocol):
     """The store's side of taking in."""
 
-    def accept(self, items: Sequence[NewMessage | NewRefusal], *, actor: str, judge_step: JudgeStep) -> list[HandInResult]: ...
+    def accept(
+        self, items: Sequence[NewMessage | NewRefusal], *, actor: str, judge_step: JudgeStep, settled: Sequence[str] = ()
+    ) -> list[HandInResult]:
+        """What becomes of each, in order. `settled`: refusals of before whose hand-ins the broker will not deliver again."""
 
 
 class Outbox(Protocol):

@@ -13,6 +13,7 @@ from schemas.faults import kind_of
 from schemas.ids import new_id
 from schemas.rules import Judgement
 from workers.audit import receipt
+from workers.intake import Refusals
 from workers.loop import Worker
 from workers.relay import decode_tickets, encode_tickets
 
@@ -27,6 +28,7 @@ class Dead:
 
     def __init__(self, worker: Worker, store: Store, publisher: Publisher) -> None:
         self._worker, self._store, self._publisher = worker, store, publisher
+        self._refusals = Refusals()
 
     async def handle(self, batch: list[Incoming]) -> Sequence[Incoming]:
         """Tickets that died together are tried apart; one that dies alone ends its message or delivery. A hand-in is answered."""
@@ -68,16 +70,20 @@ class Dead:
             via="amqp",
             system=system,
             message_id=incoming.correlation_id or incoming.message_id,
+            redelivered=incoming.redelivered,
         )
-        await self._worker.insist(
+        settled = self._refusals.settled([incoming])
+        results = await self._worker.insist(
             "store refusal",
-            lambda: self._store.hand_ins.accept([refused], actor=self._worker.id, judge_step=lambda *_: Judgement()),
+            lambda: self._store.hand_ins.accept([refused], actor=self._worker.id, judge_step=lambda *_: Judgement(), settled=settled),
         )
+        (result,) = results
         body = receipt(
-            accepted=False, reference=refused.reference, received_us=refused.at_us, code=refused.code, reason=refused.reason, warnings=()
+            accepted=False, reference=result.reference, received_us=result.received_us, code=result.code, reason=result.reason, warnings=()
         )
-        answer = Outgoing(routing_key=f"receipt.{system}", body=body, correlation_id=refused.message_id)
+        answer = Outgoing(routing_key=f"receipt.{system}", body=body, correlation_id=result.message_id)
         await self._worker.insist_async("publish receipt", lambda: self._publisher.publish_many([answer]))
+        self._refusals.note([incoming], results)
 
     async def _tickets(self, origin: str, body: bytes) -> None:
         tickets = decode_tickets(body)

@@ -54,10 +54,18 @@ class Desk:
         self._signatures: dict[tuple[int, Oin], RecordedDecision] = {}
 
     def judge(
-        self, raw: bytes, *, system: Oin, register: Register, via: str, hints: Hints, fault: Fault | None = None
+        self,
+        raw: bytes,
+        *,
+        system: Oin,
+        register: Register,
+        via: str,
+        hints: Hints,
+        fault: Fault | None = None,
+        redelivered: bool = False,
     ) -> NewMessage | NewRefusal:
         """What this hand-in is to become. `system` is the party the channel was opened by: certificate or AMQP user. `fault`: what
-        the channel already found wrong with it."""
+        the channel already found wrong with it. `redelivered`: somebody may have taken it in before and died."""
         now = self._clock.now()
         reference = new_id()
         envelope: Envelope | None = None
@@ -102,8 +110,9 @@ class Desk:
                 bericht=kind.name if kind else None,
                 details=fault.details,
                 decisions=tuple(decisions),
+                redelivered=redelivered,
             )
-        return self._accepted(reference, envelope, content, system, register, via, now, tuple(decisions))
+        return self._accepted(reference, envelope, content, system, register, via, now, tuple(decisions), redelivered)
 
     def _signed(self, version: int, system: Oin) -> RecordedDecision:
         """The same record for every good signature of one system."""
@@ -124,6 +133,7 @@ class Desk:
         via: str,
         now: datetime,
         decisions: tuple[RecordedDecision, ...],
+        redelivered: bool,
     ) -> NewMessage:
         kind, index = content.kind, self._vault.index
         step = content.sequence
@@ -155,6 +165,7 @@ class Desk:
             step=StreamStep(key=index(f"stream {kind.dienst} {envelope.sender} {step.key}"), number=step.number, status=step.status)
             if step
             else None,
+            redelivered=redelivered,
         )
 
 

@@ -78,6 +78,24 @@ def share(worker: str, workers: Collection[str], systems: Sequence[str]) -> list
     return sorted(systems)[place :: len(workers)]
 
 
+class Refusals:
+    """Refusals whose hand-ins were not acknowledged yet when they were recorded: until they are, the broker may deliver those again."""
+
+    def __init__(self) -> None:
+        self._references: tuple[str, ...] = ()
+        self._generation = -1  # of the connection that brought them
+
+    def settled(self, batch: Sequence[Incoming]) -> tuple[str, ...]:
+        """Those of the batch before this one: it was acknowledged in between, unless its connection has gone since."""
+        references, self._references = self._references, ()
+        return references if batch[0].generation == self._generation else ()
+
+    def note(self, batch: Sequence[Incoming], results: Sequence[HandInResult]) -> None:
+        """What was just recorded; the loop acknowledges it after this."""
+        self._references = tuple(result.reference for result in results if not result.accepted)
+        self._generation = batch[0].generation
+
+
 class Intake:
     """Judges a batch, stores it in one transaction, and answers."""
 
@@ -86,25 +104,37 @@ class Intake:
     ) -> None:
         self._worker, self._store, self._publisher = worker, store, publisher
         self._desk, self._register, self._judge_step = desk, register, judge_step
+        self._refusals = Refusals()
 
     async def handle(self, batch: list[Incoming]) -> Sequence[Incoming]:
         """Every hand-in gets one receipt, accepted or refused; nothing is acknowledged before that is in the broker's hands."""
         register = await self._worker.insist("register", self._register)
         items = [self._judge(incoming, register) for incoming in batch]
+        settled = self._refusals.settled(batch)
         results = await self._worker.insist(
-            "store hand-ins", lambda: self._store.hand_ins.accept(items, actor=self._worker.id, judge_step=self._judge_step)
+            "store hand-ins",
+            lambda: self._store.hand_ins.accept(items, actor=self._worker.id, judge_step=self._judge_step, settled=settled),
         )
         receipts = [_receipt(incoming, result) for incoming, result in zip(batch, results, strict=True)]
         fates = await self._worker.insist_async("publish receipts", lambda: self._publisher.publish_many(receipts))
         deaf = sorted({r.routing_key for r, fate in zip(receipts, fates, strict=True) if fate != "confirmed"})
         if deaf:  # full or not there: the sender sends again, as it must without a receipt, and then gets it
             log.warning("receipts_not_taken", extra={"queues": deaf})
+        self._refusals.note(batch, results)
         return ()
 
     def _judge(self, incoming: Incoming, register: Register) -> NewMessage | NewRefusal:
         system = Oin(incoming.queue.removeprefix(PREFIX))
         hints = Hints(message_id=(incoming.correlation_id or incoming.message_id or "")[:100] or None)
-        return self._desk.judge(incoming.body, system=system, register=register, via="amqp", hints=hints, fault=_wrong_properties(incoming))
+        return self._desk.judge(
+            incoming.body,
+            system=system,
+            register=register,
+            via="amqp",
+            hints=hints,
+            fault=_wrong_properties(incoming),
+            redelivered=incoming.redelivered,
+        )
 
 
 def _wrong_properties(incoming: Incoming) -> Fault | None:

@@ -6,12 +6,13 @@ import json
 import multiprocessing
 import random
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from adapters.store import Store, open_store
-from routing.work import NewMessage, StoreUnavailable, StreamStep
+from routing.work import NewMessage, NewRefusal, StoreUnavailable, StreamStep
 from schemas.rules import Judgement
 from tests.support.content import STATUS, contracts
 from tests.support.store import (
@@ -217,6 +218,73 @@ def test_a_batch_is_stored_whole_or_not_at_all(store: Store) -> None:
     assert messages(store) == 0
     assert run_sql(store, "SELECT count(*) AS n FROM used_id")[0].n == 0
     assert all(r.accepted and not r.duplicate for r in hand_in(store, *batch))
+
+
+def _out_of_order(**changes: object) -> NewMessage:
+    """A good message that only the store can refuse."""
+    return a_message("late", step=StreamStep(key=b"s" * 16, number=1, status="nieuw"), **changes)
+
+
+REFUSED = {"by the desk": a_refusal, "by the store": _out_of_order}
+
+
+@pytest.fixture(params=REFUSED)
+def refused(request: pytest.FixtureRequest, store: Store) -> Callable[..., NewMessage | NewRefusal]:
+    """Makes hand-ins of the same bytes that are refused."""
+    hand_in(store, a_message("newest", step=StreamStep(key=b"s" * 16, number=5, status="nieuw")))
+    return REFUSED[request.param]  # type: ignore[no-any-return]
+
+
+Refused = Callable[..., NewMessage | NewRefusal]
+
+
+def test_a_refused_hand_in_that_the_broker_delivers_again_is_recorded_once_and_answered_alike(store: Store, refused: Refused) -> None:
+    (first,) = hand_in(store, refused())
+    for _ in range(2):  # whoever recorded it died before it could acknowledge it, and the next one too
+        (again,) = hand_in(store, refused(redelivered=True))
+        assert (again.accepted, again.reference, again.code, again.reason) == (False, first.reference, first.code, first.reason)
+        assert again.received_us == first.received_us
+    assert refusals(store) == 1
+    assert kinds(store, first.reference) == ["refused"]
+
+
+def test_an_honest_second_hand_in_of_the_same_wrong_message_is_a_refusal_of_its_own(store: Store, refused: Refused) -> None:
+    first, second = hand_in(store, refused()) + hand_in(store, refused())
+    assert first.reference != second.reference
+    assert refusals(store) == 2
+
+
+def test_of_many_equal_hand_ins_each_is_recorded_once_whatever_was_recorded_before_a_crash(store: Store, refused: Refused) -> None:
+    """Five were on their way to a worker; it recorded two of them and died."""
+    before = hand_in(store, refused(), refused())
+    after = hand_in(store, *(refused(redelivered=True) for _ in range(5)))
+    assert len({result.reference for result in after}) == 5
+    assert {result.reference for result in before} < {result.reference for result in after}
+    assert refusals(store) == 5
+
+
+def test_a_refusal_whose_hand_in_was_acknowledged_is_not_taken_for_another_that_comes_later(store: Store, refused: Refused) -> None:
+    (first,) = hand_in(store, refused())
+    hand_in(store, settled=[first.reference])
+    (second,) = hand_in(store, refused(redelivered=True))  # a second copy, in the hands of a worker that died before it looked at it
+    assert second.reference != first.reference
+    assert refusals(store) == 2
+
+
+def test_a_redelivery_takes_over_nothing_of_another_system_or_for_another_reason(store: Store) -> None:
+    hand_in(store, a_refusal())
+    hand_in(store, a_refusal(redelivered=True, system="00000001900000009000"), a_refusal(redelivered=True, code="Client.DK0002"))
+    hand_in(store, a_refusal(via="https", name="2"))
+    hand_in(store, a_refusal(redelivered=True, name="2"))
+    assert refusals(store) == 5
+
+
+def test_a_redelivered_batch_whose_commit_was_answered_late_is_stored_once(store: Store, refused: Refused) -> None:
+    hand_in(store, refused())
+    batch = [refused(redelivered=True), refused(redelivered=True)]
+    first, second = hand_in(store, *batch), hand_in(store, *batch)
+    assert {r.reference for r in first} == {r.reference for r in second}
+    assert refusals(store) == 2
 
 
 def test_a_hand_in_over_https_is_not_told_on_a_queue_and_one_over_amqp_only_again(store: Store) -> None:

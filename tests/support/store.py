@@ -160,9 +160,9 @@ def rising(_action: str, _versie: str, last: StreamStep | None, step: StreamStep
     return Judgement(warning="gat / gap") if last is not None and step.number > last.number + 1 else Judgement()
 
 
-def hand_in(store: Store, *items: NewMessage | NewRefusal, judge_step: Any = rising) -> list[HandInResult]:
+def hand_in(store: Store, *items: NewMessage | NewRefusal, judge_step: Any = rising, settled: Sequence[str] = ()) -> list[HandInResult]:
     """One batch."""
-    return store.hand_ins.accept(items, actor="intake-1", judge_step=judge_step)
+    return store.hand_ins.accept(items, actor="intake-1", judge_step=judge_step, settled=settled)
 
 
 def lead(store: Store, name: str = "relay", holder: str = "relay-1", *, now_us: int = NOW) -> Lease:
