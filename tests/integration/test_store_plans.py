@@ -35,7 +35,7 @@ HOT: dict[str, tuple[Sql, dict[str, object]]] = {
     "ids of messages": (routes.MESSAGE_IDS, {"seqs": [1, 2]}),
     "claim": (deliveries._CLAIM, {"seqs": [1], "release": 1, "worker": "w", "now": NOW, "until": NOW}),
     "claimed": (deliveries._CLAIMED, {"seqs": [1, 2]}),
-    "deliveries by id": (deliveries._BY_ID, {"ids": ["d1"]}),
+    "deliveries by id": (deliveries.BY_ID, {"ids": ["d1"]}),
     "waiting": (upkeep._WAITING, {"after": 0, "limit": 1000}),
     "expired": (upkeep._EXPIRED, {"now": NOW, "limit": 100}),
     "erasable": (upkeep._ERASABLE, {"action": ACTION, "before": 5, "limit": 100}),
