@@ -165,11 +165,11 @@ class Parts:
         self.publisher, self.clock, self.amqp = publisher, clock, amqp
         self.consumers: list[Any] = []
 
-    def consumer(self, *queues: str, prefetch: int) -> Any:
+    def consumer(self, *queues: str, prefetch: int, in_order: bool = False) -> Any:
         """A consumer of its own connection, closed when the worker ends."""
         from adapters.rabbit import Consumer
 
-        made = Consumer(self.amqp, queues, prefetch=prefetch)
+        made = Consumer(self.amqp, queues, prefetch=prefetch, in_order=in_order)
         self.consumers.append(made)
         return made
 
@@ -189,17 +189,17 @@ class Parts:
 def _intake(parts: Parts) -> list[Any]:
     from adapters.crls import FollowingVerifier
     from workers.desk import Desk, step_judge
-    from workers.intake import Intake
-    from workers.loop import consume, follow_queues
+    from workers.intake import Intake, Share
+    from workers.loop import consume
 
     contracts = contracts_of(parts.settings)
     verifier = FollowingVerifier.for_amqp(parts.settings, parts.store.registry)
     desk = Desk(verifier=verifier, contracts=contracts, vault=parts.vault, own_oins=parts.settings.own_oins, clock=parts.clock)
     intake = Intake(parts.worker, parts.store, parts.publisher, desk, parts.register, step_judge(contracts))
-    consumer = parts.consumer(prefetch=4 * parts.settings.batch_size)
+    consumer = parts.consumer(prefetch=4 * parts.settings.batch_size, in_order=True)
     return [
         consume(parts.worker, consumer, intake.handle, limit=parts.settings.batch_size, wait_s=parts.settings.batch_ms / 1000, at_once=2),
-        follow_queues(parts.worker, consumer, "intake", parts.systems),
+        Share(parts.worker, consumer, parts.store.registry, parts.systems).follow(),
     ]
 
 
@@ -518,12 +518,13 @@ def status(arguments: Arguments) -> int:
 async def _depths(settings: Settings) -> dict[str, int]:
     from adapters.rabbit_admin import AdminError, BrokerAdmin
     from broker_config.node import NodeError
+    from broker_config.topology import vhost_of
 
     try:
-        _, management = amqp_urls(settings)
+        amqp, management = amqp_urls(settings)
         if management is None:
             return {}
-        async with BrokerAdmin(management) as admin:
+        async with BrokerAdmin(management, vhost=vhost_of(amqp)) as admin:
             return {name: depth.ready + depth.unacknowledged for name, depth in (await admin.depths()).items()}
     except (AdminError, NodeError) as error:
         print(f"koppelpunt: {error}", file=sys.stderr)
@@ -643,7 +644,8 @@ def message(arguments: Arguments) -> int:
 
 
 def retry(arguments: Arguments) -> int:
-    """Failed deliveries of one message go out again with the same ids; the journal says who did it."""
+    """What failed of one message is offered again: the whole of it to routing, or failed deliveries with the same ids; the journal says by
+    whom. Exit 1 when there is nothing to offer again, with the reason."""
     from workers.clock import Clock
     from workers.commands import operator
     from workers.tables import print_json
@@ -652,10 +654,12 @@ def retry(arguments: Arguments) -> int:
     reference = _found(store, arguments.id)
     done = store.repair.retry(reference, actor=operator(os.environ), now_us=Clock().now_us())
     if arguments.json:
-        print_json({"reference": reference, "retried": done})
+        print_json({"reference": reference, "message": done.message, "deliveries": done.deliveries})
+    elif done.message:
+        print(f"{reference} is offered to routing again; see what comes of it with `message`.")
     else:
-        print(f"{done} of {reference} offered again." if done else f"Nothing of {reference} has failed.")
-    return 0 if done else 1
+        print(f"{done.deliveries} failed deliveries of {reference} are offered again.")
+    return 0
 
 
 def journal_arguments(parser: Parser) -> None:

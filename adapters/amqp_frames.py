@@ -11,6 +11,7 @@ What is not exactly the usual (another method, another channel, a consumer we do
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from struct import Struct
@@ -22,6 +23,8 @@ from pika.exceptions import ChannelWrongStateError, ShortStringTooLong
 
 #: Bytes gathered before they go to the socket within one turn of the event loop, and read from it at a time.
 BURST_BYTES: Final = 65_536
+#: Longest wait for the last bytes to leave.
+_CLOSE_S: Final = 5.0
 
 _METHOD, _HEADER, _BODY, _HEARTBEAT = 1, 2, 3, 8
 _KINDS: Final = frozenset((_METHOD, _HEADER, _BODY, _HEARTBEAT))
@@ -282,6 +285,16 @@ class BurstConnection(AsyncioConnection):  # type: ignore[misc] # pika is not ty
         burst, self._burst, self._burst_bytes = self._burst, [], 0
         if burst and self._transport is not None:  # else the connection went, and everybody has been told
             super()._adapter_emit_data(b"".join(burst))
+
+    async def hang_up(self) -> None:
+        """Ends without AMQP's goodbye, once all is written; to the broker this is what a crash looks like."""
+        self._flush()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                while self._transport is not None and self._transport.get_write_buffer_size():
+                    await asyncio.sleep(0.001)
+        if self._transport is not None:
+            self._transport.abort()
 
     # -- in
 

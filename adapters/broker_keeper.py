@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,7 @@ from typing import Final
 from adapters.rabbit import Inspector, get_all, put
 from adapters.rabbit_admin import AdminError, BrokerAdmin
 from broker_config.settings import Settings
-from broker_config.topology import EPOCH, Definitions, Party, password_hash, topology
+from broker_config.topology import EPOCH, Definitions, Party, backbone_of, password_hash, renewable, topology, vhost_of
 from routing.ports import BrokerUnavailable, Registry
 from routing.register import Register
 
@@ -19,6 +20,8 @@ log = logging.getLogger("koppelpunt.broker")
 
 #: Notes in the store that hold a party's password hash, so that any process can apply the topology again after a wipe.
 _NOTE: Final = "amqp:"
+#: Seconds until hand-in queues that could not be replaced, because they were not empty, are looked at again.
+_AGAIN_S: Final = 60
 
 
 def password_file(home: Path, oin: str) -> Path:
@@ -31,11 +34,14 @@ class Keeper:
 
     def __init__(self, settings: Settings, registry: Registry, register: Callable[[], Register], amqp: str, management: str | None) -> None:
         self._settings, self._registry, self._register, self._amqp, self._management = settings, registry, register, amqp, management
+        self._vhost = vhost_of(amqp)  # where the workers connect, the topology must be
         self._applied: int | None = None
+        self._again_at = float("inf")  # when to look whether hand-in queues of an earlier version have become empty
 
     def wanted(self, register: Register) -> Definitions:
         """What the broker must look like for this register. A party without a password gets one."""
-        return topology([self._party(oin) for oin in amqp_systems(register)])
+        parties = [self._party(oin) for oin in amqp_systems(register)]
+        return topology(parties, vhost=self._vhost, backbone=backbone_of(self._amqp))
 
     def _party(self, oin: str) -> Party:
         hashed = self._registry.note(_NOTE + oin)
@@ -56,15 +62,20 @@ class Keeper:
             log.warning("topology_not_applied", extra={"why": "KOPPELPUNT_AMQP_MANAGEMENT is not set"})
             return
         try:
-            async with BrokerAdmin(self._management) as admin:
-                await admin.apply(self.wanted(register))
+            wanted = self.wanted(register)
+            async with BrokerAdmin(self._management, vhost=self._vhost) as admin:
+                await admin.apply(wanted)
+                old = renewable(wanted, await admin.read())
         except AdminError as error:
             raise BrokerUnavailable(str(error)) from error
         self._applied = register.version
+        self._again_at = time.monotonic() + _AGAIN_S if old else float("inf")
+        if old:
+            log.warning("queues_not_renewed", extra={"queues": old, "retry_in_s": _AGAIN_S})
 
     async def follow_register(self) -> None:
-        """Applies the topology when the register has changed since the last time. Raises BrokerUnavailable."""
-        if self._register().version != self._applied:
+        """Applies the topology when the register has changed since the last time, or something was left to do. Raises BrokerUnavailable."""
+        if self._register().version != self._applied or time.monotonic() >= self._again_at:
             await self.apply_topology()
 
     async def differences(self) -> list[str]:
@@ -72,7 +83,7 @@ class Keeper:
         if self._management is None:
             return ["KOPPELPUNT_AMQP_MANAGEMENT is not set, so the topology can be neither applied nor checked."]
         try:
-            async with BrokerAdmin(self._management) as admin:
+            async with BrokerAdmin(self._management, vhost=self._vhost) as admin:
                 return await admin.check(self.wanted(self._register()))
         except AdminError as error:
             raise BrokerUnavailable(str(error)) from error

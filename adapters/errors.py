@@ -20,6 +20,7 @@ _SENTENCES: Final = (
     ("adapters.trust", "TrustError"),
     ("adapters.wsse_cli", "UsageError"),
     ("broker_config.install", "NotInstalled"),
+    ("adapters.store.repair", "CannotRetry"),
 )
 
 

@@ -376,10 +376,16 @@ class Publisher(_Connection):
 class Consumer(_Connection):
     """Takes messages from a set of queues, in batches. One task at a time may wait in `next_batch`."""
 
-    def __init__(self, url: str, queues: Iterable[str] = (), *, name: str = "koppelpunt consumer", prefetch: int = 300) -> None:
-        """`prefetch`: messages in hand at most, shared by all queues evenly (at least 5 each), so that none can crowd out another."""
+    def __init__(
+        self, url: str, queues: Iterable[str] = (), *, name: str = "koppelpunt consumer", prefetch: int = 300, in_order: bool = False
+    ) -> None:
+        """`prefetch`: messages in hand at most, shared by all queues evenly (at least 5 each), so that none can crowd out another.
+
+        `in_order`: for queues with a single active consumer. When this one goes, the next first gets what it had in hand. RabbitMQ does
+        so after a crash only: after a goodbye it hands out newer messages first (measured, 3.10). So such a consumer just hangs up.
+        """
         super().__init__(url, name=name)
-        self._prefetch = prefetch
+        self._prefetch, self._in_order = prefetch, in_order
         self._wanted: dict[str, None] = dict.fromkeys(queues)
         self._tags: dict[str, str] = {}  # consumer tag by queue
         self._channel: Any = None
@@ -460,6 +466,11 @@ class Consumer(_Connection):
             searching.cancel()
             await asyncio.wait((searching,))
         await super().close()
+
+    async def _disconnect(self) -> None:
+        if self._in_order and self._connection is not None and self._connection.is_open:
+            await self._connection.hang_up()
+        await super()._disconnect()
 
     def _settle(self, messages: Iterable[Incoming]) -> list[int]:
         """The numbers of those that are still ours, in order; from here on they are not."""

@@ -13,7 +13,17 @@ from urllib.parse import quote, unquote, urlsplit
 import aiohttp
 
 from broker_config.settings import mask
-from broker_config.topology import RECEIVER_QUEUES, SENDER_QUEUES, VHOST, Definitions, difference, immovable, missing, queue
+from broker_config.topology import (
+    RECEIVER_QUEUES,
+    SENDER_QUEUES,
+    VHOST,
+    Definitions,
+    difference,
+    immovable,
+    missing,
+    queue,
+    renewable,
+)
 
 #: Longest wait for one answer. Declaring a thousand quorum queues in one request takes a minute.
 _TIMEOUT_S: Final = 300.0
@@ -23,6 +33,12 @@ _CONNECT_S: Final = 10.0
 _SETTLE_S: Final = 2.0
 #: How often a fresh node is asked again: it answers 503 or refuses while its definitions are being imported.
 _PATIENCE_S: Final = 10.0
+#: Longest wait until a party whose connections were closed is gone; and how long workers then have to take what is left in its queue.
+_CUT_OFF_S: Final = 5.0
+_DRAIN_S: Final = 1.0
+#: RabbitMQ 3.10 tells consumers that their queue was deleted a moment later, and not at all (measured) when a queue of the same name is
+#: there again by then: they would wait for ever for messages that another gets.
+_FORGOTTEN_S: Final = 2.0
 
 _KINDS: Final = ("users", "permissions", "topic_permissions", "vhosts", "exchanges", "queues", "bindings", "policies")
 
@@ -91,19 +107,75 @@ class BrokerAdmin:
         return difference(wanted, await self.read())
 
     async def apply(self, wanted: Definitions) -> Definitions:
-        """Makes the broker as wanted, and returns what was added or changed. Deletes nothing; applying twice does nothing.
+        """Makes the broker as wanted, and returns what was added or changed. Applying twice does nothing. Deletes nothing, except
+        hand-in queues of an earlier version, which are replaced while they are empty; those that are not stay, and `check` says so.
 
         Raises AdminError, before anything is changed, when something exists that RabbitMQ cannot change.
         """
         actual = await self.read()
         if obstacles := immovable(wanted, actual):
             raise AdminError(" ".join(obstacles))
-        lacking = missing(wanted, actual)
+        lacking, old = missing(wanted, actual), renewable(wanted, actual)
+        lacking["queues"] = [item for item in lacking.get("queues", ()) if item["name"] not in old]
+        lacking = {kind: items for kind, items in lacking.items() if items}
         if lacking:
             await self._call("POST", "definitions", lacking)
+        renewed = await self._renew(wanted, old) if old else []
+        if renewed:
+            lacking["queues"] = lacking.get("queues", []) + [item for item in wanted["queues"] if item["name"] in renewed]
         if "queues" in lacking:
             await asyncio.sleep(self._settle_s)
         return lacking
+
+    async def _renew(self, wanted: Definitions, names: list[str]) -> list[str]:
+        """Replaces those of these hand-in queues that are empty; returns which. No hand-in that was confirmed is lost.
+
+        Quorum queues cannot be deleted "if empty", so their parties are kept out meanwhile, for some four seconds: what they
+        publish while their connections go gets no confirm, and after that they can connect only when the new queue is there. What
+        a worker of ours holds from the old queue it stores and answers all the same. Interrupted half-way, the next `apply` ends it.
+        """
+        depths = await self.depths()
+        idle = [name for name in names if name not in depths or not depths[name].messages]  # counts are seconds old: a first sieve
+        users = {name: name.partition(".")[2] for name in idle}
+        renewed: list[str] = []
+        try:
+            for user in users.values():
+                await self._call("DELETE", f"permissions/{self._v}/{quote(user, safe='')}", absent_is_fine=True)
+            gone = [name for name, user in users.items() if await self._is_cut_off(user)]
+            if gone:
+                await asyncio.sleep(_DRAIN_S)
+            for name in gone:
+                if await self._is_empty(name):
+                    await self._call("DELETE", f"queues/{self._v}/{quote(name, safe='')}", absent_is_fine=True)
+                    renewed.append(name)
+            if renewed:
+                await asyncio.sleep(_FORGOTTEN_S)
+        finally:
+            again = {
+                "permissions": [item for item in wanted["permissions"] if item["user"] in users.values()],
+                "queues": [item for item in wanted["queues"] if item["name"] in renewed],
+                "bindings": [item for item in wanted["bindings"] if item["destination"] in renewed],
+            }
+            if idle:
+                await self._call("POST", "definitions", again)
+        return renewed
+
+    async def _is_cut_off(self, user: str) -> bool:
+        """Closes this user's connections; whether all of them have gone in time."""
+        path = f"connections/username/{quote(user, safe='')}"
+        until = asyncio.get_running_loop().time() + _CUT_OFF_S
+        while any(row.get("vhost") == self._vhost for row in await self._call("GET", path, absent_is_fine=True) or ()):
+            if asyncio.get_running_loop().time() > until:
+                return False
+            await self._call("DELETE", path, absent_is_fine=True)
+            await asyncio.sleep(0.05)
+        return True
+
+    async def _is_empty(self, name: str) -> bool:
+        """Whether nothing is ready in the queue. Asks the queue itself: one message is taken and put back, a moment after the answer,
+        so that a second question right behind it might not see it."""
+        question = {"count": 1, "ackmode": "ack_requeue_true", "encoding": "base64", "truncate": 1}
+        return not await self._call("POST", f"queues/{self._v}/{quote(name, safe='')}/get", question)
 
     async def remove_party(self, oin: str, *, even_with_messages: bool = False) -> None:
         """Ends a party: its user and open connections first, then its queues. Does nothing for a party that is not there.

@@ -1,8 +1,8 @@
 """What RabbitMQ must look like, as data in the form of its own definitions (design sections 3, 4 and 7).
 
-Only a queue's type is an argument; every limit stands in a policy. Arguments are fixed for the life of a queue (another
-value is refused with 406, and the only way out is to delete the queue with what is in it); a policy can be changed on a
-running broker, for all queues of a kind at once. One policy applies per queue, hence one per kind.
+Only what no policy can say is an argument: a queue's type, and that a hand-in queue has one consumer at a time. Arguments are
+fixed for the life of a queue (another value is refused with 406, and the only way out is to delete the queue, see `renewable`);
+a policy can be changed on a running broker, for all queues of a kind at once. One policy applies per queue, hence one per kind.
 
 Everything holds on RabbitMQ 3.10 and 4.x: quorum queues only, `delivery-limit` always set (4.x would otherwise take 20, and
 3.10 none), and at-least-once dead lettering, which wants `reject-publish` on the queue.
@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 #: RabbitMQ's definitions: lists of objects under `vhosts`, `users`, `queues`, …
 Definitions = dict[str, Any]
@@ -36,6 +37,12 @@ EPOCH: Final = "epoch"  #: queue with one message: the value by which we see tha
 SENDER_QUEUES: Final = ("intake", "receipt")
 RECEIVER_QUEUES: Final = ("mailbox", "confirm")
 INTERNAL_QUEUES: Final = (ROUTE, DELIVER, DEAD, EPOCH)
+
+#: One consumer of such a queue gets everything, the others stand by until it goes: hand-ins of one party are stored in the order
+#: in which they came, however many intake workers there are. Two of them at once would make a later status of an application
+#: overtake an earlier one, which is then refused as STATUS_STALE. Not for `confirm.<oin>`: each confirmation is about one delivery,
+#: a repeat changes nothing, and a party that contradicts itself has said both.
+_ONE_AT_A_TIME: Final = "x-single-active-consumer"
 
 _HASHING: Final = "rabbit_password_hashing_sha256"
 _PARTY: Final = r"[0-9]{8}[0-9A-Z]{12}"
@@ -91,6 +98,16 @@ def is_password(password: str, hashed: str) -> bool:
     return secrets.compare_digest(password_hash(password, base64.b64decode(hashed)[:4]), hashed)
 
 
+def vhost_of(url: str) -> str:
+    """The vhost an AMQP address names, as pika and other clients read it: without one it is `/`."""
+    return unquote(urlsplit(url).path[1:].partition("/")[0]) or "/"
+
+
+def backbone_of(url: str) -> str | None:
+    """Our own user, when it is the one this AMQP address connects as; the rights of any other user are not ours to set."""
+    return BACKBONE if urlsplit(url).username == BACKBONE else None
+
+
 def queue(kind: str, oin: str) -> str:
     """The name of a party's queue: kind is `intake`, `receipt`, `mailbox` or `confirm`."""
     return f"{kind}.{oin}"
@@ -137,15 +154,18 @@ def topology(parties: Iterable[Party], *, vhost: str = VHOST, backbone: str | No
             {"name": n, "vhost": vhost, "type": t, "durable": True, "auto_delete": False, "internal": False, "arguments": {}}
             for n, t in exchanges
         ],
-        "queues": [
-            {"name": n, "vhost": vhost, "durable": True, "auto_delete": False, "arguments": {"x-queue-type": "quorum"}} for n in queues
-        ],
+        "queues": [{"name": n, "vhost": vhost, "durable": True, "auto_delete": False, "arguments": _arguments(n)} for n in queues],
         "bindings": [
             {"source": s, "vhost": vhost, "destination": d, "destination_type": "queue", "routing_key": k, "arguments": {}}
             for s, d, k in bindings
         ],
         "policies": [_policy(vhost, kind, pattern, limits) for kind, pattern, limits in _policies(bounds)],
     }
+
+
+def _arguments(name: str) -> dict[str, Any]:
+    one = {_ONE_AT_A_TIME: True} if name.startswith(f"{INTAKE}.") else {}
+    return {"x-queue-type": "quorum", **one}
 
 
 def _user(party: Party, bounds: Bounds) -> dict[str, Any]:
@@ -233,14 +253,28 @@ def missing(wanted: Definitions, actual: Definitions) -> Definitions:
     }
 
 
+def renewable(wanted: Definitions, actual: Definitions) -> list[str]:
+    """Names of hand-in queues that an earlier version made, without the one argument they lack: these can be replaced while empty."""
+    there = _index("queues", actual)
+    return [
+        item["name"]
+        for item in wanted.get("queues", ())
+        if (found := there.get(_key("queues", item))) is not None
+        and _ONE_AT_A_TIME in item["arguments"]
+        and _changes("queues", item, found)
+        and not _changes("queues", item, {**found, "arguments": {**found.get("arguments", {}), _ONE_AT_A_TIME: True}})
+    ]
+
+
 def immovable(wanted: Definitions, actual: Definitions) -> list[str]:
-    """Sentences about what exists with other fixed properties: applying cannot change these."""
+    """Sentences about what exists with other fixed properties, and cannot be replaced either: applying cannot change these."""
     sentences = []
+    old = renewable(wanted, actual)
     for kind in _FIXED:
         there = _index(kind, actual)
         for item in wanted.get(kind, ()):
             found = there.get(_key(kind, item))
-            if found is not None and (changes := _changes(kind, item, found)):
+            if found is not None and (changes := _changes(kind, item, found)) and not (kind == "queues" and item["name"] in old):
                 sentences.append(
                     f"{_name(kind, item)} exists with other properties ({changes}) that RabbitMQ cannot change: "
                     f"empty and delete it, then apply the topology again."
@@ -254,6 +288,11 @@ def difference(wanted: Definitions, actual: Definitions) -> list[str]:
     Reports what is ours and no longer wanted (the user and queues of a party that left), and ignores everything that is not ours.
     """
     sentences = immovable(wanted, actual)
+    sentences += [
+        f"queue {name} was made by an earlier version, without {_ONE_AT_A_TIME}: with several intake workers its hand-ins may be handled "
+        "out of order. `topology apply` replaces it once it is empty: let intake empty it, then apply again."
+        for name in renewable(wanted, actual)
+    ]
     for kind, lacking in missing(wanted, actual).items():
         there = _index(kind, actual)
         for item in lacking:

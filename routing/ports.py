@@ -26,6 +26,7 @@ from routing.work import (
     Waiting,
 )
 from schemas.envelope import Envelope
+from schemas.rules import Judgement
 
 
 class BrokerError(Exception):
@@ -118,6 +119,9 @@ class Consumer(Protocol):
     async def set_queues(self, queues: Iterable[str]) -> None:
         """From now on take from these; one that does not exist yet is looked for."""
 
+    async def close(self) -> None:
+        """Lets go of everything in hand; asking for the next batch connects again."""
+
 
 class Verifier(Protocol):
     """Is it signed, by whom, and what does the signature cover? (rule 4, first question)"""
@@ -137,15 +141,18 @@ class Vault(Protocol):
 
 
 class JudgeStep(Protocol):
-    """Whether a message may follow the last one of its stream; a fault code when it may not."""
+    """Whether a message may follow the last one of its stream: a fault code when it may not, else perhaps a warning for its receipt."""
 
-    def __call__(self, action: str, versie: str, last: StreamStep | None, step: StreamStep, /) -> str | None: ...
+    def __call__(self, action: str, versie: str, last: StreamStep | None, step: StreamStep, /) -> Judgement: ...
 
 
 class HandIns(Protocol):
     """The store's side of taking in."""
 
-    def accept(self, items: Sequence[NewMessage | NewRefusal], *, actor: str, judge_step: JudgeStep) -> list[HandInResult]: ...
+    def accept(
+        self, items: Sequence[NewMessage | NewRefusal], *, actor: str, judge_step: JudgeStep, settled: Sequence[str] = ()
+    ) -> list[HandInResult]:
+        """What becomes of each, in order. `settled`: refusals of before whose hand-ins the broker will not deliver again."""
 
 
 class Outbox(Protocol):
@@ -181,7 +188,9 @@ class Outbox(Protocol):
 
     def fail_poison(self, *, messages: Sequence[int], deliveries: Sequence[int], actor: str, now_us: int) -> int: ...
 
-    def note_dead(self, *, actor: str, now_us: int, digest: bytes, system: str | None, message_id: str | None, origin: str) -> None: ...
+    def note_dead(
+        self, *, actor: str, now_us: int, queue: str, system: str | None, digest: bytes, message_id: str | None, delivery: str | None
+    ) -> None: ...
 
     def erase_finished(self, *, now_us: int, retention_us: Mapping[str, int], limit: int = 500) -> int: ...
 
@@ -218,6 +227,8 @@ class Registry(Protocol):
     def worker_seen(self, id: str, name: str, pid: int, host: str, state: str, *, started_us: int, now_us: int, handled: int) -> None: ...
 
     def worker_gone(self, id: str) -> None: ...
+
+    def workers(self) -> list[dict[str, Any]]: ...
 
     def forget_workers(self, before_us: int) -> None: ...
 

@@ -66,6 +66,7 @@ class NewMessage:
     sealed: SealedParts
     decisions: tuple[RecordedDecision, ...]
     step: StreamStep | None = None
+    redelivered: bool = False  #: the broker gave it to somebody before, who may have recorded a refusal and died before it said so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,7 @@ class NewRefusal:
     bericht: str | None = None
     details: tuple[str, ...] = ()
     decisions: tuple[RecordedDecision, ...] = ()
+    redelivered: bool = False  #: as of a NewMessage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

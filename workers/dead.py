@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from routing.ports import Incoming, Outgoing, Publisher, Store
-from routing.work import NewRefusal
+from routing.work import Confirmation, NewRefusal
 from schemas.faults import kind_of
 from schemas.ids import new_id
+from schemas.rules import Judgement
 from workers.audit import receipt
-from workers.loop import Worker
+from workers.deliver import read_confirmation
+from workers.intake import Refusals
+from workers.loop import Stopping, Worker
 from workers.relay import decode_tickets, encode_tickets
 
 log = logging.getLogger("koppelpunt.dead")
@@ -26,33 +30,56 @@ class Dead:
 
     def __init__(self, worker: Worker, store: Store, publisher: Publisher) -> None:
         self._worker, self._store, self._publisher = worker, store, publisher
+        self._refusals = Refusals()
 
     async def handle(self, batch: list[Incoming]) -> Sequence[Incoming]:
-        """Tickets that died together are tried apart; one that dies alone ends its message or delivery. A hand-in is answered."""
+        """Tickets that died together are tried apart; one that dies alone ends its message or delivery. A hand-in is answered, a
+        confirmation judged once more, a mailbox delivery ended. Returns confirmations that came before our own commit."""
+        early: list[Incoming] = []
         for incoming in batch:
             origin = str(incoming.headers.get(ORIGIN, ""))
+            kind, _, system = origin.partition(".")
             log.error("dead", extra={"queue": origin, "bytes": len(incoming.body)})
             if origin in ("route", "deliver"):
                 await self._tickets(origin, incoming.body)
-                continue
-            if origin.startswith("intake."):
-                await self._hand_in(origin.removeprefix("intake."), incoming)
-                continue
-            system = incoming.routing_key or None
-            digest = hashlib.sha256(incoming.body).digest()
-            message_id = incoming.correlation_id or incoming.message_id
-            await self._worker.insist(
-                "note dead",
-                lambda origin=origin, system=system, digest=digest, message_id=message_id: self._store.outbox.note_dead(  # type: ignore[misc]
-                    actor=self._worker.id,
-                    now_us=self._worker.clock.now_us(),
-                    digest=digest,
-                    system=system,
-                    message_id=message_id,
-                    origin=origin,
-                ),
-            )
+            elif kind == "intake":
+                await self._hand_in(system, incoming)
+            elif kind in ("confirm", "mailbox"):
+                early += await self._word(kind, system, incoming)
+            else:  # a receipt its sender's software gave back again and again: without one it sends again, and gets another
+                await self._note(origin, system, incoming, None)
+        return early
+
+    async def _word(self, kind: str, system: str, incoming: Incoming) -> Sequence[Incoming]:
+        """What a party said, or by giving it back showed, of a delivery. It may have died only because of what was handled beside it, so
+        it is judged once more, alone; but not by two of us in turn, if it is what killed the first."""
+        said = read_confirmation(incoming) if kind == "confirm" else _given_back(incoming)
+        if said is not None and not incoming.redelivered:
+            word = replace(said, system=system)
+            confirm, worker = self._store.outbox.confirm, self._worker
+            try:
+                again = await worker.insist("store dead", lambda: confirm([word], actor=worker.id, now_us=worker.clock.now_us()))
+                return [incoming] if again else ()
+            except Stopping:
+                raise
+            except Exception as error:
+                log.error("batch_failed", extra={"worker": worker.id, "messages": 1, "error": type(error).__name__}, exc_info=error)
+        await self._note(f"{kind}.{system}", system, incoming, said.delivery_id if said else None)
         return ()
+
+    async def _note(self, queue: str, system: str, incoming: Incoming, delivery: str | None) -> None:
+        await self._worker.insist(
+            "note dead",
+            lambda: self._store.outbox.note_dead(
+                actor=self._worker.id,
+                now_us=self._worker.clock.now_us(),
+                queue=queue,
+                system=system or None,
+                digest=hashlib.sha256(incoming.body).digest(),
+                message_id=incoming.correlation_id or incoming.message_id,
+                delivery=delivery,
+            ),
+        )
 
     async def _hand_in(self, system: str, incoming: Incoming) -> None:
         """What made a worker of ours fail again and again is refused, with us as owner: its sender must not wait for ever."""
@@ -67,16 +94,20 @@ class Dead:
             via="amqp",
             system=system,
             message_id=incoming.correlation_id or incoming.message_id,
+            redelivered=incoming.redelivered,
         )
-        await self._worker.insist(
+        settled = self._refusals.settled([incoming])
+        results = await self._worker.insist(
             "store refusal",
-            lambda: self._store.hand_ins.accept([refused], actor=self._worker.id, judge_step=lambda *_: None),
+            lambda: self._store.hand_ins.accept([refused], actor=self._worker.id, judge_step=lambda *_: Judgement(), settled=settled),
         )
+        (result,) = results
         body = receipt(
-            accepted=False, reference=refused.reference, received_us=refused.at_us, code=refused.code, reason=refused.reason, warnings=()
+            accepted=False, reference=result.reference, received_us=result.received_us, code=result.code, reason=result.reason, warnings=()
         )
-        answer = Outgoing(routing_key=f"receipt.{system}", body=body, correlation_id=refused.message_id)
+        answer = Outgoing(routing_key=f"receipt.{system}", body=body, correlation_id=result.message_id)
         await self._worker.insist_async("publish receipt", lambda: self._publisher.publish_many([answer]))
+        self._refusals.note([incoming], results)
 
     async def _tickets(self, origin: str, body: bytes) -> None:
         tickets = decode_tickets(body)
@@ -94,3 +125,21 @@ class Dead:
                 now_us=self._worker.clock.now_us(),
             ),
         )
+
+
+def _given_back(incoming: Incoming) -> Confirmation | None:
+    """A message its receiver's software took from the mailbox and gave back, without an answer, until the broker gave up: refused in its
+    stead, so that somebody acts on it before `fetch_within` ends. None when it is not one of ours."""
+    delivery = incoming.headers.get("delivery_id")
+    if not isinstance(delivery, str):
+        return None
+    kind = kind_of("MAILBOX_UNREADABLE")
+    return Confirmation(
+        delivery_id=delivery[:64],
+        system="",
+        confirmed=False,
+        code=kind.code,
+        owner=str(kind.owner),
+        reason="De software van de ontvanger gaf het bericht steeds terug zonder antwoord. / "
+        "The receiver's software gave the message back again and again without an answer.",
+    )

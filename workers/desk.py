@@ -26,7 +26,7 @@ from schemas.envelope import Envelope
 from schemas.faults import Fault, NotAllowed, Refused
 from schemas.ids import new_id
 from schemas.oin import Oin
-from schemas.rules import judge_sequence
+from schemas.rules import Judgement, judge_sequence
 from workers.clock import Clock, micros
 from workers.register_cache import Records
 
@@ -54,10 +54,18 @@ class Desk:
         self._signatures: dict[tuple[int, Oin], RecordedDecision] = {}
 
     def judge(
-        self, raw: bytes, *, system: Oin, register: Register, via: str, hints: Hints, fault: Fault | None = None
+        self,
+        raw: bytes,
+        *,
+        system: Oin,
+        register: Register,
+        via: str,
+        hints: Hints,
+        fault: Fault | None = None,
+        redelivered: bool = False,
     ) -> NewMessage | NewRefusal:
         """What this hand-in is to become. `system` is the party the channel was opened by: certificate or AMQP user. `fault`: what
-        the channel already found wrong with it."""
+        the channel already found wrong with it. `redelivered`: somebody may have taken it in before and died."""
         now = self._clock.now()
         reference = new_id()
         envelope: Envelope | None = None
@@ -102,8 +110,9 @@ class Desk:
                 bericht=kind.name if kind else None,
                 details=fault.details,
                 decisions=tuple(decisions),
+                redelivered=redelivered,
             )
-        return self._accepted(reference, envelope, content, system, register, via, now, tuple(decisions))
+        return self._accepted(reference, envelope, content, system, register, via, now, tuple(decisions), redelivered)
 
     def _signed(self, version: int, system: Oin) -> RecordedDecision:
         """The same record for every good signature of one system."""
@@ -124,6 +133,7 @@ class Desk:
         via: str,
         now: datetime,
         decisions: tuple[RecordedDecision, ...],
+        redelivered: bool,
     ) -> NewMessage:
         kind, index = content.kind, self._vault.index
         step = content.sequence
@@ -155,15 +165,16 @@ class Desk:
             step=StreamStep(key=index(f"stream {kind.dienst} {envelope.sender} {step.key}"), number=step.number, status=step.status)
             if step
             else None,
+            redelivered=redelivered,
         )
 
 
 def step_judge(contracts: Contracts) -> JudgeStep:
-    """The contracts' word on a message that follows another in its stream: a fault code when it may not."""
+    """The contracts' word on a message that follows another in its stream."""
 
-    def judge(action: str, _versie: str, last: StreamStep | None, step: StreamStep) -> str | None:
+    def judge(action: str, _versie: str, last: StreamStep | None, step: StreamStep) -> Judgement:
         rule = contracts.kind(action).sequence
-        return judge_sequence(rule, last, step).code if rule else None
+        return judge_sequence(rule, last, step) if rule else Judgement()
 
     return judge
 

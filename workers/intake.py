@@ -1,29 +1,98 @@
 """Intake: signed messages from `intake.<oin>`, a receipt on `receipt.<oin>` after the commit (rule 2).
 
-The queue a message came from says which system handed it in: only that system's user may publish to it.
+The queue a message came from says which system handed it in: only that system's user may publish to it. Such a queue gives everything
+to one consumer at a time, so that a party's hand-ins are stored in the order in which they came; the workers share the parties.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
-from routing.ports import Incoming, JudgeStep, Outgoing, Publisher, Store
+from routing.ports import Consumer, Incoming, JudgeStep, Outgoing, Publisher, Registry, Store
 from routing.register import Register
-from routing.work import HandInResult, NewMessage, NewRefusal
+from routing.work import HandInResult, NewMessage, NewRefusal, StoreUnavailable
 from schemas.faults import Fault, Refused
 from schemas.oin import Oin
 from workers.audit import receipt
 from workers.desk import AMQP_LIMIT, Desk, Hints
-from workers.loop import Worker
+from workers.loop import SEEN_EVERY_S, Worker
 from workers.register_cache import RegisterCache
 
 log = logging.getLogger("koppelpunt.intake")
 
 PREFIX: Final = "intake."
 CONTENT_TYPES: Final = frozenset({"text/xml; charset=utf-8", "text/xml;charset=utf-8"})
+
+
+#: How often a worker looks who else takes hand-ins, and which systems there are.
+LOOK_EVERY_S: Final = 1.0
+#: After a worker has come, each takes only its own share for so long: twice what all need to notice and to let go of the rest.
+STAND_BY_AFTER_S: Final = 3.0
+
+
+class Share:
+    """Which parties' hand-ins this worker takes, and for which it stands by in case another dies.
+
+    The broker gives all of a queue to whoever came first. So that a worker that comes later gets its share, those before it hang up,
+    and everybody takes its own share first and stands by for the rest a little later. When one goes, those who stand by take over.
+    """
+
+    def __init__(self, worker: Worker, consumer: Consumer, registry: Registry, systems: Callable[[], Sequence[str]]) -> None:
+        self._worker, self._consumer, self._registry, self._systems = worker, consumer, registry, systems
+        self._known: set[str] = set()
+        self._stand_by_at = 0.0
+
+    async def follow(self) -> None:
+        """Until the worker stops: also systems and workers that come later."""
+        while not self._worker.stopping:
+            try:
+                await self.look()
+            except StoreUnavailable as error:
+                log.warning("queues_not_followed", extra={"worker": self._worker.id, "error": str(error)})
+            await self._worker.pause(LOOK_EVERY_S)
+
+    async def look(self) -> None:
+        """One look at who there is. Raises StoreUnavailable."""
+        alive, systems = self._alive(), self._systems()
+        if alive - self._known:
+            self._stand_by_at = time.monotonic() + (STAND_BY_AFTER_S if len(alive) > 1 else 0.0)
+            if self._known:  # not by leaving queues one by one: what is in hand would be overtaken by what comes after it
+                await self._consumer.close()
+        self._known = alive
+        mine = share(self._worker.id, alive, systems)
+        rest = [] if time.monotonic() < self._stand_by_at else [oin for oin in systems if oin not in mine]
+        await self._consumer.set_queues([PREFIX + oin for oin in (*mine, *rest)])
+
+    def _alive(self) -> set[str]:
+        since_us = self._worker.clock.now_us() - int(3 * SEEN_EVERY_S * 1e6)
+        others = {row["id"] for row in self._registry.workers() if row["name"] == self._worker.name and row["seen_us"] > since_us}
+        return others | {self._worker.id}
+
+
+def share(worker: str, workers: Collection[str], systems: Sequence[str]) -> list[str]:
+    """The systems of one of these workers: dealt out in turn, so that none has more than one more than another."""
+    place = sorted(workers).index(worker)
+    return sorted(systems)[place :: len(workers)]
+
+
+class Refusals:
+    """Refusals whose hand-ins were not acknowledged yet when they were recorded: until they are, the broker may deliver those again."""
+
+    def __init__(self) -> None:
+        self._acknowledged: list[tuple[int, str]] = []  # generation of the connection that brought it, reference
+
+    def settled(self, batch: Sequence[Incoming]) -> tuple[str, ...]:
+        """Those of earlier batches: they were acknowledged in between, unless their connection has gone since."""
+        acknowledged, self._acknowledged = self._acknowledged, []
+        return tuple(reference for generation, reference in acknowledged if generation == batch[0].generation)
+
+    def note(self, batch: Sequence[Incoming], results: Sequence[HandInResult]) -> None:
+        """What was recorded and answered; the loop acknowledges it right after this."""
+        self._acknowledged += [(batch[0].generation, result.reference) for result in results if not result.accepted]
 
 
 class Intake:
@@ -35,26 +104,38 @@ class Intake:
         self._worker, self._store, self._publisher = worker, store, publisher
         self._desk, self._register, self._judge_step = desk, register, judge_step
         self._turn = asyncio.Lock()  # batches in hand at the same time are stored in the order in which they came
+        self._refusals = Refusals()
 
     async def handle(self, batch: list[Incoming]) -> Sequence[Incoming]:
         """Every hand-in gets one receipt, accepted or refused; nothing is acknowledged before that is in the broker's hands."""
         async with self._turn:
             register = await self._worker.insist("register", self._register)
             items = [self._judge(incoming, register) for incoming in batch]
+            settled = self._refusals.settled(batch)
             results = await self._worker.insist(
-                "store hand-ins", lambda: self._store.hand_ins.accept(items, actor=self._worker.id, judge_step=self._judge_step)
+                "store hand-ins",
+                lambda: self._store.hand_ins.accept(items, actor=self._worker.id, judge_step=self._judge_step, settled=settled),
             )
         receipts = [_receipt(incoming, result) for incoming, result in zip(batch, results, strict=True)]
         fates = await self._worker.insist_async("publish receipts", lambda: self._publisher.publish_many(receipts))
         deaf = sorted({r.routing_key for r, fate in zip(receipts, fates, strict=True) if fate != "confirmed"})
         if deaf:  # full or not there: the sender sends again, as it must without a receipt, and then gets it
             log.warning("receipts_not_taken", extra={"queues": deaf})
+        self._refusals.note(batch, results)
         return ()
 
     def _judge(self, incoming: Incoming, register: Register) -> NewMessage | NewRefusal:
         system = Oin(incoming.queue.removeprefix(PREFIX))
         hints = Hints(message_id=(incoming.correlation_id or incoming.message_id or "")[:100] or None)
-        return self._desk.judge(incoming.body, system=system, register=register, via="amqp", hints=hints, fault=_wrong_properties(incoming))
+        return self._desk.judge(
+            incoming.body,
+            system=system,
+            register=register,
+            via="amqp",
+            hints=hints,
+            fault=_wrong_properties(incoming),
+            redelivered=incoming.redelivered,
+        )
 
 
 def _wrong_properties(incoming: Incoming) -> Fault | None:

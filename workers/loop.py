@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import hashlib
 import logging
 import os
 import signal
@@ -38,8 +37,6 @@ DRAIN_S: Final = 20.0
 #: A leader's lease, and how often it is renewed.
 LEASE_S: Final = 10.0
 RENEW_S: Final = 2.5
-#: Workers of one kind come to a queue spread over this long.
-SPREAD_S: Final = 1.0
 #: Objects made, and not freed yet, between two looks for garbage in cycles. Python's 700 is less than a batch makes.
 GC_AFTER: Final = 20_000
 #: How often a worker says that it lives; three times missed is dead.
@@ -305,27 +302,10 @@ async def lead(worker: Worker, leader: Leader, act: Callable[[Lease], Awaitable[
 
 
 async def follow_queues(worker: Worker, consumer: Consumer, kind: str, systems: Callable[[], Sequence[str]]) -> None:
-    """Consumes from `<kind>.<oin>` of every connected system, also of those that connect later.
-
-    Only the first consumer of such a queue gets its messages, so that they stay in order; the others wait until it goes. So that not one
-    of several workers is first everywhere, each comes to a new queue after a moment of its own.
-    """
-    known: dict[str, float] = {}
-    asked: list[str] = []
+    """Consumes from `<kind>.<oin>` of every connected system, also of those that connect later."""
     while not worker.stopping:
-        now = time.monotonic()
         try:
-            known = {
-                queue: known.get(queue, now + SPREAD_S * moment_of(worker.id, queue)) for queue in (f"{kind}.{oin}" for oin in systems())
-            }
-            if (wanted := [queue for queue, due in known.items() if due <= now]) != asked:
-                await consumer.set_queues(wanted)
-                asked = wanted
+            await consumer.set_queues([f"{kind}.{oin}" for oin in systems()])
         except StoreUnavailable as error:
             log.warning("queues_not_followed", extra={"worker": worker.id, "error": str(error)})
-        await worker.pause(SPREAD_S / 10)
-
-
-def moment_of(worker: str, queue: str) -> float:
-    """A number from 0 to 1 that is another one for each worker and queue."""
-    return int.from_bytes(hashlib.blake2b(f"{worker} {queue}".encode(), digest_size=4).digest()) / 2**32
+        await worker.pause(1.0)

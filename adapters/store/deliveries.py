@@ -44,7 +44,7 @@ _ATTEMPTS: Final = Insert(
     attempt,
     *("delivery_seq", "number", "at_us", "took_us", "endpoint", "register_version", "envelope", "outcome", "code", "reason"),
 )
-_BY_ID: Final = Sql(
+BY_ID: Final = Sql(
     "SELECT d.seq, d.id, d.state, d.target, d.receiver, d.receiver_system, d.code, m.reference, m.message_id, m.business_id, m.system, "
     "m.sender, m.dienst, m.versie, m.bericht FROM delivery d JOIN message m ON m.seq = d.message_seq WHERE d.id IN @ids"
 )
@@ -115,7 +115,7 @@ class Deliveries(Part):
         events: list[Row] = []
         good: dict[int, Any] = {}
         with self._db.write() as tx:
-            rows = {row.id: row for row in _BY_ID(tx, ids=sorted({c.delivery_id for c in confirmations})).all()}
+            rows = {row.id: row for row in BY_ID(tx, ids=sorted({c.delivery_id for c in confirmations})).all()}
             for c in confirmations:
                 row = rows.get(c.delivery_id)
                 if row is None or row.receiver_system != c.system:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -11,20 +12,27 @@ from sqlalchemy import Connection
 from adapters.store.database import Database
 from adapters.store.rows import Row, decision_rows, event_row, write_decisions, write_events
 from adapters.store.sql import Insert, Sql
-from adapters.store.tables import body, message, refusal, used_id
+from adapters.store.tables import UNSETTLED, body, message, refusal, used_id
+from routing.ports import JudgeStep
 from routing.work import HandInResult, NewMessage, NewRefusal, StreamStep
 from schemas.events import Event
 from schemas.faults import kind_of
+from schemas.rules import Judgement
 
-#: Given the last step of a stream (None: it starts here) and the new one: a fault code, or None when it may follow.
-JudgeStep = Callable[[str, str, StreamStep | None, StreamStep], str | None]
+_FINE: Final = Judgement()
 
 _TAKE: Final = Insert(used_id, "key", "reference", "digest", "received_us", unless_there=True)
 _HOLDERS: Final = Sql("SELECT key, reference, digest, received_us FROM used_id WHERE key IN @keys")
 _GIVE_BACK: Final = Sql("DELETE FROM used_id WHERE key IN @keys")
 _POINT: Final = Sql("UPDATE used_id SET reference = :reference, received_us = :received_us WHERE key IN @keys")
-_STORED: Final = Sql("SELECT reference FROM message WHERE reference IN @references")
+_STORED: Final = Sql("SELECT reference, warnings FROM message WHERE reference IN @references")
 _STORED_REFUSALS: Final = Sql("SELECT reference FROM refusal WHERE reference IN @references")
+#: Refusals of the same bytes for the same reason, of which the broker may deliver the hand-in once more; the oldest first.
+_UNSETTLED: Final = Sql(
+    f"SELECT reference, at_us, reason FROM refusal WHERE {UNSETTLED} AND digest = :digest AND system = :system AND code = :code "
+    "ORDER BY at_us, reference"
+)
+_SETTLED: Final = Sql(f"UPDATE refusal SET unsettled = false WHERE reference IN @references AND {UNSETTLED}")
 _LAST_STEP: Final = Sql("SELECT number, status FROM stream WHERE key = :key")
 _STEP: Final = Sql(
     "INSERT INTO stream (key, number, status) VALUES (:key, :number, :status) "
@@ -40,7 +48,7 @@ _BODIES: Final = Insert(body, "seq", "wrapped_key", "facts", "body")
 _REFUSALS: Final = Insert(
     refusal,
     *("reference", "at_us", "system", "sender", "message_id", "business_id", "dienst", "bericht", "code", "owner", "reason"),
-    *("details", "digest", "via"),
+    *("details", "digest", "via", "unsettled"),
 )
 
 
@@ -56,10 +64,19 @@ class HandIns:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def accept(self, items: Sequence[NewMessage | NewRefusal], *, actor: str, judge_step: JudgeStep) -> list[HandInResult]:
-        """Stores what is new, recognises duplicates, records refusals; all of it or nothing. Results in the order of the items."""
+    def accept(
+        self, items: Sequence[NewMessage | NewRefusal], *, actor: str, judge_step: JudgeStep, settled: Sequence[str] = ()
+    ) -> list[HandInResult]:
+        """Stores what is new, recognises duplicates, records refusals; all of it or nothing. Results in the order of the items.
+
+        A refused hand-in may come back from the broker when whoever recorded it died before it acknowledged it. A refusal is therefore
+        unsettled until its reference is among `settled`, and a redelivered hand-in takes over one unsettled refusal of the same bytes
+        instead of becoming another. Counted one for one: an honest second hand-in of the same bytes is a refusal of its own.
+        """
         batch = _Batch(items, actor)
         with self._db.write() as tx:
+            if settled:
+                _SETTLED(tx, references=settled)
             batch.take_ids(tx)
             # streams are judged one at a time; and of two messages with one order key, the one that commits first has the lower number
             self._db.one_at_a_time(tx, batch.ordered_keys())
@@ -81,7 +98,10 @@ class _Batch:
         self._gave_back = False
         #: a commit whose answer was lost is tried again with the same references: what it stored is not stored twice
         self._stored: set[str] = set()
+        #: what the receipts of messages in the store and of new ones warn of, by reference: a repeated receipt says the same
+        self._warned: dict[str, tuple[str, ...]] = {}
         self._stored_refusals: set[str] = set()
+        self._taken_over: set[str] = set()  # unsettled refusals that redelivered items of this batch turned out to be
 
     def take_ids(self, tx: Connection) -> None:
         """Inserts every id in key order, so that crossed batches cannot deadlock, and reads who holds those already taken."""
@@ -90,7 +110,11 @@ class _Batch:
         rows.sort(key=lambda row: row[0])  # stable: of two items with one id, the first in the batch gets it
         if _TAKE(tx, rows) != len(rows):
             self._holders = {row.key: row for row in _HOLDERS(tx, keys=sorted({row[0] for row in rows}))}
-            self._stored = set(_STORED(tx, references=references).scalars())
+            held = {row.reference for row in self._holders.values()}
+            self._warned = {
+                row.reference: tuple(json.loads(row.warnings)) for row in _STORED(tx, references=sorted(held.union(references)))
+            }
+            self._stored = self._warned.keys() & set(references)
         self._stored_refusals = set(_STORED_REFUSALS(tx, references=references).scalars())
 
     def ordered_keys(self) -> set[bytes]:
@@ -103,7 +127,7 @@ class _Batch:
         last: dict[bytes, StreamStep | None] = {}
         for item in self._items:
             if isinstance(item, NewRefusal):
-                self._refuse(item)
+                self._refuse(tx, item)
                 continue
             keys = keys_of(item)
             held = {key: row for key in keys if (row := self._holders.get(key)) is not None and row.reference != item.reference}
@@ -117,9 +141,11 @@ class _Batch:
                 self._refuse_message(tx, item, "DUPLICATE_OTHER_CONTENT", reason, ours)
             elif held:
                 self._repeat(tx, item, next(iter(held.values())), ours)
-            elif code := self._step(tx, item, last, judge_step):
-                self._refuse_message(tx, item, code, kind_of(code).en, ours)
+            elif (step := self._step(tx, item, last, judge_step)).code:
+                self._refuse_message(tx, item, step.code, kind_of(step.code).en, ours)
             else:
+                if step.warning:
+                    item = replace(item, warnings=(*item.warnings, step.warning))
                 if self._gave_back:  # an earlier item of this batch held one of these ids and was refused after all
                     _TAKE(tx, [_id_row(item, key) for key in keys])
                     self._holders |= {row.key: row for row in _HOLDERS(tx, keys=keys)}
@@ -133,6 +159,7 @@ class _Batch:
                 _TAKE(tx, [_id_row(item, key) for key in ours])
             _POINT(tx, keys=ours, reference=first.reference, received_us=first.received_us)
             self._holders |= dict.fromkeys(ours, first)
+        item = replace(item, warnings=self._warned.get(first.reference, item.warnings))
         self._duplicates.append((item, first.reference))
         self._results.append(
             HandInResult(
@@ -146,43 +173,55 @@ class _Batch:
         )
 
     def _accept(self, item: NewMessage) -> None:
+        warnings = self._warned.setdefault(item.reference, item.warnings)
         self._results.append(
             HandInResult(
                 accepted=True,
                 reference=item.reference,
                 received_us=item.received_us,
-                warnings=item.warnings,
+                warnings=warnings,
                 message_id=item.message_id,
             )
         )
 
     @staticmethod
-    def _step(tx: Connection, item: NewMessage, last: dict[bytes, StreamStep | None], judge_step: JudgeStep) -> str | None:
-        """The fault code when this message may not follow the last one of its stream."""
+    def _step(tx: Connection, item: NewMessage, last: dict[bytes, StreamStep | None], judge_step: JudgeStep) -> Judgement:
+        """Whether this message may follow the last one of its stream."""
         step = item.step
         if step is None:
-            return None
+            return _FINE
         if step.key not in last:
             row = _LAST_STEP(tx, key=step.key).first()
             last[step.key] = StreamStep(key=step.key, number=row.number, status=row.status) if row else None
-        code = judge_step(item.action, item.versie, last[step.key], step)
-        if code is None:
+        judgement = judge_step(item.action, item.versie, last[step.key], step)
+        if judgement.code is None:
             last[step.key] = step
-        return code
+        return judgement
 
-    def _refuse(self, refused: NewRefusal) -> None:
-        if refused.reference not in self._stored_refusals:
+    def _refuse(self, tx: Connection, refused: NewRefusal) -> None:
+        recorded = self._recorded(tx, refused) if refused.redelivered else None
+        if recorded is None and refused.reference not in self._stored_refusals:
             self._refused.append(refused)
         self._results.append(
             HandInResult(
                 accepted=False,
-                reference=refused.reference,
-                received_us=refused.at_us,
+                reference=recorded.reference if recorded else refused.reference,
+                received_us=recorded.at_us if recorded else refused.at_us,
                 code=refused.code,
-                reason=refused.reason,
+                reason=recorded.reason if recorded else refused.reason,
                 message_id=refused.message_id,
             )
         )
+
+    def _recorded(self, tx: Connection, refused: NewRefusal) -> Any:
+        """The refusal that was recorded when this hand-in was delivered before; None when whoever had it did not come to that."""
+        if refused.reference in self._stored_refusals:  # this very batch was committed, and its answer lost
+            return None
+        for row in _UNSETTLED(tx, digest=refused.digest, system=refused.system, code=refused.code).all():
+            if row.reference not in self._taken_over and row.reference not in self._stored_refusals:
+                self._taken_over.add(row.reference)
+                return row
+        return None
 
     def _refuse_message(self, tx: Connection, item: NewMessage, code: str, reason: str, ours: list[str]) -> None:
         if ours:
@@ -191,6 +230,7 @@ class _Batch:
             for key in ours:
                 self._holders.pop(key, None)
         self._refuse(
+            tx,
             NewRefusal(
                 reference=item.reference,
                 at_us=item.received_us,
@@ -206,7 +246,8 @@ class _Batch:
                 dienst=item.dienst,
                 bericht=item.bericht,
                 decisions=item.decisions,
-            )
+                redelivered=item.redelivered,
+            ),
         )
 
     def write(self, tx: Connection, numbers: Sequence[int]) -> None:
@@ -288,6 +329,7 @@ def _refusal_row(refused: NewRefusal) -> Row:
         json.dumps(refused.details),
         refused.digest,
         refused.via,
+        refused.via == "amqp",
     )
 
 

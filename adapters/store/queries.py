@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, Text, and_, case, cast, func, null, or_, select, text, union_all
 
 from adapters.store.database import Database
-from adapters.store.tables import attempt, delivery, failure_group, message, refusal, used_id
+from adapters.store.tables import AGAIN, attempt, delivery, failure_group, message, refusal, used_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,11 @@ class Queries:
     def outbox(self, wanted: OutboxFilter) -> list[dict[str, Any]]:
         """Deliveries that are not finished (or in the state asked for), oldest first; messages not routed yet among them."""
         conditions: list[ColumnElement[bool]] = [delivery.c.state == wanted.state if wanted.state else delivery.c.state.in_(_OPEN_STATES)]
-        unrouted: list[ColumnElement[bool]] = [message.c.state == (wanted.state or "received"), message.c.state.in_(("received", "failed"))]
+        unrouted: list[ColumnElement[bool]] = [
+            and_(message.c.state == wanted.state, message.c.state.in_(("received", "failed")))
+            if wanted.state
+            else or_(message.c.state == "received", _AGAIN)
+        ]
         for clauses in (conditions, unrouted):
             if wanted.dienst:
                 clauses.append(message.c.dienst == wanted.dienst)
@@ -110,7 +114,7 @@ class Queries:
             message.c.code,
             message.c.owner,
             _none("reason"),
-        ).where(message.c.state == "failed")
+        ).where(message.c.state == "failed", message.c.code.is_not(None))
         every = union_all(refused, deliveries, messages).subquery()
         with self._db.read() as connection:
             rows = connection.execute(select(*(every.c[name] for name in columns)).order_by(every.c.at_us.desc()).limit(limit))
@@ -173,7 +177,11 @@ class Queries:
                 "deliveries": tally(select(waiting, func.count()).group_by(waiting)),
                 "refused": tally(select(refusal.c.code, func.count()).group_by(refusal.c.code)),
                 "failed": tally(select(delivery.c.code, func.count()).where(delivery.c.state == "failed").group_by(delivery.c.code)),
-                "failed_messages": tally(select(message.c.code, func.count()).where(message.c.state == "failed").group_by(message.c.code)),
+                "failed_messages": tally(
+                    select(message.c.code, func.count())
+                    .where(message.c.state == "failed", message.c.code.is_not(None))
+                    .group_by(message.c.code)
+                ),
                 "held": tally(
                     select(delivery.c.hold_code, func.count())
                     .where(delivery.c.hold_code.is_not(None), delivery.c.state.in_(("routed", "postponed")))
@@ -188,6 +196,7 @@ class Queries:
                 connection.execute(
                     text(
                         "SELECT (SELECT count(*) FROM message WHERE state = 'received') + "
+                        f"(SELECT count(*) FROM message WHERE {AGAIN}) + "
                         "(SELECT count(*) FROM delivery WHERE state = 'routed' AND hold_code IS NULL) + "
                         "(SELECT count(*) FROM delivery WHERE state IN ('released', 'delivered'))"
                     )
@@ -195,6 +204,7 @@ class Queries:
             )
 
 
+_AGAIN: ColumnElement[bool] = and_(message.c.state == "failed", message.c.code.is_(None))
 _OPEN_STATES = ("routed", "released", "postponed", "uncertain", "delivered")
 _ROW = (
     message.c.reference,

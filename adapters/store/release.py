@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from adapters.store.database import Database
 from adapters.store.sql import Sql
-from adapters.store.tables import DUE, OPEN, ORDERED, RECEIVED_ORDERED, ROUTED
+from adapters.store.tables import AGAIN, DUE, OPEN, ORDERED, RECEIVED_ORDERED, ROUTED
 from routing.work import Lease, Ticket
 
 #: Rows of one lane looked at in one go: enough to find work behind a few hundred rows that wait for their order key.
@@ -68,7 +68,10 @@ _RELEASE_DELIVERIES: Final = Sql(
 _IS_DUE: Final = Sql(
     f"SELECT seq FROM delivery WHERE {DUE} AND lane = :lane AND not_before_us <= :now ORDER BY not_before_us, seq LIMIT :limit"
 )
-_UNCLAIMED_MESSAGES: Final = Sql("SELECT seq, release FROM message WHERE state = 'received' AND release > 0 ORDER BY seq")
+_UNCLAIMED_MESSAGES: Final = Sql(
+    "SELECT seq, release FROM message WHERE state = 'received' AND release > 0 "
+    f"UNION ALL SELECT seq, release FROM message WHERE {AGAIN} ORDER BY seq"
+)
 _UNCLAIMED_DELIVERIES: Final = Sql(
     f"SELECT seq, release FROM delivery WHERE {OPEN} AND state = 'released' AND (claim IS NULL OR claim_until_us < :now) ORDER BY seq"
 )
@@ -198,7 +201,8 @@ class Release(Part):
         return self._hand_out(lease, (), found, now_us)[1]
 
     def unclaimed(self, *, now_us: int) -> tuple[list[Ticket], list[Ticket]]:
-        """Released messages and deliveries nobody works on: a new leader publishes their tickets again, in the same release."""
+        """Released messages (also those offered again) and deliveries nobody works on: a new leader, or one that was nudged, publishes
+        their tickets again, in the same release."""
         with self._db.read() as connection:
             return (
                 [Ticket(row.seq, row.release) for row in _UNCLAIMED_MESSAGES(connection).all()],

@@ -1,26 +1,44 @@
-"""Repairs by people: what failed goes out again, with the same ids, and the journal says who did it."""
+"""Repairs by people: what failed is offered again, with the same ids, and the journal says who did it."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 from adapters.store.database import Database
-from adapters.store.rows import event_row, ids_of, write_events
+from adapters.store.rows import Row, event_row, ids_of, write_events
 from adapters.store.sql import Sql
 from schemas.events import Event
 
 #: A note in the store that the relay looks at: another value means that somebody released something by hand.
 NUDGE: Final = "nudge"
 
-_AGAIN: Final = Sql(
+_DELIVERIES_AGAIN: Final = Sql(
     "UPDATE delivery SET state = 'released', release = release + 1, claim = NULL, claim_until_us = NULL, code = NULL, owner = NULL, "
-    "reason = NULL, hold_code = NULL, at_us = :now WHERE state = 'failed' "
-    "AND message_seq = (SELECT seq FROM message WHERE reference = :reference) RETURNING id, receiver, receiver_system"
+    "reason = NULL, hold_code = NULL, at_us = :now WHERE state = 'failed' AND message_seq = :seq RETURNING id, receiver, receiver_system"
 )
+#: It stays `failed` until it is routed: that is the move the lifecycle allows. Without a code it is found and routed (tables.AGAIN).
+_MESSAGE_AGAIN: Final = Sql("UPDATE message SET release = release + 1, code = NULL, owner = NULL WHERE seq = :seq AND state = 'failed'")
 _MESSAGE: Final = Sql(
-    "SELECT reference, message_id, business_id, system, sender, dienst, versie, bericht FROM message WHERE reference = :reference"
+    "SELECT seq, state, code, kept, receiver, reference, message_id, business_id, system, sender, dienst, versie, bericht FROM message "
+    "WHERE reference = :reference"
 )
+_STATES: Final = Sql("SELECT state, count(*) AS n FROM delivery WHERE message_seq = :seq GROUP BY state ORDER BY state")
+_REFUSAL: Final = Sql("SELECT code FROM refusal WHERE reference = :reference")
 _NUDGE: Final = Sql("INSERT INTO note (name, value) VALUES ('nudge', :value) ON CONFLICT (name) DO UPDATE SET value = :value")
+
+
+class CannotRetry(Exception):
+    """There is nothing of it to be offered again; the text is one sentence that says why, and what to do instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retried:
+    """What is offered again."""
+
+    message: bool  #: the whole of it, to routing: it had failed before anybody was found to deliver it to
+    deliveries: int  #: to their receivers, with the same ids
 
 
 class Repair:
@@ -29,30 +47,48 @@ class Repair:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def retry(self, reference: str, *, actor: str, now_us: int) -> int:
-        """Releases the failed deliveries of one message again; returns how many. The relay publishes their tickets within a second."""
+    def retry(self, reference: str, *, actor: str, now_us: int) -> Retried:
+        """Offers again what has failed of one message: the message as a whole to routing, or its failed deliveries to their receivers.
+        The relay publishes the tickets within a second. Raises CannotRetry."""
         with self._db.write() as tx:
-            rows = _AGAIN(tx, reference=reference, now=now_us).all()
-            if not rows:
-                return 0
-            message = _MESSAGE(tx, reference=reference).one()
-            write_events(
-                tx,
-                [
-                    event_row(
-                        Event(
-                            kind="retried",
-                            at_us=now_us,
-                            actor=actor,
-                            delivery=row.id,
-                            receiver=row.receiver,
-                            receiver_system=row.receiver_system,
-                            state="released",
-                            **ids_of(message),
-                        )
-                    )
-                    for row in rows
-                ],
-            )
+            message = _MESSAGE(tx, reference=reference).first()
+            if message is None:
+                raise CannotRetry(_no_message(reference, _REFUSAL(tx, reference=reference).scalar()))
+            if not message.kept:
+                raise CannotRetry(f"The body of {reference} was erased at the end of its retention: there is nothing left to offer again.")
+            if message.state == "failed":
+                if message.code is None:
+                    raise CannotRetry(f"{reference} is being offered to routing again already; see what comes of it with `message`.")
+                _MESSAGE_AGAIN(tx, seq=message.seq)
+                events = [_retried(message, actor, now_us, receiver=message.receiver, details={"failed": message.code})]
+                done = Retried(message=True, deliveries=0)
+            else:
+                rows = _DELIVERIES_AGAIN(tx, seq=message.seq, now=now_us).all()
+                if not rows:
+                    raise CannotRetry(_nothing_failed(message, _STATES(tx, seq=message.seq).all()))
+                events = [
+                    _retried(message, actor, now_us, r.receiver, delivery=r.id, receiver_system=r.receiver_system, state="released")
+                    for r in rows
+                ]
+                done = Retried(message=False, deliveries=len(rows))
+            write_events(tx, events)
             _NUDGE(tx, value=str(now_us))
-            return len(rows)
+            return done
+
+
+def _retried(message: Any, actor: str, now_us: int, receiver: str, **more: Any) -> Row:
+    return event_row(Event(kind="retried", at_us=now_us, actor=actor, receiver=receiver, **more, **ids_of(message)))
+
+
+def _no_message(reference: str, refused: str | None) -> str:
+    if refused is None:
+        return f"There is no message {reference[:60]}."
+    return (
+        f"{reference} was refused at hand-in ({refused}) and its body not kept, so it cannot be offered again: "
+        "its sender must mend it and hand it in again."
+    )
+
+
+def _nothing_failed(message: Any, deliveries: Sequence[Any]) -> str:
+    stand = ", ".join(f"{row.n} {row.state}" for row in deliveries) or "none yet"
+    return f"Nothing of {message.reference} has failed: the message is {message.state}, its deliveries are: {stand}."

@@ -10,18 +10,21 @@ from sqlalchemy import Connection
 from adapters.store.release import Part
 from adapters.store.rows import Row, decision_rows, event_row, ids_of, write_decisions, write_events
 from adapters.store.sql import Insert, Sql
-from adapters.store.tables import ORDERED, UNSENT, delivery
+from adapters.store.tables import AGAIN, ORDERED, UNSENT, delivery
 from routing.work import NewDelivery, Routable, RoutedMessage, Ticket
 from schemas.events import Event
+
+#: Messages that are still to be routed: new ones, and failed ones that are offered again.
+UNROUTED: Final = f"(state = 'received' OR ({AGAIN}))"
 
 _ROUTABLE_FIELDS: Final = tuple(Routable.__dataclass_fields__)
 _ROUTABLE: Final = Sql(
     f"SELECT {', '.join(('b.' if name in ('wrapped_key', 'facts') else 'm.') + name for name in _ROUTABLE_FIELDS)} "
-    "FROM message m JOIN body b ON b.seq = m.seq WHERE m.seq IN @seqs AND m.state = 'received' ORDER BY m.seq"
+    f"FROM message m JOIN body b ON b.seq = m.seq WHERE m.seq IN @seqs AND {UNROUTED} ORDER BY m.seq"
 )
-_ROUTED: Final = Sql("UPDATE message SET state = 'routed' WHERE seq IN @seqs AND state = 'received' RETURNING seq")
+_ROUTED: Final = Sql(f"UPDATE message SET state = 'routed' WHERE seq IN @seqs AND {UNROUTED} RETURNING seq")
 _MESSAGE_FAILED: Final = Sql(
-    "UPDATE message SET state = 'failed', code = :code, owner = :owner WHERE seq = :seq AND state = 'received' RETURNING seq"
+    f"UPDATE message SET state = 'failed', code = :code, owner = :owner WHERE seq = :seq AND {UNROUTED} RETURNING seq"
 )
 _DELIVERIES: Final = Insert(
     delivery,

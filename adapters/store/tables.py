@@ -47,7 +47,10 @@ _Bytewise = Text().with_variant(Text(collation="C"), "postgresql")
 #: Predicates of partial indexes; queries must repeat them word for word to use the index.
 RECEIVED: Final = "state = 'received'"
 RECEIVED_ORDERED: Final = "order_key IS NOT NULL AND state = 'received'"
+#: Failed as a whole, and offered to routing again by an operator: it has no code until it is routed, or fails once more.
+AGAIN: Final = "state = 'failed' AND code IS NULL"
 KEPT: Final = "kept"
+UNSETTLED: Final = "unsettled"
 ROUTED: Final = "state = 'routed' AND lane IS NOT NULL"
 DUE: Final = "state = 'postponed' AND lane IS NOT NULL"
 WAITING: Final = "hold_code IS NOT NULL AND state IN ('routed', 'postponed')"
@@ -92,6 +95,7 @@ message = Table(
 )
 Index("message_received", message.c.release, message.c.seq, **_partial(RECEIVED))
 Index("message_order", message.c.order_key, message.c.seq, **_partial(RECEIVED_ORDERED))
+Index("message_again", message.c.seq, **_partial(AGAIN))
 Index("message_kept", message.c.action, message.c.received_us, **_partial(KEPT))
 
 #: Body and facts under the message's own key; `wrapped_key` NULL: erased.
@@ -141,10 +145,12 @@ refusal = Table(
     Column("owner", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("details", Text, nullable=False, server_default="[]"),
-    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the bytes as handed in
+    Column("digest", LargeBinary, nullable=False),  # SHA-256 of the bytes as handed in; of a good message refused by the store: as there
     Column("via", Text, nullable=False),
+    Column("unsettled", Boolean, nullable=False, server_default=text("false")),  # the broker may still deliver its hand-in again
 )
 Index("refusal_at", refusal.c.at_us)
+Index("refusal_unsettled", refusal.c.digest, **_partial(UNSETTLED))
 Index("refusal_message_id", refusal.c.message_id)
 
 delivery = Table(

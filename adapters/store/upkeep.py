@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from adapters.store.deliveries import BY_ID
 from adapters.store.release import Part
-from adapters.store.routes import MESSAGE_IDS, failed_delivery
+from adapters.store.routes import MESSAGE_IDS, UNROUTED, failed_delivery
 from adapters.store.rows import Row, decision_rows, event_row, ids_of, write_decisions, write_events
 from adapters.store.sql import Sql
 from adapters.store.tables import KEPT, OPEN, UNSENT, WAITING
@@ -35,7 +35,7 @@ _EXPIRE: Final = Sql(
     "RETURNING id, message_seq, code, owner, receiver, receiver_system"
 )
 _POISON_MESSAGES: Final = Sql(
-    "UPDATE message SET state = 'failed', code = 'POISON', owner = 'us' WHERE seq IN @seqs AND state = 'received' RETURNING seq"
+    f"UPDATE message SET state = 'failed', code = 'POISON', owner = 'us' WHERE seq IN @seqs AND {UNROUTED} RETURNING seq"
 )
 _POISON_DELIVERIES: Final = Sql(
     "UPDATE delivery SET state = 'failed', code = 'POISON', owner = 'us', claim = NULL, claim_until_us = NULL, at_us = :now "
@@ -122,24 +122,29 @@ class Upkeep(Part):
             write_events(tx, events)
         return len(events)
 
-    def note_dead(self, *, actor: str, now_us: int, digest: bytes, system: str | None, message_id: str | None, origin: str) -> None:
-        """A hand-in or confirmation ended in `dead`: journalled, and a sender told that it must be looked at by us."""
-        hand_in = origin.startswith("intake.")
-        poison = Event(
-            kind="refused" if hand_in else "dead",
-            at_us=now_us,
-            actor=actor,
-            reference=str(uuid.uuid4()),
-            system=system,
-            message_id=message_id,
-            code="POISON",
-            owner="us",
-            reason=kind_of("POISON").en,
-            digest=digest,
-            details={"queue": origin},
-        )
+    def note_dead(
+        self, *, actor: str, now_us: int, queue: str, system: str | None, digest: bytes, message_id: str | None, delivery: str | None
+    ) -> None:
+        """Something of a party's ended in `dead` and could not be handled there either: journalled, with the delivery it is about when
+        that is this system's. A party cannot write into the timeline of another's."""
         with self._db.write() as tx:
-            write_events(tx, [event_row(poison, tell=system if hand_in else None)])
+            row = BY_ID(tx, ids=[delivery]).first() if delivery else None
+            theirs = row is not None and row.receiver_system == system
+            ids = ids_of(row) if theirs else {"system": system, "message_id": message_id}
+            happened = Event(
+                kind="dead",
+                at_us=now_us,
+                actor=actor,
+                delivery=delivery if theirs else None,
+                receiver_system=system if theirs else None,
+                code="POISON",
+                owner="us",
+                reason=kind_of("POISON").en,
+                digest=digest,
+                details={"queue": queue},
+                **ids,
+            )
+            write_events(tx, [event_row(happened)])
 
     def erase_finished(self, *, now_us: int, retention_us: Mapping[str, int], limit: int = 500) -> int:
         """Erases the keys of bodies whose deliveries have all ended longer ago than their dienst keeps them. Returns how many."""

@@ -185,10 +185,18 @@ def test_what_no_worker_can_handle_has_failed_and_is_the_operators(store: Store)
     assert store.queries.message(poisonous)["state"] == "failed"  # type: ignore[index]
     assert set(states(store).values()) == {"failed"}
     assert told(store) == [("failed", "POISON")] * 2
-    digest = b"d" * 32
-    store.outbox.note_dead(actor="dead-1", now_us=NOW, digest=digest, system=SYSTEM, message_id="m", origin=f"intake.{SYSTEM}")
-    store.outbox.note_dead(actor="dead-1", now_us=NOW, digest=digest, system=MAILBOX, message_id=None, origin="confirm")
-    assert told(store)[2:] == [("refused", "POISON")]
+
+
+@pytest.mark.parametrize("system", [MAILBOX, SYSTEM], ids=["of the receiver", "of another party"])
+def test_a_dead_confirmation_stands_in_the_timeline_of_its_delivery_only_when_it_is_the_receivers(store: Store, system: str) -> None:
+    (reference,) = take(store, "1")
+    (made,) = route(store, reference)
+    store.outbox.note_dead(
+        actor="dead-1", now_us=NOW, queue=f"confirm.{system}", system=system, digest=b"d" * 32, message_id=None, delivery=made.id
+    )
+    assert (kinds(store, reference)[-1] == "dead") is (system == MAILBOX)
+    assert run_sql(store, "SELECT count(*) AS n FROM event")[0].n == 3
+    assert told(store) == []
 
 
 # -- retention --------------------------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ import schemas.events as avro
 from adapters.store import LifecycleError, Store, StoreRefused, migrate, open_store
 from adapters.store.tables import metadata
 from routing.work import StoreUnavailable, StreamStep
+from schemas.rules import Judgement
 from tests.support.store import NOW, a_message, claim, deliver, fresh_url, hand_in, lead, outcome, release, route, run_sql, settle, take
 
 
@@ -138,9 +139,9 @@ def test_a_killed_connection_makes_the_store_unavailable_and_the_next_try_connec
         hand_in(store, a_message("2"))
     assert hand_in(store, a_message("2"))[0].duplicate is False
 
-    def killed_meanwhile(*_: object) -> str | None:
+    def killed_meanwhile(*_: object) -> Judgement:
         kill()
-        return None
+        return Judgement()
 
     batch = [a_message("3"), a_message("4", step=StreamStep(key=b"s" * 16, number=1, status="nieuw"))]
     with pytest.raises(StoreUnavailable):

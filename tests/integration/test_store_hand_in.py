@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import random
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from adapters.store import Store, open_store
-from routing.work import NewMessage, StoreUnavailable, StreamStep
+from routing.work import NewMessage, NewRefusal, StoreUnavailable, StreamStep
+from schemas.rules import Judgement
+from tests.support.content import STATUS, contracts
 from tests.support.store import (
     SENDER,
     a_message,
@@ -21,6 +25,7 @@ from tests.support.store import (
     rising,
     run_sql,
 )
+from workers.desk import step_judge
 
 
 def messages(store: Store) -> int:
@@ -160,8 +165,51 @@ def test_a_refused_step_does_not_move_its_stream(store: Store) -> None:
     assert run_sql(store, "SELECT number FROM stream")[0].number == 5
 
 
+def _status(name: str, number: int, status: str, **changes: object) -> NewMessage:
+    """A status message of one application of vva."""
+    return a_message(name, action=STATUS, step=StreamStep(key=b"s" * 16, number=number, status=status), **changes)
+
+
+def test_a_gap_or_a_repeat_in_a_stream_is_told_in_the_receipt_and_in_the_journal(store: Store) -> None:
+    judge = step_judge(contracts())
+    first, gap, repeat = hand_in(
+        store,
+        _status("1", 1, "AO", warnings=("buiten de periode / outside the window",)),
+        _status("2", 3, "IN", warnings=("buiten de periode / outside the window",)),
+        _status("3", 3, "IN"),
+        judge_step=judge,
+    )
+    assert first.warnings == ("buiten de periode / outside the window",)
+    assert gap.warnings[0] == first.warnings[0]
+    assert gap.warnings[1].startswith("Er ontbreken eerdere statussen") and "/ Earlier statuses" in gap.warnings[1]
+    (warning,) = repeat.warnings
+    assert warning.startswith("Deze status was al ontvangen met hetzelfde volgnummer")
+    for result in (first, gap, repeat):
+        (event,) = store.journal.of_message(result.reference)
+        assert json.loads(event.details["warnings"]) == list(result.warnings)
+        assert store.queries.message(result.reference)["warnings"] == list(result.warnings)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one after another"])
+def test_a_receipt_that_is_repeated_repeats_its_warnings(store: Store, together: bool) -> None:
+    judge = step_judge(contracts())
+    batch = [_status("1", 1, "AO"), _status("2", 3, "IN"), _status("2", 3, "IN", warnings=("iets van nu / something of now",))]
+    results = hand_in(store, *batch, judge_step=judge) if together else [hand_in(store, one, judge_step=judge)[0] for one in batch]
+    _, gap, again = results
+    assert (again.duplicate, again.reference, again.warnings) == (True, gap.reference, gap.warnings)
+    assert len(gap.warnings) == 1
+    received, duplicate = store.journal.of_message(gap.reference)
+    assert received.details == duplicate.details
+
+
+def test_a_commit_whose_answer_was_lost_still_gives_the_same_warnings(store: Store) -> None:
+    judge = step_judge(contracts())
+    batch = [_status("1", 1, "AO"), _status("2", 3, "IN")]
+    assert [r.warnings for r in hand_in(store, *batch, judge_step=judge)] == [r.warnings for r in hand_in(store, *batch, judge_step=judge)]
+
+
 def test_a_batch_is_stored_whole_or_not_at_all(store: Store) -> None:
-    def fails(*_: object) -> str | None:
+    def fails(*_: object) -> Judgement:
         raise RuntimeError("in the middle of a batch")
 
     batch = [a_message("1"), a_message("2", step=StreamStep(key=b"s" * 16, number=1, status="nieuw"))]
@@ -170,6 +218,73 @@ def test_a_batch_is_stored_whole_or_not_at_all(store: Store) -> None:
     assert messages(store) == 0
     assert run_sql(store, "SELECT count(*) AS n FROM used_id")[0].n == 0
     assert all(r.accepted and not r.duplicate for r in hand_in(store, *batch))
+
+
+def _out_of_order(**changes: object) -> NewMessage:
+    """A good message that only the store can refuse."""
+    return a_message("late", step=StreamStep(key=b"s" * 16, number=1, status="nieuw"), **changes)
+
+
+REFUSED = {"by the desk": a_refusal, "by the store": _out_of_order}
+
+
+@pytest.fixture(params=REFUSED)
+def refused(request: pytest.FixtureRequest, store: Store) -> Callable[..., NewMessage | NewRefusal]:
+    """Makes hand-ins of the same bytes that are refused."""
+    hand_in(store, a_message("newest", step=StreamStep(key=b"s" * 16, number=5, status="nieuw")))
+    return REFUSED[request.param]  # type: ignore[no-any-return]
+
+
+Refused = Callable[..., NewMessage | NewRefusal]
+
+
+def test_a_refused_hand_in_that_the_broker_delivers_again_is_recorded_once_and_answered_alike(store: Store, refused: Refused) -> None:
+    (first,) = hand_in(store, refused())
+    for _ in range(2):  # whoever recorded it died before it could acknowledge it, and the next one too
+        (again,) = hand_in(store, refused(redelivered=True))
+        assert (again.accepted, again.reference, again.code, again.reason) == (False, first.reference, first.code, first.reason)
+        assert again.received_us == first.received_us
+    assert refusals(store) == 1
+    assert kinds(store, first.reference) == ["refused"]
+
+
+def test_an_honest_second_hand_in_of_the_same_wrong_message_is_a_refusal_of_its_own(store: Store, refused: Refused) -> None:
+    first, second = hand_in(store, refused()) + hand_in(store, refused())
+    assert first.reference != second.reference
+    assert refusals(store) == 2
+
+
+def test_of_many_equal_hand_ins_each_is_recorded_once_whatever_was_recorded_before_a_crash(store: Store, refused: Refused) -> None:
+    """Five were on their way to a worker; it recorded two of them and died."""
+    before = hand_in(store, refused(), refused())
+    after = hand_in(store, *(refused(redelivered=True) for _ in range(5)))
+    assert len({result.reference for result in after}) == 5
+    assert {result.reference for result in before} < {result.reference for result in after}
+    assert refusals(store) == 5
+
+
+def test_a_refusal_whose_hand_in_was_acknowledged_is_not_taken_for_another_that_comes_later(store: Store, refused: Refused) -> None:
+    (first,) = hand_in(store, refused())
+    hand_in(store, settled=[first.reference])
+    (second,) = hand_in(store, refused(redelivered=True))  # a second copy, in the hands of a worker that died before it looked at it
+    assert second.reference != first.reference
+    assert refusals(store) == 2
+
+
+def test_a_redelivery_takes_over_nothing_of_another_system_or_for_another_reason(store: Store) -> None:
+    hand_in(store, a_refusal())
+    hand_in(store, a_refusal(redelivered=True, system="00000001900000009000"), a_refusal(redelivered=True, code="Client.DK0002"))
+    hand_in(store, a_refusal(via="https", name="2"))
+    hand_in(store, a_refusal(redelivered=True, name="2"))
+    assert refusals(store) == 5
+
+
+def test_a_redelivered_batch_whose_commit_was_answered_late_is_stored_once(store: Store, refused: Refused) -> None:
+    hand_in(store, refused())
+    batch = [refused(redelivered=True), refused(redelivered=True)]
+    first, second = hand_in(store, *batch), hand_in(store, *batch)
+    assert {r.reference for r in first} == {r.reference for r in second}
+    assert refusals(store) == 2
 
 
 def test_a_hand_in_over_https_is_not_told_on_a_queue_and_one_over_amqp_only_again(store: Store) -> None:
@@ -231,10 +346,10 @@ def test_of_two_messages_with_one_order_key_the_first_to_commit_has_the_lower_nu
     committed: list[str] = []
     inside, go_on = threading.Event(), threading.Event()
 
-    def slowly(*_: object) -> str | None:
+    def slowly(*_: object) -> Judgement:
         inside.set()
         go_on.wait(10)
-        return None
+        return Judgement()
 
     def first() -> None:
         step = StreamStep(key=b"s" * 16, number=1, status="nieuw")

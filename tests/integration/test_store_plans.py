@@ -16,6 +16,8 @@ LANES = 50
 #: name -> statement and values for its parameters
 HOT: dict[str, tuple[Sql, dict[str, object]]] = {
     "used ids": (hand_in._HOLDERS, {"keys": ["m:1:s"]}),
+    "refusals not settled": (hand_in._UNSETTLED, {"digest": b"d", "system": "s", "code": "c"}),
+    "settled": (hand_in._SETTLED, {"references": ["r1"]}),
     "stored": (hand_in._STORED, {"references": ["r1"]}),
     "in routing": (release._IN_ROUTING, {"most": 2000}),
     "to route": (release._TO_ROUTE, {"limit": 100}),
@@ -33,7 +35,7 @@ HOT: dict[str, tuple[Sql, dict[str, object]]] = {
     "ids of messages": (routes.MESSAGE_IDS, {"seqs": [1, 2]}),
     "claim": (deliveries._CLAIM, {"seqs": [1], "release": 1, "worker": "w", "now": NOW, "until": NOW}),
     "claimed": (deliveries._CLAIMED, {"seqs": [1, 2]}),
-    "deliveries by id": (deliveries._BY_ID, {"ids": ["d1"]}),
+    "deliveries by id": (deliveries.BY_ID, {"ids": ["d1"]}),
     "waiting": (upkeep._WAITING, {"after": 0, "limit": 1000}),
     "expired": (upkeep._EXPIRED, {"now": NOW, "limit": 100}),
     "erasable": (upkeep._ERASABLE, {"action": ACTION, "before": 5, "limit": 100}),
@@ -74,6 +76,11 @@ def fill(store: Store, rows: int, lanes: int) -> None:
         f"FROM n WHERE i <= {rows}",
     )
     run_sql(store, f"INSERT INTO used_id (key, reference, digest, received_us) {series} SELECT 'm-' || i, 'r', {blob}, i FROM n")
+    run_sql(
+        store,
+        f"INSERT INTO refusal (reference, at_us, code, owner, reason, digest, via, unsettled) {series} "
+        f"SELECT 'r' || i, i, 'c', 'o', 'x', {key}, 'amqp', i > {rows * 2 - 100} FROM n",
+    )
     run_sql(store, f"INSERT INTO event (at_us, reference, schema, payload, block) {series} SELECT i, 'r' || i, 1, {blob}, 1 FROM n")
     for name in ("message", "delivery"):
         set_last = "UPDATE counter SET value = :n WHERE name = :name" if sqlite else "SELECT setval(CAST(:name || '_seq' AS regclass), :n)"

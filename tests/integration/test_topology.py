@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pika
 import pytest
 
-from adapters.rabbit import BrokerRefused, BrokerUnavailable, Consumer, Inspector, Outgoing, Published
+from adapters.rabbit import BrokerRefused, BrokerUnavailable, Consumer, Inspector, Outgoing, Published, Publisher
 from adapters.rabbit_admin import AdminError, summary
-from broker_config.topology import Bounds, password_hash
+from broker_config.topology import Bounds, Party, password_hash
 from tests.support.broker import GEMEENTE, LAS, TestBroker, party, run, until
 
 pytestmark = pytest.mark.broker
@@ -75,6 +76,158 @@ def test_what_rabbitmq_cannot_change_is_said_before_anything_is_changed(broker: 
     with pytest.raises(AdminError, match=f"queue intake.{GEMEENTE} exists with other properties"):
         broker.apply()
     assert not [s for s in check(broker, party(LAS)) if "left over: user" in s], "nothing was applied"
+
+
+# ---- hand-in queues of an earlier version --------------------------------------------------------------------------------------
+
+
+def as_an_earlier_version_made_it(broker: TestBroker, *parties: Party) -> None:
+    """The topology with hand-in queues that lack `x-single-active-consumer`."""
+
+    async def act() -> None:
+        older = broker.topology(*parties)
+        for queue in older["queues"]:
+            queue["arguments"] = {"x-queue-type": "quorum"}
+        async with broker.admin() as admin:
+            await admin._call("POST", "definitions", older)
+
+    run(act())
+
+
+def test_an_empty_hand_in_queue_of_an_earlier_version_is_replaced_once_and_its_party_goes_on(broker: TestBroker) -> None:
+    as_an_earlier_version_made_it(broker)
+    assert [s for s in check(broker) if f"queue intake.{LAS} was made by an earlier version" in s]
+
+    async def act() -> None:
+        async with broker.publisher(LAS) as las, broker.admin() as admin:
+            changed = await admin.apply(broker.topology())
+            assert {item["name"] for item in changed["queues"]} == {f"intake.{LAS}", f"intake.{GEMEENTE}"}
+            assert await admin.check(broker.topology()) == []
+            assert await admin.apply(broker.topology()) == {}
+            await until(lambda: las.is_connected)  # it was cut off for a moment
+            assert await las.publish(hand_in(LAS)) is Published.CONFIRMED
+            assert await broker.depth(f"intake.{LAS}") == 1
+
+    run(act())
+
+
+def test_a_hand_in_queue_of_an_earlier_version_that_is_not_empty_stays_with_all_that_is_in_it(broker: TestBroker) -> None:
+    as_an_earlier_version_made_it(broker)
+
+    async def act() -> None:
+        async with broker.publisher(LAS) as las:
+            for _ in range(3):
+                assert await las.publish(hand_in(LAS)) is Published.CONFIRMED
+        async with broker.admin() as admin:
+            changed = await admin.apply(broker.topology())
+            assert {item["name"] for item in changed["queues"]} == {f"intake.{GEMEENTE}"}, "the counts RabbitMQ shows may be old"
+            (left,) = await admin.check(broker.topology())
+            assert f"queue intake.{LAS} was made by an earlier version" in left and "once it is empty" in left
+            await until(lambda: _holds(broker, 3))
+            async with Consumer(broker.url, [f"intake.{LAS}"]) as intake:
+                while await broker.depth(f"intake.{LAS}"):
+                    intake.ack(await intake.next_batch(idle_s=1))
+                assert [item["name"] for item in (await admin.apply(broker.topology()))["queues"]] == [f"intake.{LAS}"]
+                assert await admin.check(broker.topology()) == []
+
+    run(act())
+
+
+async def _holds(broker: TestBroker, messages: int) -> bool:
+    return await broker.depth(f"intake.{LAS}") == messages
+
+
+def test_nothing_that_was_confirmed_is_lost_when_a_hand_in_queue_is_replaced_under_load(broker: TestBroker) -> None:
+    as_an_earlier_version_made_it(broker, party(LAS))
+    confirmed: set[bytes] = set()
+    handled: list[bytes] = []
+
+    async def publish(las: Publisher, stop: asyncio.Event) -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            body = f"{number}".encode()
+            try:
+                if await las.publish(hand_in(LAS, body)) is Published.CONFIRMED:
+                    confirmed.add(body)
+            except BrokerUnavailable:
+                continue  # cut off for a moment
+
+    async def take(intake: Consumer, stop: asyncio.Event) -> None:
+        while not stop.is_set() or confirmed - set(handled):
+            batch = await intake.next_batch(idle_s=0.2)
+            handled.extend(one.body for one in batch)
+            intake.ack(batch)
+
+    async def act() -> None:
+        stop = asyncio.Event()
+        async with broker.publisher(LAS) as las, Consumer(broker.url, [f"intake.{LAS}"]) as intake, broker.admin() as admin:
+            tasks = [asyncio.create_task(publish(las, stop)), asyncio.create_task(take(intake, stop))]
+            await until(lambda: len(confirmed) > 100)
+            while await admin.check(broker.topology(party(LAS))):
+                await admin.apply(broker.topology(party(LAS)))
+            before = len(confirmed)
+            await until(lambda: len(confirmed) > before + 100)
+            stop.set()
+            await asyncio.gather(*tasks)
+
+    run(act())
+    assert confirmed <= set(handled)
+    assert handled == sorted(handled, key=int), "and their order is kept"
+
+
+# ---- one worker per party at a time --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("leaves", ["as it should", "killed"])
+def test_a_second_intake_worker_waits_until_the_first_is_gone_and_goes_on_in_order(broker: TestBroker, leaves: str) -> None:
+    broker.apply()
+    bodies = [f"{number}".encode() for number in range(200)]
+
+    async def act() -> None:
+        async with broker.publisher(LAS) as las, broker.publisher(GEMEENTE) as other:
+            first, second = (Consumer(broker.url, [], prefetch=80, in_order=True) for _ in range(2))
+            async with second:
+                async with first:
+                    for worker in (first, second):
+                        await worker.set_queues([f"intake.{LAS}", f"intake.{GEMEENTE}"])
+                    assert set(await las.publish_many([hand_in(LAS, body) for body in bodies])) == {Published.CONFIRMED}
+                    taken = await first.next_batch(30, 0.2, idle_s=5)
+                    first.ack(taken[:20])
+                    assert await second.next_batch(idle_s=0.5) == []
+                    assert not second.missing, "it stands by"
+                    if leaves == "killed":
+                        first._connection._transport.abort()
+                        await first.set_queues([])  # or it would come back
+                handled = [one.body for one in taken[:20]]  # the first died with 10 in its hands and more on their way to it
+                while len(handled) < len(bodies):
+                    batch = await second.next_batch(idle_s=5)
+                    assert batch, f"after {len(handled)} nothing more came"
+                    handled += [one.body for one in batch]
+                    second.ack(batch)
+                assert handled == bodies
+                assert await other.publish(hand_in(GEMEENTE)) is Published.CONFIRMED
+                assert len(await second.next_batch(idle_s=5)) == 1
+
+    run(act())
+
+
+def test_two_workers_share_the_parties_between_them(broker: TestBroker) -> None:
+    """Each is the active one of the queue it came to first, so two parties' hand-ins are handled at the same time."""
+    broker.apply()
+
+    async def act() -> None:
+        async with Consumer(broker.url, [f"intake.{LAS}"]) as one, Consumer(broker.url, [f"intake.{GEMEENTE}"]) as two:
+            await until(lambda: not one.missing and not two.missing)
+            for worker in (one, two):
+                await worker.set_queues([f"intake.{LAS}", f"intake.{GEMEENTE}"])
+            async with broker.publisher(LAS) as las, broker.publisher(GEMEENTE) as gemeente:
+                await las.publish_many([hand_in(LAS)] * 5)
+                await gemeente.publish_many([hand_in(GEMEENTE)] * 5)
+            assert {m.queue for m in await one.next_batch(10, 0.5, idle_s=5)} == {f"intake.{LAS}"}
+            assert {m.queue for m in await two.next_batch(10, 0.5, idle_s=5)} == {f"intake.{GEMEENTE}"}
+
+    run(act())
 
 
 def _with_rights(broker: TestBroker) -> str:

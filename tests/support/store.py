@@ -31,6 +31,7 @@ from routing.work import (
     StreamStep,
     Ticket,
 )
+from schemas.rules import Judgement
 from tests.support import postgres
 
 SENDER, SYSTEM, RECEIVER, MAILBOX = "00000001800000001000", "00000001900000001000", "00000001800000002000", "00000001900000002000"
@@ -152,14 +153,16 @@ def a_refusal(name: str = "1", **changes: Any) -> NewRefusal:
     return NewRefusal(**(fields | changes))
 
 
-def rising(_action: str, _versie: str, last: StreamStep | None, step: StreamStep) -> str | None:
-    """A sequence rule: each number must be higher than the last."""
-    return "STATUS_ORDER" if last is not None and step.number <= last.number else None
+def rising(_action: str, _versie: str, last: StreamStep | None, step: StreamStep) -> Judgement:
+    """A sequence rule: each number must be higher than the last; one that leaves numbers out gets a warning."""
+    if last is not None and step.number <= last.number:
+        return Judgement("STATUS_ORDER")
+    return Judgement(warning="gat / gap") if last is not None and step.number > last.number + 1 else Judgement()
 
 
-def hand_in(store: Store, *items: NewMessage | NewRefusal, judge_step: Any = rising) -> list[HandInResult]:
+def hand_in(store: Store, *items: NewMessage | NewRefusal, judge_step: Any = rising, settled: Sequence[str] = ()) -> list[HandInResult]:
     """One batch."""
-    return store.hand_ins.accept(items, actor="intake-1", judge_step=judge_step)
+    return store.hand_ins.accept(items, actor="intake-1", judge_step=judge_step, settled=settled)
 
 
 def lead(store: Store, name: str = "relay", holder: str = "relay-1", *, now_us: int = NOW) -> Lease:

@@ -5,9 +5,22 @@ from __future__ import annotations
 import copy
 import re
 
+import pika
 import pytest
 
-from broker_config.topology import Bounds, Party, difference, immovable, is_password, missing, password_hash, topology
+from broker_config.topology import (
+    Bounds,
+    Party,
+    backbone_of,
+    difference,
+    immovable,
+    is_password,
+    missing,
+    password_hash,
+    renewable,
+    topology,
+    vhost_of,
+)
 
 LAS, GEMEENTE = "00000001003214345000", "00000001001799600000"
 PARTIES = (Party(oin=LAS, password_hash="a"), Party(oin=GEMEENTE, password_hash="b", sends=False))
@@ -35,7 +48,7 @@ def test_the_contract_of_design_section_4_is_kept() -> None:
 
 def test_every_queue_is_quorum_has_a_delivery_limit_and_all_but_two_a_way_to_dead() -> None:
     for queue in WANTED["queues"]:
-        assert queue["arguments"] == {"x-queue-type": "quorum"} and queue["durable"]
+        assert queue["arguments"]["x-queue-type"] == "quorum" and queue["durable"]
         policies = [p["definition"] for p in WANTED["policies"] if re.search(p["pattern"], queue["name"])]
         assert len(policies) == 1, "one policy holds per queue"
         assert policies[0]["delivery-limit"] > 0
@@ -43,6 +56,38 @@ def test_every_queue_is_quorum_has_a_delivery_limit_and_all_but_two_a_way_to_dea
             assert policies[0]["dead-letter-exchange"] == "dead"
             assert (policies[0]["dead-letter-strategy"], policies[0]["overflow"]) == ("at-least-once", "reject-publish")
             assert "max-length" in policies[0]
+
+
+def test_the_hand_ins_of_one_party_are_taken_by_one_worker_at_a_time() -> None:
+    """So that they are stored in the order in which they came. No other queue needs it, and each would lose its parallelism."""
+    alone = {queue["name"] for queue in WANTED["queues"] if queue["arguments"].get("x-single-active-consumer") is True}
+    assert alone == {f"intake.{LAS}"}
+
+
+def made_by_an_earlier_version() -> dict[str, list[dict[str, object]]]:
+    """A broker whose hand-in queues lack the argument."""
+    actual = copy.deepcopy(WANTED)
+    for queue in actual["queues"]:
+        queue["arguments"] = {"x-queue-type": "quorum"}
+    return actual
+
+
+def test_a_hand_in_queue_of_an_earlier_version_is_reported_with_what_to_do_and_is_no_obstacle() -> None:
+    actual = made_by_an_earlier_version()
+    assert renewable(WANTED, actual) == [f"intake.{LAS}"]
+    assert immovable(WANTED, actual) == []
+    (sentence,) = difference(WANTED, actual)
+    assert sentence.startswith(f"queue intake.{LAS} was made by an earlier version")
+    assert "topology apply" in sentence and "empty" in sentence
+    assert renewable(WANTED, copy.deepcopy(WANTED)) == []
+
+
+def test_a_hand_in_queue_that_differs_in_more_than_that_is_not_replaced() -> None:
+    actual = made_by_an_earlier_version()
+    for queue in actual["queues"]:
+        queue["arguments"] = {"x-queue-type": "classic"}
+    assert renewable(WANTED, actual) == []
+    assert [sentence for sentence in immovable(WANTED, actual) if f"queue intake.{LAS} exists with other properties" in sentence]
 
 
 def test_a_party_has_rights_on_its_own_names_only() -> None:
@@ -121,3 +166,22 @@ def test_a_password_hash_is_salted_and_recognised() -> None:
     )  # RabbitMQ's own example
     assert password_hash("x") != password_hash("x")
     assert is_password("x", password_hash("x")) and not is_password("y", password_hash("x"))
+
+
+@pytest.mark.parametrize(
+    ("url", "vhost"),
+    [
+        ("amqps://backbone:secret@mq/koppelpunt", "koppelpunt"),
+        ("amqps://backbone:secret@mq:5671/acceptatie?heartbeat=30", "acceptatie"),
+        ("amqp://backbone:secret@mq/%2Fonderwijs", "/onderwijs"),
+        ("amqp://backbone:secret@mq/", "/"),
+        ("amqp://backbone:secret@mq", "/"),
+    ],
+)
+def test_the_vhost_is_the_one_the_address_names_as_the_workers_read_it(url: str, vhost: str) -> None:
+    assert vhost_of(url) == pika.URLParameters(url).virtual_host == vhost
+
+
+def test_only_our_own_users_rights_are_ours_to_set() -> None:
+    assert backbone_of("amqps://backbone:secret@mq/koppelpunt") == "backbone"
+    assert backbone_of("amqps://somebody:secret@mq/koppelpunt") is None
