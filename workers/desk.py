@@ -179,10 +179,13 @@ def signed_by(envelope: Envelope, system: Oin) -> None:
 
 
 def timestamp_good(envelope: Envelope, now: datetime) -> bool:
-    """Whether a receiver that looks at `now` would accept the Timestamp as it is (facts 3.5)."""
-    if envelope.created > now + SKEW:
+    """Whether a receiver that looks at `now` would accept the Timestamp as it is (facts 3.5).
+
+    By differences: the sender chose the times, and a sum with the last second of the year 9999 does not exist.
+    """
+    if envelope.created - now > SKEW:
         return False
-    return now <= (envelope.expires if envelope.expires else envelope.created + MAX_AGE) + SKEW
+    return now - envelope.expires <= SKEW if envelope.expires else now - envelope.created <= MAX_AGE + SKEW
 
 
 def content_digest(envelope: Envelope) -> bytes:
