@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,24 @@ _LEAST_PREFETCH: Final = 5
 _ACCESS_REFUSED: Final = 403
 #: Bytes gathered before they go to the socket within one turn of the event loop.
 _BURST_BYTES: Final = 65_536
+
+
+class _Properties(pika.BasicProperties):  # type: ignore[misc] # pika is not typed here
+    """pika ends the connection over a header that it cannot read (a time in the year 33658, not a number, a thousand lists in each other).
+    The broker passes those on, so one message would end it again and again, for all parties. Such headers are left out instead."""
+
+    def decode(self, encoded: bytes, offset: int = 0) -> Any:
+        try:
+            return super().decode(encoded, offset)
+        except (ValueError, ArithmeticError, OSError, RecursionError, struct.error, AMQPError):
+            flags, start = struct.unpack_from(">H", encoded, offset)[0], offset + 2
+            for flag in (self.FLAG_CONTENT_TYPE, self.FLAG_CONTENT_ENCODING):
+                start += 1 + encoded[start] if flags & flag else 0
+            length = struct.unpack_from(">I", encoded, start)[0]
+            return super().decode(encoded[:start] + bytes(4) + encoded[start + 4 + length :], offset)
+
+
+pika.spec.props[pika.BasicProperties.INDEX] = _Properties
 
 
 class _BurstConnection(AsyncioConnection):  # type: ignore[misc] # pika is not typed here
@@ -701,13 +720,18 @@ def _incoming(queue: str, generation: int, method: Any, properties: Any, body: b
         redelivered=method.redelivered,
         exchange=method.exchange,
         routing_key=method.routing_key,
-        content_type=properties.content_type,
-        content_encoding=properties.content_encoding,
-        message_id=properties.message_id,
-        correlation_id=properties.correlation_id,
+        content_type=_text(properties.content_type),
+        content_encoding=_text(properties.content_encoding),
+        message_id=_text(properties.message_id),
+        correlation_id=_text(properties.correlation_id),
         headers=properties.headers or {},
         body=body,
     )
+
+
+def _text(value: object) -> str | None:
+    """A property as text; pika leaves what is not UTF-8 as bytes."""
+    return value if isinstance(value, str) else None if value is None else "?"
 
 
 def _parameters(url: str, name: str) -> Any:

@@ -9,16 +9,18 @@ from typing import Final
 
 from routing.ports import Incoming, Outgoing, Publisher, Store
 from routing.work import NewRefusal
-from schemas.faults import kind_of
+from schemas.faults import Owner, kind_of
 from schemas.ids import new_id
 from workers.audit import receipt
+from workers.desk import named
 from workers.loop import Worker
 from workers.relay import decode_tickets, encode_tickets
 
 log = logging.getLogger("koppelpunt.dead")
 
-#: Where the broker says a dead-lettered message came from.
-ORIGIN: Final = "x-first-death-queue"
+#: Why the broker says it put a message here, and what is said when its sender let it expire; nobody can say that of another's.
+WHY: Final = "x-first-death-reason"
+EXPIRED: Final = "the message expired before it was read, because its sender gave it an expiration; leave that property out"
 
 
 class Dead:
@@ -30,7 +32,7 @@ class Dead:
     async def handle(self, batch: list[Incoming]) -> Sequence[Incoming]:
         """Tickets that died together are tried apart; one that dies alone ends its message or delivery. A hand-in is answered."""
         for incoming in batch:
-            origin = str(incoming.headers.get(ORIGIN, ""))
+            origin = incoming.died_in
             log.error("dead", extra={"queue": origin, "bytes": len(incoming.body)})
             if origin in ("route", "deliver"):
                 await self._tickets(origin, incoming.body)
@@ -40,7 +42,7 @@ class Dead:
                 continue
             system = incoming.routing_key or None
             digest = hashlib.sha256(incoming.body).digest()
-            message_id = incoming.correlation_id or incoming.message_id
+            message_id = named(incoming)
             await self._worker.insist(
                 "note dead",
                 lambda origin=origin, system=system, digest=digest, message_id=message_id: self._store.outbox.note_dead(  # type: ignore[misc]
@@ -57,16 +59,17 @@ class Dead:
     async def _hand_in(self, system: str, incoming: Incoming) -> None:
         """What made a worker of ours fail again and again is refused, with us as owner: its sender must not wait for ever."""
         kind = kind_of("POISON")
+        expired = incoming.headers.get(WHY) == "expired"
         refused = NewRefusal(
             reference=new_id(),
             at_us=self._worker.clock.now_us(),
             code=kind.code,
-            owner=str(kind.owner),
-            reason=kind.en,
+            owner=str(Owner.SUPPLIER if expired else kind.owner),
+            reason=EXPIRED if expired else kind.en,
             digest=hashlib.sha256(incoming.body).digest(),
             via="amqp",
             system=system,
-            message_id=incoming.correlation_id or incoming.message_id,
+            message_id=named(incoming),
         )
         await self._worker.insist(
             "store refusal",
@@ -75,7 +78,7 @@ class Dead:
         body = receipt(
             accepted=False, reference=refused.reference, received_us=refused.at_us, code=refused.code, reason=refused.reason, warnings=()
         )
-        answer = Outgoing(routing_key=f"receipt.{system}", body=body, correlation_id=refused.message_id)
+        answer = Outgoing(routing_key=f"receipt.{system}", body=body, correlation_id=incoming.correlation_id or incoming.message_id)
         await self._worker.insist_async("publish receipt", lambda: self._publisher.publish_many([answer]))
 
     async def _tickets(self, origin: str, body: bytes) -> None:

@@ -1,6 +1,7 @@
 """Intake: signed messages from `intake.<oin>`, a receipt on `receipt.<oin>` after the commit (rule 2).
 
-The queue a message came from says which system handed it in: only that system's user may publish to it.
+The routing key says which system handed a message in: the broker checks that it is the user's own. The queue it came from does not: up
+to 3.12 a header CC or BCC puts a copy into somebody else's.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from routing.ports import Incoming, JudgeStep, Outgoing, Publisher, Store
 from routing.register import Register
 from routing.work import HandInResult, NewMessage, NewRefusal
 from schemas.faults import Fault, Refused
-from schemas.oin import Oin
+from schemas.oin import Oin, is_oin
 from workers.audit import receipt
-from workers.desk import AMQP_LIMIT, Desk, Hints
+from workers.desk import AMQP_LIMIT, Desk, Hints, named
 from workers.loop import Worker
 from workers.register_cache import RegisterCache
 
@@ -49,9 +50,16 @@ class Intake:
         return ()
 
     def _judge(self, incoming: Incoming, register: Register) -> NewMessage | NewRefusal:
-        system = Oin(incoming.queue.removeprefix(PREFIX))
-        hints = Hints(message_id=(incoming.correlation_id or incoming.message_id or "")[:100] or None)
+        system = _system(incoming)
+        if incoming.queue != PREFIX + system:
+            log.warning("handed_in_through_another", extra={"system": system, "queue": incoming.queue})
+        hints = Hints(message_id=named(incoming))
         return self._desk.judge(incoming.body, system=system, register=register, via="amqp", hints=hints, fault=_wrong_properties(incoming))
+
+
+def _system(incoming: Incoming) -> Oin:
+    key = incoming.routing_key
+    return Oin(key if is_oin(key) else incoming.queue.removeprefix(PREFIX))  # else an operator put it into the queue by hand
 
 
 def _wrong_properties(incoming: Incoming) -> Fault | None:
@@ -67,7 +75,7 @@ def _wrong_properties(incoming: Incoming) -> Fault | None:
 
 def _receipt(incoming: Incoming, result: HandInResult) -> Outgoing:
     return Outgoing(
-        routing_key=f"receipt.{incoming.queue.removeprefix(PREFIX)}",
+        routing_key=f"receipt.{_system(incoming)}",
         body=receipt(
             accepted=result.accepted,
             reference=result.reference,
