@@ -255,5 +255,5 @@ def read_confirmation(incoming: Incoming) -> Confirmation | None:
         confirmed=False,
         code=code,
         owner=str(kind_of(code).owner),
-        reason=redact(plain(reason or kind_of(code).en))[:500],
+        reason=plain(redact(reason or kind_of(code).en))[:500],
     )

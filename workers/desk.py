@@ -52,7 +52,7 @@ _MESSAGE_ID: Final = re.compile(r"(urn:uuid:|uuid:)?[0-9a-fA-F]{8}(-[0-9a-fA-F]{
 def named(incoming: Incoming) -> str | None:
     """The MessageID that the properties of a hand-in name, as it may be stored and shown: a sender may put anything there."""
     said = (incoming.correlation_id or incoming.message_id or "")[:100]
-    return (said if _MESSAGE_ID.match(said) else redact(plain(said))[:100]) or None
+    return (said if _MESSAGE_ID.match(said) else plain(redact(said))[:100]) or None
 
 
 class Desk:
