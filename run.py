@@ -272,7 +272,7 @@ def _timetable(parts: Parts) -> list[Any]:
     from workers.timetable import Job, Timetable
 
     contracts, keeper = contracts_of(parts.settings), parts.keeper()
-    crls = CrlFetcher(parts.settings.crl, parts.store.registry)
+    crls = CrlFetcher.of(parts.settings, parts.store.registry)
     opinions = SecondOpinions(parts.store, parts.vault)
     more = (
         Job(name="crls", every_s=60, act=crls.fetch_due),
@@ -433,7 +433,7 @@ class Backbone:
         assert self.store is not None
         if (self.settings.home / "pki").is_dir():
             pki.renew_crl(self.settings.home / "pki")
-        await CrlFetcher(self.settings.crl, self.store.registry).fetch_all()
+        await CrlFetcher.of(self.settings, self.store.registry).fetch_all()
 
     async def keep(self, stopped: Any) -> None:
         """Until told to stop: starts a private node again that died, and renews the CRLs of a private PKI."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
+from cryptography import x509
 
 from adapters.store.registry import Registry, StoredCrl
 from adapters.trust import Revocation, TrustStore, read_crls
@@ -37,12 +38,23 @@ def _us(moment: datetime) -> int:
     return int(moment.timestamp() * 1_000_000)
 
 
+def _trust(settings: Settings) -> TrustStore:
+    revocation = Revocation.CHAIN if settings.crl else Revocation.NONE
+    return TrustStore.from_files([settings.trust] if settings.trust else [], revocation=revocation)
+
+
 class CrlFetcher:
     """Fetches each configured source when it is due; one process does it for all."""
 
-    def __init__(self, sources: Sequence[str], registry: Registry) -> None:
-        self._sources, self._registry = tuple(sources), registry
+    def __init__(self, sources: Sequence[str], registry: Registry, trust: TrustStore) -> None:
+        """`trust` says which CAs a list must be of; its own lists are neither used nor changed."""
+        self._sources, self._registry, self._trust = tuple(sources), registry, trust
         self._not_before: dict[str, datetime] = {}
+
+    @classmethod
+    def of(cls, settings: Settings, registry: Registry) -> CrlFetcher:
+        """The configured sources. Raises ValueError when the trusted certificates cannot be read."""
+        return cls(settings.crl, registry, _trust(settings))
 
     async def fetch_due(self) -> None:
         """Fetches what is four hours old or was never fetched, and warns when a CRL is past half its life."""
@@ -52,19 +64,21 @@ class CrlFetcher:
             crl = known.get(source)
             due = crl is None or _us(now) - crl.fetched_us >= _us_of(FETCH_EVERY)
             if due and self._not_before.get(source, now) <= now:
-                await self._fetch(source, now)
+                await self._fetch(source, now, crl)
             elif crl is not None and past_half_life(crl, _us(now)):
                 log.warning("crl_past_half_life", extra={"source": mask(source), "next_update_us": crl.next_update_us})
 
     async def fetch_all(self) -> None:
         """Fetches every source now, whatever its age: at start, and after a revocation that must count at once."""
+        known = {crl.source: crl for crl in self._registry.crls()}
         for source in self._sources:
-            await self._fetch(source, datetime.now(UTC))
+            await self._fetch(source, datetime.now(UTC), known.get(source))
 
-    async def _fetch(self, source: str, now: datetime) -> None:
+    async def _fetch(self, source: str, now: datetime, known: StoredCrl | None) -> None:
         try:
             data = await _read(source)
             lists = read_crls(data)
+            self._require_no_less(lists, known, now)
         except (OSError, ValueError, aiohttp.ClientError, TimeoutError) as error:
             self._not_before[source] = now + RETRY_AFTER
             log.error("crl_not_fetched", extra={"source": mask(source), "error": f"{type(error).__name__}: {error}"})
@@ -76,6 +90,18 @@ class CrlFetcher:
         begins = min(crl.last_update_utc for crl in lists)
         self._registry.save_crl(StoredCrl(source, data, _us(begins), _us(min(ends)), _us(now)))
         log.info("crl_fetched", extra={"source": mask(source), "next_update": min(ends).isoformat()})
+
+    def _require_no_less(self, lists: Sequence[x509.CertificateRevocationList], known: StoredCrl | None, now: datetime) -> None:
+        """Raises ValueError for lists that no CA of ours signed, or that know less than those we have: CRLs come over plain http, so
+        whoever sits in between could put back an old one from before a revocation, or anything at all."""
+        fresh = self._trust.updates(lists)
+        if not fresh:
+            raise ValueError("no CA that is trusted here signed it")
+        if known is None or known.next_update_us < _us(now):
+            return
+        for ca, since in self._trust.updates(read_crls(known.pem)).items():
+            if ca not in fresh or fresh[ca] < since:
+                raise ValueError("it is older, or speaks for fewer CAs, than the one we have")
 
 
 def _us_of(span: timedelta) -> int:
@@ -115,9 +141,7 @@ class FollowingVerifier:
     @classmethod
     def for_amqp(cls, settings: Settings, registry: Registry) -> FollowingVerifier:
         """As hand-ins over AMQP are judged. Raises ValueError when the trusted certificates cannot be read."""
-        revocation = Revocation.CHAIN if settings.crl else Revocation.NONE
-        trust = TrustStore.from_files([settings.trust] if settings.trust else [], revocation=revocation)
-        return cls(trust, VerifyPolicy(skew=timedelta(seconds=settings.skew_s), any_age=AMQP_AGE), registry)
+        return cls(_trust(settings), VerifyPolicy(skew=timedelta(seconds=settings.skew_s), any_age=AMQP_AGE), registry)
 
     def verify(self, raw: bytes, *, at: datetime) -> Envelope:
         """As `wsse.Verifier.verify`, with the newest CRLs. While the store is away, those we have go on being used until they expire."""

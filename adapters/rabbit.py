@@ -714,13 +714,18 @@ def _incoming(queue: str, generation: int, method: Any, properties: Any, body: b
         redelivered=method.redelivered,
         exchange=method.exchange,
         routing_key=method.routing_key,
-        content_type=properties.content_type,
-        content_encoding=properties.content_encoding,
-        message_id=properties.message_id,
-        correlation_id=properties.correlation_id,
+        content_type=_text(properties.content_type),
+        content_encoding=_text(properties.content_encoding),
+        message_id=_text(properties.message_id),
+        correlation_id=_text(properties.correlation_id),
         headers=properties.headers or {},
         body=body,
     )
+
+
+def _text(value: object) -> str | None:
+    """A property as text; pika leaves what is not UTF-8 as bytes."""
+    return value if isinstance(value, str) else None if value is None else "?"
 
 
 def _parameters(url: str, name: str) -> Any:

@@ -82,6 +82,7 @@ class CrlInfo:
 class _Crl:
     info: CrlInfo
     revoked: dict[int, datetime]
+    points: frozenset[str]  #: the distribution points whose certificates it speaks for; empty: all of its issuer
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,8 @@ class _Path:
     not_before: datetime  #: the latest beginning and the earliest end on the path
     not_after: datetime
     links: tuple[
-        tuple[bytes, int, str], ...
-    ]  #: (issuer's key, serial number, issuer's name) per certificate below the anchor, end entity first
+        tuple[bytes, int, str, frozenset[str]], ...
+    ]  #: (issuer's key, serial number, issuer's name, distribution points) per certificate below the anchor, end entity first
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ class TrustStore:
             else:
                 self._pinned.add(certificate.public_bytes(Encoding.DER))
         self._revocation = revocation
-        self._crls: dict[bytes, _Crl] = {}
+        self._crls: dict[bytes, tuple[_Crl, ...]] = {}  # by issuer's key
         self._judge = lru_cache(maxsize=CACHED)(self._judge_anew)
         self.replace_crls(crls)
 
@@ -180,16 +181,33 @@ class TrustStore:
         return cls(certificates, crls, revocation=revocation)
 
     def replace_crls(self, crls: Iterable[x509.CertificateRevocationList]) -> None:
-        """Use these CRLs from now on. One that no configured CA signed is left out; of several by one CA the newest counts."""
-        fresh: dict[bytes, _Crl] = {}
+        """Use these CRLs from now on. One that no configured CA signed is left out; of several by one CA for the same distribution points
+        the newest counts."""
+        fresh: dict[bytes, tuple[_Crl, ...]] = {}
+        for (key, _), crl in self._accept_crls(crls).items():
+            fresh[key] = (*fresh.get(key, ()), crl)
+        self._crls = fresh
+
+    def updates(self, crls: Iterable[x509.CertificateRevocationList]) -> dict[bytes, datetime]:
+        """For which CAs (by a hash) these CRLs speak, and how new the newest of each is. Those in use are not touched."""
+        newest: dict[bytes, datetime] = {}
+        for (key, _), crl in self._accept_crls(crls).items():
+            newest[key] = max(crl.info.this_update, newest.get(key, crl.info.this_update))
+        return newest
+
+    def _accept_crls(self, crls: Iterable[x509.CertificateRevocationList]) -> dict[tuple[bytes, frozenset[str]], _Crl]:
+        fresh: dict[tuple[bytes, frozenset[str]], _Crl] = {}
         for crl in crls:
             try:
                 key, parsed = self._accept_crl(crl)
             except _MALFORMED:
                 continue
-            if parsed is not None and (key not in fresh or fresh[key].info.this_update < parsed.info.this_update):
-                fresh[key] = parsed
-        self._crls = fresh
+            if parsed is None:
+                continue
+            known = fresh.get((key, parsed.points))
+            if known is None or known.info.this_update < parsed.info.this_update:
+                fresh[key, parsed.points] = parsed
+        return fresh
 
     @property
     def pinned(self) -> frozenset[str]:
@@ -198,7 +216,7 @@ class TrustStore:
 
     def crl_info(self) -> tuple[CrlInfo, ...]:
         """The CRLs in use, for `status` and the half-life alarm."""
-        return tuple(crl.info for crl in self._crls.values())
+        return tuple(crl.info for crls in self._crls.values() for crl in crls)
 
     def check(self, der: bytes, *, at: datetime) -> TrustedCertificate:
         """The certificate, if it may sign messages at this time.
@@ -223,28 +241,35 @@ class TrustStore:
     def _check_revocation(self, path: _Path, at: datetime) -> None:
         if not self._crls and self._revocation is Revocation.NONE:
             return
-        for level, (key, serial, issuer) in enumerate(path.links):
-            crl = self._crls.get(key)
-            if crl is None:
+        for level, (key, serial, issuer, points) in enumerate(path.links):
+            crls = self._crls.get(key, ())
+            if points and any(crl.points for crl in crls):  # a CA may divide its certificates over several lists
+                crls = tuple(crl for crl in crls if not crl.points or crl.points & points)
+            if not crls:
                 if self._revocation is Revocation.CHAIN or (self._revocation is Revocation.LEAF and level == 0):
                     raise OurFailure(f"we have no CRL of {issuer}, so its certificates cannot be judged", where="BinarySecurityToken")
                 continue
-            since = crl.revoked.get(serial)
-            if since is not None and since <= at:
-                who = "the signing certificate" if level == 0 else "a CA above the signing certificate"
-                raise NotAllowed("Client.EK0031", f"{who} was revoked on {since:%Y-%m-%d %H:%M} UTC", where="BinarySecurityToken")
-            if crl.info.next_update < at:
-                raise OurFailure(f"our CRL of {issuer} expired on {crl.info.next_update:%Y-%m-%d %H:%M} UTC", where="BinarySecurityToken")
+            for crl in crls:
+                since = crl.revoked.get(serial)
+                if since is not None and since <= at:
+                    who = "the signing certificate" if level == 0 else "a CA above the signing certificate"
+                    raise NotAllowed("Client.EK0031", f"{who} was revoked on {since:%Y-%m-%d %H:%M} UTC", where="BinarySecurityToken")
+            if (end := max(crl.info.next_update for crl in crls)) < at:
+                raise OurFailure(f"our CRL of {issuer} expired on {end:%Y-%m-%d %H:%M} UTC", where="BinarySecurityToken")
 
     def _accept_crl(self, crl: x509.CertificateRevocationList) -> tuple[bytes, _Crl | None]:
+        points: frozenset[str] = frozenset()
         for extension in crl.extensions:
-            if extension.critical and not _whole(extension.value):
+            value = extension.value
+            if (extension.critical or isinstance(value, x509.DeltaCRLIndicator | x509.IssuingDistributionPoint)) and not _whole(value):
                 return b"", None  # a delta, or a list of only some certificates or reasons
+            if isinstance(value, x509.IssuingDistributionPoint):
+                points = _addresses(value.full_name)
         for authority in self._authorities.get(crl.issuer.public_bytes(), ()):
             usage = _key_usage(authority)
             if (usage is None or usage.crl_sign) and _signed_by(crl, crl.tbs_certlist_bytes, authority) and crl.next_update_utc is not None:
                 info = CrlInfo(issuer=_name(crl.issuer), this_update=crl.last_update_utc, next_update=crl.next_update_utc)
-                return _key(authority), _Crl(info, {entry.serial_number: entry.revocation_date_utc for entry in crl})
+                return _key(authority), _Crl(info, {entry.serial_number: entry.revocation_date_utc for entry in crl}, points)
         return b"", None
 
     def _judge_anew(self, der: bytes) -> tuple[_Path, ...] | _No:
@@ -287,7 +312,7 @@ class TrustStore:
                     trusted,
                     max(member.not_valid_before_utc for member in members),
                     min(member.not_valid_after_utc for member in members),
-                    tuple((_key(issuer), member.serial_number, _name(issuer.subject)) for member, issuer in issued),
+                    tuple((_key(issuer), member.serial_number, _name(issuer.subject), _points(member)) for member, issuer in issued),
                 )
             )
         return tuple(sorted(paths, key=lambda path: path.not_after, reverse=True))
@@ -348,6 +373,19 @@ def _whole(value: x509.ExtensionType) -> bool:
         or value.only_contains_ca_certs
         or value.only_contains_user_certs
     )
+
+
+def _points(certificate: x509.Certificate) -> frozenset[str]:
+    """The addresses of the CRLs that speak for a certificate, as it says itself; none where it does not."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    except x509.ExtensionNotFound:
+        return frozenset()
+    return frozenset(address for point in found for address in _addresses(point.full_name))
+
+
+def _addresses(names: Iterable[x509.GeneralName] | None) -> frozenset[str]:
+    return frozenset(str(name.value) for name in names or ())
 
 
 def _signed_by(signed: x509.Certificate | x509.CertificateRevocationList, tbs: bytes, authority: x509.Certificate) -> bool:

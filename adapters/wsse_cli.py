@@ -20,6 +20,7 @@ from adapters.trust import TrustStore
 from schemas.envelope import Envelope
 from schemas.faults import Fault, Refused
 from schemas.oin import Oin, parse_oin
+from schemas.privacy import plain
 
 #: A user may look at what arrives over HTTPS too; with these limits any input is answered within 1 s and 300 MB.
 LIMITS: Final = Limits(size=8 << 20, markup=400_000)
@@ -247,15 +248,10 @@ def _as_json(file: str, verdict: Envelope | Fault) -> str:
 
 def _as_line(file: str, verdict: Envelope | Fault) -> str:
     if isinstance(verdict, Fault):
-        return _printable(f"{file}: refused {verdict.code} {_reason(verdict)}")
+        return plain(f"{file}: refused {verdict.code} {_reason(verdict)}")
     parts = ", ".join(verdict.signed)
-    return _printable(f"{file}: accepted from {verdict.sender} to {verdict.receiver} action {verdict.action} signed {parts}")
+    return plain(f"{file}: accepted from {verdict.sender} to {verdict.receiver} action {verdict.action} signed {parts}")
 
 
 def _reason(fault: Fault) -> str:
     return f"{fault.reason} (at {fault.where})" if fault.where else fault.reason
-
-
-def _printable(text: str) -> str:
-    """A file name may hold bytes that are no text, and control characters that would play with the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

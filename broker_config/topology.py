@@ -77,6 +77,10 @@ class Bounds:
     confirm: int = 10_000  #: ten windows; a party that repeats itself without end is nacked, others do not notice
     confirm_bytes: int = 16 * _MIB
     internal: int = 1_000_000  #: ids; far more than all windows together, so only a fault of ours can reach it
+    #: Dead letters. At-least-once dead lettering leaves what does not fit in the queue it comes from, where it counts towards that
+    #: queue's bounds: so a party whose messages expire (it may set an expiration) fills its own queue, not the disk.
+    dead: int = 200_000
+    dead_bytes: int = 4_096 * _MIB
     #: Times a worker of ours may be handed the same message: a poisonous one costs this many restarts, and its innocent
     #: neighbours in the batch come back from `dead`.
     work_deliveries: int = 10
@@ -191,6 +195,7 @@ def _exactly(*names: str) -> str:
 def _policies(bounds: Bounds) -> list[tuple[str, str, dict[str, Any]]]:
     full = {"overflow": "reject-publish"}
     dead = {"dead-letter-exchange": DEAD, "dead-letter-strategy": "at-least-once"}
+    endless = {"delivery-limit": bounds.endless_deliveries}
     work, party = {"delivery-limit": bounds.work_deliveries}, {"delivery-limit": bounds.party_deliveries}
 
     def of(kind: str) -> str:
@@ -202,7 +207,8 @@ def _policies(bounds: Bounds) -> list[tuple[str, str, dict[str, Any]]]:
         ("mailbox", of("mailbox"), {"max-length": bounds.mailbox, **full, **dead, **party}),
         ("confirm", of("confirm"), {"max-length": bounds.confirm, "max-length-bytes": bounds.confirm_bytes, **full, **dead, **work}),
         ("internal", rf"^({ROUTE}|{DELIVER})$", {"max-length": bounds.internal, **full, **dead, **work}),
-        ("keep", rf"^({DEAD}|{EPOCH})$", {"delivery-limit": bounds.endless_deliveries}),
+        ("dead", rf"^{DEAD}$", {"max-length": bounds.dead, "max-length-bytes": bounds.dead_bytes, **full, **endless}),
+        ("keep", rf"^{EPOCH}$", endless),
     ]
 
 

@@ -26,6 +26,7 @@ from routing.work import (
     Waiting,
 )
 from schemas.envelope import Envelope
+from schemas.oin import is_oin
 from schemas.rules import Judgement
 
 
@@ -89,10 +90,16 @@ class Incoming:
         return int(self.headers.get("x-delivery-count", 0))
 
     @property
-    def died_in(self) -> str | None:
-        """For a message from `dead`: the queue it came from."""
-        queue = self.headers.get("x-first-death-queue")
-        return None if queue is None else str(queue)
+    def died_in(self) -> str:
+        """For a message from `dead`: the queue it came from, by its routing key, which the broker checks and a dead letter keeps.
+
+        The broker's header says so too, but on 3.10 it leaves one that the sender brought along: it decides only between the two
+        queues of the party that published this.
+        """
+        if not is_oin(self.routing_key):
+            return self.routing_key  # ours, put straight into the queue of that name
+        confirm = f"confirm.{self.routing_key}"
+        return confirm if self.headers.get("x-first-death-queue") == confirm else f"intake.{self.routing_key}"
 
 
 class Publisher(Protocol):

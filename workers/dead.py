@@ -10,19 +10,21 @@ from typing import Final
 
 from routing.ports import Incoming, Outgoing, Publisher, Store
 from routing.work import Confirmation, NewRefusal
-from schemas.faults import kind_of
+from schemas.faults import Owner, kind_of
 from schemas.ids import new_id
 from schemas.rules import Judgement
 from workers.audit import receipt
 from workers.deliver import read_confirmation
+from workers.desk import named
 from workers.intake import Refusals
 from workers.loop import Stopping, Worker
 from workers.relay import decode_tickets, encode_tickets
 
 log = logging.getLogger("koppelpunt.dead")
 
-#: Where the broker says a dead-lettered message came from.
-ORIGIN: Final = "x-first-death-queue"
+#: Why the broker says it put a message here, and what is said when its sender let it expire; nobody can say that of another's.
+WHY: Final = "x-first-death-reason"
+EXPIRED: Final = "the message expired before it was read, because its sender gave it an expiration; leave that property out"
 
 
 class Dead:
@@ -37,7 +39,7 @@ class Dead:
         confirmation judged once more, a mailbox delivery ended. Returns confirmations that came before our own commit."""
         early: list[Incoming] = []
         for incoming in batch:
-            origin = str(incoming.headers.get(ORIGIN, ""))
+            origin = incoming.died_in
             kind, _, system = origin.partition(".")
             log.error("dead", extra={"queue": origin, "bytes": len(incoming.body)})
             if origin in ("route", "deliver"):
@@ -76,7 +78,7 @@ class Dead:
                 queue=queue,
                 system=system or None,
                 digest=hashlib.sha256(incoming.body).digest(),
-                message_id=incoming.correlation_id or incoming.message_id,
+                message_id=named(incoming),
                 delivery=delivery,
             ),
         )
@@ -84,16 +86,17 @@ class Dead:
     async def _hand_in(self, system: str, incoming: Incoming) -> None:
         """What made a worker of ours fail again and again is refused, with us as owner: its sender must not wait for ever."""
         kind = kind_of("POISON")
+        expired = incoming.headers.get(WHY) == "expired"
         refused = NewRefusal(
             reference=new_id(),
             at_us=self._worker.clock.now_us(),
             code=kind.code,
-            owner=str(kind.owner),
-            reason=kind.en,
+            owner=str(Owner.SUPPLIER if expired else kind.owner),
+            reason=EXPIRED if expired else kind.en,
             digest=hashlib.sha256(incoming.body).digest(),
             via="amqp",
             system=system,
-            message_id=incoming.correlation_id or incoming.message_id,
+            message_id=named(incoming),
             redelivered=incoming.redelivered,
         )
         settled = self._refusals.settled([incoming])
@@ -105,7 +108,7 @@ class Dead:
         body = receipt(
             accepted=False, reference=result.reference, received_us=result.received_us, code=result.code, reason=result.reason, warnings=()
         )
-        answer = Outgoing(routing_key=f"receipt.{system}", body=body, correlation_id=result.message_id)
+        answer = Outgoing(routing_key=f"receipt.{system}", body=body, correlation_id=incoming.correlation_id or incoming.message_id)
         await self._worker.insist_async("publish receipt", lambda: self._publisher.publish_many([answer]))
         self._refusals.note([incoming], results)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -19,7 +20,7 @@ from routing.resolver import resolve
 from routing.work import Claimed, Confirmation, Settlement
 from schemas.faults import kind_of
 from schemas.oin import Oin
-from schemas.privacy import redact
+from schemas.privacy import plain, redact
 from workers.clock import Clock, micros, moment
 from workers.loop import Worker
 from workers.register_cache import Records, RegisterCache
@@ -31,6 +32,11 @@ log = logging.getLogger("koppelpunt.deliver")
 CLAIM_S: Final = 10.0
 #: A mailbox that does not exist (topology not applied yet) or is full is tried again after this.
 MAILBOX_RETRY_S: Final = 5.0
+
+#: Bytes; what a party says of one delivery fits in far less.
+LARGEST_CONFIRMATION: Final = 16_384
+#: The ids that we give: anything else names no delivery, and is not kept.
+_DELIVERY: Final = re.compile(r"[0-9A-Za-z-]{1,64}\Z")
 
 #: What a party may give as reason for a refusal, and the code it becomes; anything else is MAILBOX_REFUSED with its own words.
 REASONS: Final[Mapping[str, str]] = {
@@ -226,21 +232,28 @@ class Courier:
 def read_confirmation(incoming: Incoming) -> Confirmation | None:
     """A confirmation as a party published it (design section 4); None when it is not one. Who says so stands in the routing key, which the
     broker checked."""
+    if len(incoming.body) > LARGEST_CONFIRMATION:
+        return None
     try:
         said = json.loads(incoming.body)
         delivery_id, outcome, reason = said["delivery_id"], said["outcome"], said.get("reason")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    if not isinstance(delivery_id, str) or outcome not in ("confirmed", "refused") or not isinstance(reason, str | None):
+    if (
+        not isinstance(delivery_id, str)
+        or not _DELIVERY.match(delivery_id)
+        or outcome not in ("confirmed", "refused")
+        or not isinstance(reason, str | None)
+    ):
         return None
     if outcome == "confirmed":
-        return Confirmation(delivery_id=delivery_id[:64], system=incoming.routing_key, confirmed=True)
+        return Confirmation(delivery_id=delivery_id, system=incoming.routing_key, confirmed=True)
     code = REASONS.get(reason or "", "MAILBOX_REFUSED")
     return Confirmation(
-        delivery_id=delivery_id[:64],
+        delivery_id=delivery_id,
         system=incoming.routing_key,
         confirmed=False,
         code=code,
         owner=str(kind_of(code).owner),
-        reason=redact(reason or kind_of(code).en)[:500],
+        reason=plain(redact(reason or kind_of(code).en))[:500],
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ from lxml import etree
 
 from routing.decisions import decide
 from routing.mandate import DecisionCache
-from routing.ports import JudgeStep, Vault, Verifier
+from routing.ports import Incoming, JudgeStep, Vault, Verifier
 from routing.register import Register
 from routing.work import NewMessage, NewRefusal, RecordedDecision, StreamStep
 from schemas.content import Content, read_content
@@ -26,6 +27,7 @@ from schemas.envelope import Envelope
 from schemas.faults import Fault, NotAllowed, Refused
 from schemas.ids import new_id
 from schemas.oin import Oin
+from schemas.privacy import plain, redact
 from schemas.rules import Judgement, judge_sequence
 from workers.clock import Clock, micros
 from workers.register_cache import Records
@@ -42,6 +44,15 @@ class Hints:
     """What the channel says of a hand-in that cannot be read: never trusted, only echoed so that a sender recognises its receipt."""
 
     message_id: str | None = None
+
+
+_MESSAGE_ID: Final = re.compile(r"(urn:uuid:|uuid:)?[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+
+
+def named(incoming: Incoming) -> str | None:
+    """The MessageID that the properties of a hand-in name, as it may be stored and shown: a sender may put anything there."""
+    said = (incoming.correlation_id or incoming.message_id or "")[:100]
+    return (said if _MESSAGE_ID.match(said) else plain(redact(said))[:100]) or None
 
 
 class Desk:
@@ -190,10 +201,13 @@ def signed_by(envelope: Envelope, system: Oin) -> None:
 
 
 def timestamp_good(envelope: Envelope, now: datetime) -> bool:
-    """Whether a receiver that looks at `now` would accept the Timestamp as it is (facts 3.5)."""
-    if envelope.created > now + SKEW:
+    """Whether a receiver that looks at `now` would accept the Timestamp as it is (facts 3.5).
+
+    By differences: the sender chose the times, and a sum with the last second of the year 9999 does not exist.
+    """
+    if envelope.created - now > SKEW:
         return False
-    return now <= (envelope.expires if envelope.expires else envelope.created + MAX_AGE) + SKEW
+    return now - envelope.expires <= SKEW if envelope.expires else now - envelope.created <= MAX_AGE + SKEW
 
 
 def content_digest(envelope: Envelope) -> bytes:

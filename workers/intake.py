@@ -1,7 +1,8 @@
 """Intake: signed messages from `intake.<oin>`, a receipt on `receipt.<oin>` after the commit (rule 2).
 
-The queue a message came from says which system handed it in: only that system's user may publish to it. Such a queue gives everything
-to one consumer at a time, so that a party's hand-ins are stored in the order in which they came; the workers share the parties.
+The routing key says which system handed a message in: the broker checks that it is the user's own. The queue it came from does not: up
+to 3.12 a header CC or BCC puts a copy into somebody else's. Such a queue gives everything to one consumer at a time, so that a party's
+hand-ins are stored in the order in which they came; the workers share the parties.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from routing.ports import Consumer, Incoming, JudgeStep, Outgoing, Publisher, Re
 from routing.register import Register
 from routing.work import HandInResult, NewMessage, NewRefusal, StoreUnavailable
 from schemas.faults import Fault, Refused
-from schemas.oin import Oin
+from schemas.oin import Oin, is_oin
 from workers.audit import receipt
-from workers.desk import AMQP_LIMIT, Desk, Hints
+from workers.desk import AMQP_LIMIT, Desk, Hints, named
 from workers.loop import SEEN_EVERY_S, Worker
 from workers.register_cache import RegisterCache
 
@@ -125,17 +126,23 @@ class Intake:
         return ()
 
     def _judge(self, incoming: Incoming, register: Register) -> NewMessage | NewRefusal:
-        system = Oin(incoming.queue.removeprefix(PREFIX))
-        hints = Hints(message_id=(incoming.correlation_id or incoming.message_id or "")[:100] or None)
+        system = _system(incoming)
+        if incoming.queue != PREFIX + system:
+            log.warning("handed_in_through_another", extra={"system": system, "queue": incoming.queue})
         return self._desk.judge(
             incoming.body,
             system=system,
             register=register,
             via="amqp",
-            hints=hints,
+            hints=Hints(message_id=named(incoming)),
             fault=_wrong_properties(incoming),
             redelivered=incoming.redelivered,
         )
+
+
+def _system(incoming: Incoming) -> Oin:
+    key = incoming.routing_key
+    return Oin(key if is_oin(key) else incoming.queue.removeprefix(PREFIX))  # else an operator put it into the queue by hand
 
 
 def _wrong_properties(incoming: Incoming) -> Fault | None:
@@ -151,7 +158,7 @@ def _wrong_properties(incoming: Incoming) -> Fault | None:
 
 def _receipt(incoming: Incoming, result: HandInResult) -> Outgoing:
     return Outgoing(
-        routing_key=f"receipt.{incoming.queue.removeprefix(PREFIX)}",
+        routing_key=f"receipt.{_system(incoming)}",
         body=receipt(
             accepted=result.accepted,
             reference=result.reference,

@@ -7,7 +7,7 @@ import logging
 import sys
 from typing import Final
 
-from schemas.privacy import redact
+from schemas.privacy import plain, redact
 
 _STANDARD: Final = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
 
@@ -18,8 +18,9 @@ class Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         facts = " ".join(f"{k}={json.dumps(v, default=str, ensure_ascii=False)}" for k, v in record.__dict__.items() if k not in _STANDARD)
         line = f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S%z')} {record.levelname} {record.name} {record.getMessage()} {facts}".rstrip()
+        line = plain(line)
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
+            line += "\n" + "\n".join(map(plain, self.formatException(record.exc_info).split("\n")))
         return redact(line)
 
 

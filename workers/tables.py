@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
-from schemas.privacy import redact
+from schemas.privacy import plain, redact
 
 WIDTH: Final = 100
 
@@ -29,7 +29,9 @@ def age(us: int, now_us: int) -> str:
 
 def print_json(value: object, out: TextIO | None = None) -> None:
     """One JSON value on one line."""
-    (out or sys.stdout).write(json.dumps(value, ensure_ascii=False, default=_plain) + "\n")
+    text = json.dumps(value, ensure_ascii=False, default=_plain)
+    # what is no character to look at stands inside a text: elsewhere JSON has only ASCII
+    (out or sys.stdout).write("".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text) + "\n")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, title: str | None = None, empty: str = "nothing") -> None:
@@ -37,6 +39,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, ti
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     rows = list(rows)
     console = Console(width=WIDTH, highlight=False)
@@ -47,14 +50,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, ti
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*("" if row.get(column) is None else _cell(row[column]) for column in columns))
+        table.add_row(*(Text("" if row.get(column) is None else _cell(row[column])) for column in columns))
     console.print(table)
 
 
 def _cell(value: object) -> str:
-    from rich.markup import escape
-
-    return escape(redact(str(value)))
+    return "\n".join(map(plain, redact(str(value)).split("\n")))
 
 
 def _plain(value: object) -> object:

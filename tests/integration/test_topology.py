@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 
 import pika
@@ -463,3 +464,83 @@ def test_a_dead_letter_is_never_given_up_however_often_it_is_put_back(broker: Te
             assert await inspector.get("dead") is not None
 
     run(act())
+
+
+# ---- what a party may write beside its message -----------------------------------------------------------------------------------
+
+
+def test_a_copy_in_anothers_queue_carries_its_publishers_key(broker: TestBroker) -> None:
+    """RabbitMQ up to 3.12 lets CC and BCC pass topic permissions, and later ones refuse them: the routing key is the publisher's anyhow."""
+    broker.apply()
+    with pika.BlockingConnection(pika.URLParameters(broker.url_of(LAS))) as connection:
+        for header in ("CC", "BCC"):
+            channel = connection.channel()
+            channel.confirm_delivery()
+            with contextlib.suppress(pika.exceptions.ChannelClosedByBroker):
+                channel.basic_publish("intake", LAS, b"x", pika.BasicProperties(headers={header: [GEMEENTE]}))
+
+    async def act() -> None:
+        async with Consumer(broker.url, [f"intake.{GEMEENTE}"]) as worker:
+            assert {found.routing_key for found in await worker.next_batch(wait_s=1, idle_s=1)} <= {LAS}
+
+    run(act())
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"x-death": "nonsense"}, {"x-death": [{"queue": "deliver", "reason": "expired", "count": 1}]}], ids=str
+)
+def test_a_dead_letter_says_truly_whose_it_was_whatever_its_sender_wrote(broker: TestBroker, more: dict[str, object]) -> None:
+    broker.apply()
+    with pika.BlockingConnection(pika.URLParameters(broker.url_of(LAS))) as connection:
+        headers = {"x-first-death-queue": "deliver", "x-first-death-reason": "rejected", **more}
+        connection.channel().basic_publish("intake", LAS, b"[[1,1]]", pika.BasicProperties(expiration="0", headers=headers))
+
+    async def act() -> None:
+        async with Consumer(broker.url, ["dead"]) as undertaker:
+            (dead,) = await undertaker.next_batch(idle_s=10)
+            assert (dead.body, dead.died_in) == (b"[[1,1]]", f"intake.{LAS}")
+
+    run(act())
+
+
+def test_a_header_that_nobody_can_read_ends_no_connection(broker: TestBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    broker.apply()
+    plainly = pika.data.encode_value
+
+    def strangely(pieces: list[bytes], value: object) -> int:
+        if value != "strange":
+            return int(plainly(pieces, value))
+        pieces.append(b"T\x40\0\0\0\0\0\0\0")  # a moment that no datetime can hold
+        return 9
+
+    with pika.BlockingConnection(pika.URLParameters(broker.url_of(LAS))) as connection, monkeypatch.context() as patched:
+        patched.setattr(pika.data, "encode_value", strangely)
+        connection.channel().basic_publish("intake", LAS, b"<a/>", pika.BasicProperties(headers={"x": "strange"}))
+
+    async def act() -> None:
+        async with Consumer(broker.url, [f"intake.{LAS}"]) as worker:
+            (one,) = await worker.next_batch(idle_s=5)
+            assert (one.body, one.headers, worker.connections) == (b"<a/>", {}, 1)
+
+    run(act())
+
+
+def test_messages_that_their_sender_lets_expire_are_bounded_too(broker: TestBroker) -> None:
+    """An expired message goes to `dead`, which nobody but us empties: when that is full the rest stays, and counts, where it was."""
+    broker.apply(bounds=Bounds(intake=5, dead=3))
+
+    async def act() -> None:
+        async with broker.publisher(GEMEENTE) as other:
+            with pika.BlockingConnection(pika.URLParameters(broker.url_of(LAS))) as connection:
+                channel = connection.channel()
+                channel.confirm_delivery()
+                taken = 0
+                with contextlib.suppress(pika.exceptions.NackError):
+                    for _ in range(60):
+                        channel.basic_publish("intake", LAS, b"x", pika.BasicProperties(expiration="0"))
+                        taken += 1
+                        connection.sleep(0.05)
+            assert taken < 30
+            assert await other.publish(hand_in(GEMEENTE)) is Published.CONFIRMED
+
+    run(act(), within_s=30)

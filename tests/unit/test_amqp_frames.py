@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 from unittest.mock import Mock
 
@@ -166,20 +167,32 @@ def test_confirms_are_read_and_a_refusal_is_left_to_pika() -> None:
     assert wire.left_to_pika.call_count == 1
 
 
-def test_headers_nobody_can_read_cost_a_party_its_headers_and_nobody_the_connection() -> None:
-    wire, deep = Wire(), b""
-    for _ in range(5_000):
-        deep = b"\1aF" + len(deep).to_bytes(4, "big") + deep
-    properties = pika.BasicProperties(message_id="m", content_type="text/xml")
-    raw = delivery(b"inhoud", properties)
-    method, header = frames_of(raw)[:2]
-    plain = header.marshal()
-    payload = plain[7:-1]
-    flags = int.from_bytes(payload[12:14], "big") | 0x2000
-    text = payload[14:]
-    end = 1 + text[0]
-    evil = payload[:12] + flags.to_bytes(2, "big") + text[:end] + len(deep).to_bytes(4, "big") + deep + text[end:]
-    wire.comes(method.marshal() + plain[:3] + len(evil).to_bytes(4, "big") + evil + b"\xce" + frame.Body(3, b"inhoud").marshal(), 4_096)
+def _deep() -> bytes:
+    table = b""
+    for _ in range(3_000):
+        table = b"\1aF" + len(table).to_bytes(4, "big") + table
+    return table
+
+
+UNREADABLE = {
+    "a moment that no calendar has": b"\1tT" + (2**62).to_bytes(8, "big"),
+    "not a number": b"\1td" + struct.pack(">d", float("nan")),
+    "no end of numbers": b"\1tf" + struct.pack(">f", float("inf")),
+    "a kind that AMQP does not know": b"\1t?",
+    "a list that is longer than its table": b"\1tA\0\0\xff\xff",
+    "tables in each other": _deep(),
+}
+
+
+@pytest.mark.parametrize("table", UNREADABLE.values(), ids=UNREADABLE)
+def test_headers_nobody_can_read_cost_a_party_its_headers_and_nobody_the_connection(table: bytes) -> None:
+    """The broker passes them on, so a message that ended our connection would end it again and again, for all parties."""
+    wire = Wire()
+    properties = pika.BasicProperties(message_id="m", content_type="text/xml", headers={})
+    method, header, _ = frames_of(raw := delivery(b"inhoud", properties))
+    marshaled = header.marshal()
+    evil = marshaled[7:-1].replace(b"text/xml" + bytes(4), b"text/xml" + len(table).to_bytes(4, "big") + table)
+    wire.comes(method.marshal() + marshaled[:3] + len(evil).to_bytes(4, "big") + evil + b"\xce" + frame.Body(3, b"inhoud").marshal(), 4_096)
     wire.comes(raw, 4_096)
     assert [message.body for message in wire.arrived] == [b"inhoud", b"inhoud"]
     assert wire.arrived[0].properties == {"message_id": "m", "content_type": "text/xml", "headers": {}}

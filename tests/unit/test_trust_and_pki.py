@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from adapters import pki
+from adapters.crls import CrlFetcher
+from adapters.store.registry import StoredCrl
 from adapters.trust import Revocation, TrustError, TrustStore, read_certificates, read_crls
 from schemas.faults import Fault, NotAllowed, OurFailure
 from tests.support import signing as s
@@ -66,7 +69,7 @@ def certificate(
     if use is not None:
         builder = builder.add_extension(use, critical=True)
     if extra is not None:
-        builder = builder.add_extension(extra, critical=True)
+        builder = builder.add_extension(extra, critical=not isinstance(extra, x509.CRLDistributionPoints))
     how = {"rsa_padding": padding.PSS(padding.MGF1(hashes.SHA256()), 32)} if pss else {}
     return builder.sign(by or key(issuer), algorithm or hashes.SHA256(), **how)  # type: ignore[arg-type]
 
@@ -82,10 +85,18 @@ LEAF = certificate("leaf", "inter", oins=[s.LAS], use=usage(digital_signature=Tr
 
 
 def crl(
-    issuer: str, *revoked: tuple[int, datetime], by: Any = None, updated: datetime = NOW - DAY, until: datetime = NOW + DAY
+    issuer: str,
+    *revoked: tuple[int, datetime],
+    by: Any = None,
+    updated: datetime = NOW - DAY,
+    until: datetime = NOW + DAY,
+    only: Any = None,
+    critical: bool = True,
 ) -> x509.CertificateRevocationList:
     builder = x509.CertificateRevocationListBuilder().issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
     builder = builder.last_update(updated).next_update(until)
+    if only is not None:
+        builder = builder.add_extension(only, critical=critical)
     for number, at in revoked:
         builder = builder.add_revoked_certificate(x509.RevokedCertificateBuilder().serial_number(number).revocation_date(at).build())
     return builder.sign(by or key(issuer), hashes.SHA256())
@@ -211,6 +222,65 @@ def test_crls_are_replaced_at_run_time_and_of_two_the_newest_counts() -> None:
     store.replace_crls([revoked, crl("inter")])
     assert refusal(store, LEAF).code == "Client.EK0031"
     assert [(info.issuer, info.this_update) for info in store.crl_info()] == [("inter", NOW)]
+
+
+def at_address(url: str, **only: bool) -> x509.IssuingDistributionPoint:
+    names = ("only_contains_user_certs", "only_contains_ca_certs", "indirect_crl", "only_contains_attribute_certs")
+    flags = {name: only.get(name, False) for name in names}
+    return x509.IssuingDistributionPoint([x509.UniformResourceIdentifier(url)], None, only_some_reasons=None, **flags)
+
+
+def test_of_a_ca_with_several_lists_the_one_a_certificate_names_counts() -> None:
+    """Otherwise the newest of all hides the revocations in the others."""
+    point = x509.DistributionPoint([x509.UniformResourceIdentifier("http://crl/1")], None, None, None)
+    named = certificate("leaf", "inter", oins=[s.LAS], extra=x509.CRLDistributionPoints([point]))
+    plain = certificate("leaf", "inter", oins=[s.LAS])
+    gone = (named.serial_number, NOW - DAY), (plain.serial_number, NOW - DAY)
+    first, second = crl("inter", *gone, only=at_address("http://crl/1")), crl("inter", updated=NOW, only=at_address("http://crl/2"))
+    store = TrustStore([ROOT, INTER], [first, second], revocation=Revocation.LEAF)
+    assert "revoked" in refusal(store, named).reason
+    assert "revoked" in refusal(store, plain).reason  # it names no list, so all are asked
+    assert isinstance(refusal(TrustStore([ROOT, INTER], [second], revocation=Revocation.LEAF), named), OurFailure)
+
+
+@pytest.mark.parametrize("critical", [True, False])
+@pytest.mark.parametrize(
+    "only", [x509.DeltaCRLIndicator(1), at_address("u:", only_contains_ca_certs=True), at_address("u:", indirect_crl=True)], ids=str
+)
+def test_a_crl_of_a_part_is_not_taken_for_the_whole(only: Any, critical: bool) -> None:
+    store = TrustStore([ROOT, INTER], [crl("inter", only=only, critical=critical)], revocation=Revocation.LEAF)
+    assert isinstance(refusal(store, LEAF), OurFailure)
+
+
+class Shelf:
+    """The store's part that keeps CRLs."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, StoredCrl] = {}
+
+    def crls(self) -> list[StoredCrl]:
+        return list(self.kept.values())
+
+    def save_crl(self, fetched: StoredCrl) -> None:
+        self.kept[fetched.source] = fetched
+
+
+def test_a_fetched_crl_never_replaces_one_that_knows_more(tmp_path: Path) -> None:
+    shelf, file = Shelf(), tmp_path / "crl.pem"
+    fetcher = CrlFetcher([str(file)], shelf, TrustStore([ROOT, INTER]))  # type: ignore[arg-type]
+
+    def fetched(*lists: x509.CertificateRevocationList) -> bytes:
+        file.write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in lists))
+        asyncio.run(fetcher.fetch_all())
+        return shelf.kept[str(file)].pem if shelf.kept else b""
+
+    assert fetched(crl("inter", by=key("other"))) == b"", "of no CA that is trusted"
+    old, new = crl("inter"), crl("inter", (LEAF.serial_number, NOW), updated=NOW)
+    assert fetched(new, crl("root")).count(b"BEGIN") == 2
+    good = shelf.kept[str(file)].pem
+    for worse in ([old, crl("root")], [new], [crl("inter", by=key("other"), updated=NOW + DAY)]):
+        assert fetched(*worse) == good
+    assert fetched(crl("inter", updated=NOW), crl("root", updated=NOW)) != good
 
 
 def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:

@@ -146,6 +146,10 @@ def test_a_wrong_option_gives_one_sentence(tmp_path: Path, wrong: tuple[str, str
     assert not answer.out
 
 
+#: Short names, as many as fit in a PrefixList.
+PREFIXES = [a + b for a in "abcdefghijklmnopqrstuvw" for b in "abcdefghijklmnopqrstuvwxyz"]
+
+
 def hostile() -> dict[str, bytes]:
     good = s.signed(sender=s.LAS)
     content = s.CONTENT
@@ -179,6 +183,24 @@ def hostile() -> dict[str, bytes]:
         "entities": b'<!DOCTYPE a [<!ENTITY x "' + b"h" * 1000 + b'">]><a b="' + b"&x;" * 100_000 + b'"/>',
         "comments": b"<?xml version='1.0'?>" + b"<!---->" * 500_000 + b"<!",
         "quotes": b"Id=" * 1_000_000,
+        "instructions": b"<a>" + b"<?a?>" * 390_000 + b"</a>",
+        "ids of two kinds": inside(
+            b"<a xmlns:w='%s'>" % soap.WSU.encode()
+            + b"".join(b'<b w:Id="i%d"/><b Id="j%d"/>' % (i, i) for i in range(60_000))
+            + b'<b Id="&#65;"/></a>'
+        ),
+        "a long prefix list over a deep SignedInfo": good.replace(
+            f'<ds:CanonicalizationMethod Algorithm="{soap.EXC_C14N}"/>'.encode(),
+            f'<ds:CanonicalizationMethod Algorithm="{soap.EXC_C14N}"><e:InclusiveNamespaces xmlns:e="{soap.EXC_C14N}" '
+            f'PrefixList="{" ".join(PREFIXES)}"/></ds:CanonicalizationMethod>'.encode(),
+        )
+        .replace(b"<ds:Transforms>", b"<ds:Transforms>" + b"<x>" * 200 + b"<y/>" * 50_000 + b"</x>" * 200, 1)
+        .replace(content, "".join(f"<{prefix}/>" for prefix in PREFIXES).encode()),
+        "a default prefix list over a large SignedInfo": good.replace(
+            f'<ds:CanonicalizationMethod Algorithm="{soap.EXC_C14N}"/>'.encode(),
+            f'<ds:CanonicalizationMethod Algorithm="{soap.EXC_C14N}"><e:InclusiveNamespaces xmlns:e="{soap.EXC_C14N}" '
+            'PrefixList="#default"/></ds:CanonicalizationMethod>'.encode(),
+        ).replace(b"<ds:Transforms>", b"<ds:Transforms><x>" + b"<y/>" * 380_000 + b"</x>", 1),
         "default prefix list": good.replace(
             b'<ds:Transform Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"/>',
             b'<ds:Transform Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"><e:InclusiveNamespaces '

@@ -132,6 +132,10 @@ WRONG: dict[str, tuple[Change, str, str]] = {
     "To that is no URI": (replace("https://koppelpunt", "//koppelpunt"), "Client.EK0022", "To"),
     "two oin parameters in To": (replace("v1?oin=", f"v1?oin={s.LAS}&amp;oin="), "Client.DK0011", "To"),
     "a second oin in disguise": (replace("v1?oin=", f"v1?%6fIN={s.LAS}&amp;oin="), "Client.DK0011", "To"),
+    "another oin where a reader may look for the text oin= alone": (replace("v1?oin=", f"v1?coin={s.LAS}&amp;oin="), "Client.DK0011", "To"),
+    "another oin in the path": (replace("/v1?oin=", f"/oin={s.LAS}/v1?oin="), "Client.DK0011", "To"),
+    "another oin in the fragment": (replace("/v1?oin=" + s.HUB, f"/v1?oin={s.HUB}#OIN={s.LAS}"), "Client.DK0011", "To"),
+    "another oin, escaped, in a value": (replace("anonymous?oin=", f"anonymous?x=%26oin%3D{s.LAS}&amp;oin="), "Client.DK0011", "From"),
     "two oin parameters in From": (replace("anonymous?oin=", f"anonymous?oin={s.LAS}&amp;oin="), "Client.DK0011", "From"),
     "MessageID without UUID": (lambda r: re.sub(rb"urn:uuid:[^<]*", b"urn:x:1", r, count=1), "Client.EK0023", "MessageID"),
     "a relative Action": (replace(s.ACTION, "melding"), "Client.DK0011", "Action"),
@@ -454,6 +458,13 @@ def test_settings_can_be_stricter() -> None:
 # ---------------------------------------------------------------- time, receiver, sender
 
 
+def token_of(raw: bytes) -> bytes:
+    """The certificate in a message."""
+    token = soap.parse(raw).find(f".//{{{soap.WSSE}}}BinarySecurityToken")
+    assert token is not None
+    return base64.b64decode(token.text or "")
+
+
 def test_the_timestamp_window_has_a_skew_on_both_sides() -> None:
     raw, minute = s.signed(), timedelta(minutes=1)
     verifier = s.verifier()
@@ -463,6 +474,17 @@ def test_the_timestamp_window_has_a_skew_on_both_sides() -> None:
         with pytest.raises(Refused, match="Timestamp"):
             verifier.verify(raw, at=at)
     assert verifier.verify(raw, at=None).created == s.NOW
+
+
+@pytest.mark.parametrize("created", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
+def test_the_last_and_the_first_second_of_the_calendar_are_judged_like_any_other(created: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stamp = f"<wsu:Created>{created}</wsu:Created>".encode()
+    raw = s.signed(change=lambda r: re.sub(rb"<wsu:Created>.*?</wsu:Expires>", stamp, r))
+    trusted = s.trust().check(token_of(raw), at=s.NOW)
+    monkeypatch.setattr(TrustStore, "check", lambda *_, **__: trusted)  # as if the certificate never expired
+    assert s.verifier().verify(raw, at=None).created.year in (1, 9999)
+    with pytest.raises(Refused, match="Timestamp"):
+        s.verifier().verify(raw, at=s.NOW)
 
 
 def test_a_message_without_expires_ages() -> None:
