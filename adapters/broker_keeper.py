@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +25,9 @@ log = logging.getLogger("koppelpunt.broker")
 _NOTE: Final = "amqp:"
 #: Seconds until hand-in queues that could not be replaced, because they were not empty, are looked at again.
 _AGAIN_S: Final = 60
+#: How long whoever applies the topology keeps others from doing so, when it dies in the middle; applying takes a second, and replacing
+#: queues some five.
+_ALONE_S: Final = 20.0
 
 
 def password_file(home: Path, oin: str) -> Path:
@@ -63,7 +69,7 @@ class Keeper:
             return
         try:
             wanted = self.wanted(register)
-            async with BrokerAdmin(self._management, vhost=self._vhost) as admin:
+            async with self._alone(), BrokerAdmin(self._management, vhost=self._vhost) as admin:
                 await admin.apply(wanted)
                 old = renewable(wanted, await admin.read())
         except AdminError as error:
@@ -72,6 +78,23 @@ class Keeper:
         self._again_at = time.monotonic() + _AGAIN_S if old else float("inf")
         if old:
             log.warning("queues_not_renewed", extra={"queues": old, "retry_in_s": _AGAIN_S})
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """One at a time: another would let a party in again whose hand-in queue is just being replaced. Raises BrokerUnavailable."""
+        holder, give_up_at = f"keeper-{uuid.uuid4().hex[:8]}", time.monotonic() + 2 * _ALONE_S
+        while True:
+            now_us = int(time.time() * 1e6)
+            held = self._registry.take_lease("topology", holder, now_us=now_us, until_us=now_us + int(_ALONE_S * 1e6))
+            if held:
+                break
+            if time.monotonic() > give_up_at:
+                raise BrokerUnavailable("Somebody else is applying the topology; try again when it is done.")
+            await asyncio.sleep(0.2)
+        try:
+            yield
+        finally:
+            self._registry.give_lease(held)
 
     async def follow_register(self) -> None:
         """Applies the topology when the register has changed since the last time, or something was left to do. Raises BrokerUnavailable."""

@@ -163,6 +163,22 @@ def test_the_same_message_handed_in_twice_at_the_same_moment_is_one_message_with
     chain.nothing_lost_nothing_doubled()
 
 
+@pytest.mark.timeout(60)
+def test_a_burst_of_one_applications_statuses_is_stored_in_order_by_two_intake_workers(chain: Chain) -> None:
+    """Its sender does not wait for receipts in between: out of order, all but the newest would be STATUS_STALE."""
+
+    async def act() -> None:
+        bursts = [list(chain.season._application(chain.season._new_pupil(), path=("AO",) * 40)) for _ in range(4)]
+        await asyncio.gather(*(chain.people.hand_in(burst) for burst in bursts))
+        await chain.settled()
+        codes = [row["code"] for row in chain.rows("SELECT code FROM refusal WHERE code LIKE 'STATUS%' AND at_us > :t", t=started_us)]
+        assert codes == []
+
+    started_us = int(time.time() * 1e6)
+    chain.run(act(), within_s=50)
+    chain.nothing_lost_nothing_doubled()
+
+
 def _handled_by(chain: Chain, name: str) -> dict[str, int]:
     """Worker id -> how much it handled, of those that live."""
     pids = set(chain.supervisor.pids.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -9,25 +10,15 @@ import pytest
 
 from adapters.broker_keeper import Keeper, password_file
 from adapters.rabbit import Inspector, Outgoing
+from adapters.store import open_store
 from broker_config.settings import Settings
 from broker_config.topology import EPOCH
+from routing.ports import BrokerUnavailable
 from routing.register import Register, read_register
 from tests.support.broker import GEMEENTE, LAS, TestBroker, run
+from tests.support.store import fresh_url
 
 pytestmark = pytest.mark.broker
-
-
-class Notes:
-    """The store's single values, and nothing else of it."""
-
-    def __init__(self) -> None:
-        self._notes: dict[str, str] = {}
-
-    def note(self, name: str) -> str | None:
-        return self._notes.get(name)
-
-    def set_note(self, name: str, value: str) -> None:
-        self._notes[name] = value
 
 
 def register_of(*systems: str) -> Register:
@@ -36,8 +27,10 @@ def register_of(*systems: str) -> Register:
 
 
 def keeper_of(broker: TestBroker, home: Path, *systems: str, amqp: str | None = None) -> Keeper:
+    home.mkdir(exist_ok=True)
     settings = Settings.from_environment({}, home=home)
-    return Keeper(settings, Notes(), lambda: register_of(*systems), amqp or broker.url, broker.node.management_url)  # type: ignore[arg-type]
+    store = open_store(fresh_url("sqlite", home))
+    return Keeper(settings, store.registry, lambda: register_of(*systems), amqp or broker.url, broker.node.management_url)
 
 
 def test_the_topology_is_applied_to_the_vhost_that_the_workers_connect_to(broker: TestBroker, tmp_path: Path) -> None:
@@ -104,5 +97,28 @@ def test_a_hand_in_queue_of_an_earlier_version_is_replaced_by_the_timetable_once
         await keeper.follow_register()
         assert await keeper.differences() == []
         assert keeper._again_at == float("inf")
+
+    run(act())
+
+
+def test_the_topology_is_applied_by_one_process_at_a_time(broker: TestBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper = keeper_of(broker, tmp_path, LAS)
+    registry, now_us = keeper._registry, int(time.time() * 1e6)
+    other = registry.take_lease("topology", "another process", now_us=now_us, until_us=now_us + 60_000_000)
+    assert other is not None
+    monkeypatch.setattr("adapters.broker_keeper._ALONE_S", 0.2)
+
+    async def act() -> None:
+        with pytest.raises(BrokerUnavailable, match="Somebody else is applying the topology"):
+            await keeper.apply_topology()
+        assert await broker_is_empty()
+        registry.give_lease(other)
+        await keeper.apply_topology()
+        await keeper.apply_topology()
+        assert await keeper.differences() == []
+
+    async def broker_is_empty() -> bool:
+        async with broker.admin() as admin:
+            return not (await admin.read())["queues"]
 
     run(act())
