@@ -20,7 +20,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtensionOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from schemas.faults import NotAllowed, OurFailure
 from schemas.oin import Oin, is_oin
@@ -42,6 +42,18 @@ _UNDERSTOOD: Final = frozenset(
         ExtensionOID.EXTENDED_KEY_USAGE,
         ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
         ExtensionOID.CERTIFICATE_POLICIES,
+    }
+)
+
+
+#: Purposes of a certificate with which messages are signed: that of the connection, or one for signing documents (facts 4.2).
+_PURPOSES: Final = frozenset(
+    {
+        ExtendedKeyUsageOID.CLIENT_AUTH,
+        ExtendedKeyUsageOID.SERVER_AUTH,
+        ExtendedKeyUsageOID.EMAIL_PROTECTION,
+        ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
+        x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36"),  # document signing
     }
 )
 
@@ -294,6 +306,8 @@ class TrustStore:
             return _No("Client.EK0031", f"the signing certificate needs an RSA key of at least {MINIMUM_RSA_BITS} bits")
         if usage is not None and not usage.digital_signature:
             return _No("Client.EK0031", "the key usage of the signing certificate does not allow digital signatures")
+        if not _may_sign_messages(certificate):
+            return _No("Client.EK0031", "the extended key usage of the signing certificate is for something else than messages or TLS")
         if _surprising(certificate):
             return _No("Client.EK0031", "the signing certificate has a critical extension that we do not know")
         trusted = TrustedCertificate(
@@ -358,6 +372,15 @@ def _may_issue(authority: x509.Certificate, below: int) -> bool:
     longest = authority.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
     usage = _key_usage(authority)
     return (longest is None or below <= longest) and (usage is None or usage.key_cert_sign) and not _surprising(authority)
+
+
+def _may_sign_messages(certificate: x509.Certificate) -> bool:
+    """Whether one of its purposes fits, if it names any (RFC 5280, 4.2.1.12): one for OCSP answers or program code is not for messages."""
+    try:
+        purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    return not _PURPOSES.isdisjoint(purposes)
 
 
 def _surprising(certificate: x509.Certificate) -> bool:

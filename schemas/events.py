@@ -132,6 +132,13 @@ def decode(payload: bytes, number: int = CURRENT) -> Event:
         raise ValueError(f"not a journal event of schema {number}") from error
 
 
+def is_filed_under(reference: str | None, payload: bytes, number: int) -> bool:
+    """Whether an event is of the message that the column beside it names: that column finds it, and no hash covers it."""
+    if reference is not None and _optional_string(reference) not in payload:  # told without decoding, as nearly always
+        return False
+    return reference is not None or decode(payload, number).reference is None
+
+
 def digest(payload: bytes, number: int) -> bytes:
     """What the chain holds of an event: SHA-256 over its schema's number and its bytes."""
     return hashlib.sha256(number.to_bytes(4, "big") + payload).digest()

@@ -22,7 +22,7 @@ GENESIS: Final = bytes(32)
 _UNCHAINED: Final = Sql("SELECT id, schema, payload FROM event WHERE block IS NULL ORDER BY id LIMIT :limit")
 _LAST_BLOCK: Final = Sql("SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1")
 _BIND: Final = Sql("UPDATE event SET block = :number WHERE id IN @ids AND block IS NULL")
-_OF_BLOCK: Final = Sql("SELECT schema, payload FROM event WHERE id BETWEEN :first AND :last AND block = :number ORDER BY id")
+_OF_BLOCK: Final = Sql("SELECT schema, payload, reference FROM event WHERE id BETWEEN :first AND :last AND block = :number ORDER BY id")
 _CHAINED: Final = Sql("SELECT count(*) FROM event WHERE block IS NOT NULL")
 _WAITING: Final = Sql("SELECT count(*) FROM event WHERE block IS NULL")
 _UNTOLD: Final = Sql(
@@ -110,12 +110,14 @@ class Journal:
             for block in connection.execute(select(journal).order_by(journal.c.seq)):
                 if block.seq != number + 1 or bytes(block.previous) != previous:
                     return broken(f"block {number + 1} is missing or does not follow the one before it")
-                found = _OF_BLOCK(connection, first=block.first_id, last=block.last_id, number=block.seq)
+                found = _OF_BLOCK(connection, first=block.first_id, last=block.last_id, number=block.seq).all()
                 digests = [avro.digest(row.payload, row.schema) for row in found]
                 if len(digests) != block.events:
                     return broken(f"block {block.seq} has {len(digests)} events instead of {block.events}")
                 if avro.link(previous, block.seq, digests) != bytes(block.hash):
                     return broken(f"an event in block {block.seq} is not what was written")
+                if not all(avro.is_filed_under(row.reference, bytes(row.payload), row.schema) for row in found):
+                    return broken(f"an event in block {block.seq} is filed under another message than it is of")
                 previous, number, events = bytes(block.hash), block.seq, events + block.events
             if (chained := _CHAINED(connection).scalar_one()) != events:
                 return broken(f"{chained - events} events point at blocks after {number} that do not exist, or stand outside their block")

@@ -53,6 +53,14 @@ def _move_event(store: Store) -> None:
     run_sql(store, "UPDATE event SET block = 2 WHERE id = 7")
 
 
+def _hide_event(store: Store) -> None:
+    run_sql(store, "UPDATE event SET reference = NULL WHERE id = 7")
+
+
+def _file_event_elsewhere(store: Store) -> None:
+    run_sql(store, "UPDATE event SET reference = (SELECT reference FROM event WHERE id = 8) WHERE id = 7")
+
+
 def _swap_events(store: Store) -> None:
     run_sql(store, "UPDATE event SET id = 100 WHERE id = 7")
     run_sql(store, "UPDATE event SET id = 7 WHERE id = 8")
@@ -106,6 +114,8 @@ def _add_event(store: Store) -> None:
         _unchain_event,
         _move_event,
         _swap_events,
+        _hide_event,
+        _file_event_elsewhere,
         _remove_block,
         _remove_block_and_events,
         _remove_first_block,
@@ -129,7 +139,8 @@ def test_whatever_is_done_to_the_journal_is_found(store: Store, crime: Callable[
 
 def test_rewriting_one_block_with_a_right_hash_breaks_the_next(store: Store) -> None:
     chained(store)
-    payload = encode(Event(kind="received", at_us=NOW, actor="nobody"))
+    reference = run_sql(store, "SELECT reference FROM event WHERE id = 7")[0].reference
+    payload = encode(Event(kind="received", at_us=NOW, actor="nobody", reference=reference))
     run_sql(store, "UPDATE event SET payload = :p WHERE id = 7", p=payload)
     digests = [digest(bytes(r.payload), 1) for r in run_sql(store, "SELECT payload FROM event WHERE block = 3 ORDER BY id")]
     previous = bytes(run_sql(store, "SELECT hash FROM journal WHERE seq = 2")[0].hash)

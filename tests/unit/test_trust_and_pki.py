@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from adapters import pki
 from adapters.crls import CrlFetcher
@@ -144,6 +144,10 @@ REFUSED = {
     "not valid yet": (certificate("leaf", "inter", oins=[s.LAS], before=NOW + DAY), "Client.EK0031"),
     "an unknown critical extension": (
         certificate("leaf", "inter", oins=[s.LAS], extra=x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")),
+        "Client.EK0031",
+    ),
+    "for OCSP answers only": (
+        certificate("leaf", "inter", oins=[s.LAS], extra=x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING])),
         "Client.EK0031",
     ),
     "no certificate": (b"rubbish", "Client.EK0031"),
