@@ -19,7 +19,7 @@ LAS = "00000003272448340000"
 SCHOOL = "0000000700025BE00000"
 HUB = "00000001800866472000"
 ACTION = "urn:example:proef:v1/melding"
-CONTENT = b'<p:melding xmlns:p="urn:example:proef:v1"><p:kenmerk>A-1</p:kenmerk></p:melding>'
+CONTENT = b'<p:melding xmlns:p="urn:example:proef:v1"><p:kenmerk>A-1</p:kenmerk><p:nummer>999900006</p:nummer></p:melding>'
 #: The moment of all sample messages: now, whole seconds, fixed for the session.
 NOW = datetime.now(UTC).replace(microsecond=0)
 
