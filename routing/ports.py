@@ -26,6 +26,7 @@ from routing.work import (
     Waiting,
 )
 from schemas.envelope import Envelope
+from schemas.privacy import redact
 
 
 class BrokerError(Exception):
@@ -86,6 +87,13 @@ class Incoming:
     def earlier_deliveries(self) -> int:
         """How often it was handed out before. For people to look at, never to decide on: after a cut connection it may be too low."""
         return int(self.headers.get("x-delivery-count", 0))
+
+    @property
+    def known_as(self) -> str | None:
+        """What its sender calls it, only to be repeated to that sender. A library gives a name that is not UTF-8 as bytes; neither that
+        nor a name with control characters, which a database may refuse, is one. Personal numbers are masked."""
+        name: object = self.correlation_id or self.message_id
+        return redact(name)[:100] if isinstance(name, str) and name and name.isprintable() else None
 
     @property
     def died_in(self) -> str | None:

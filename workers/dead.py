@@ -40,7 +40,7 @@ class Dead:
                 continue
             system = incoming.routing_key or None
             digest = hashlib.sha256(incoming.body).digest()
-            message_id = incoming.correlation_id or incoming.message_id
+            message_id = incoming.known_as
             await self._worker.insist(
                 "note dead",
                 lambda origin=origin, system=system, digest=digest, message_id=message_id: self._store.outbox.note_dead(  # type: ignore[misc]
@@ -66,7 +66,7 @@ class Dead:
             digest=hashlib.sha256(incoming.body).digest(),
             via="amqp",
             system=system,
-            message_id=incoming.correlation_id or incoming.message_id,
+            message_id=incoming.known_as,
         )
         await self._worker.insist(
             "store refusal",

@@ -50,7 +50,7 @@ class Intake:
 
     def _judge(self, incoming: Incoming, register: Register) -> NewMessage | NewRefusal:
         system = Oin(incoming.queue.removeprefix(PREFIX))
-        hints = Hints(message_id=(incoming.correlation_id or incoming.message_id or "")[:100] or None)
+        hints = Hints(message_id=incoming.known_as)
         return self._desk.judge(incoming.body, system=system, register=register, via="amqp", hints=hints, fault=_wrong_properties(incoming))
 
 
@@ -76,5 +76,5 @@ def _receipt(incoming: Incoming, result: HandInResult) -> Outgoing:
             reason=result.reason,
             warnings=result.warnings,
         ),
-        correlation_id=result.message_id or incoming.correlation_id or incoming.message_id,
+        correlation_id=result.message_id,
     )
