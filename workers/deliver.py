@@ -229,18 +229,24 @@ def read_confirmation(incoming: Incoming) -> Confirmation | None:
     try:
         said = json.loads(incoming.body)
         delivery_id, outcome, reason = said["delivery_id"], said["outcome"], said.get("reason")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    if not isinstance(delivery_id, str) or outcome not in ("confirmed", "refused") or not isinstance(reason, str | None):
+    if (
+        not isinstance(delivery_id, str)
+        or not delivery_id.isprintable()
+        or outcome not in ("confirmed", "refused")
+        or not isinstance(reason, str | None)
+    ):
         return None
     if outcome == "confirmed":
-        return Confirmation(delivery_id=delivery_id[:64], system=incoming.routing_key, confirmed=True)
+        return Confirmation(delivery_id=redact(delivery_id)[:64], system=incoming.routing_key, confirmed=True)
     code = REASONS.get(reason or "", "MAILBOX_REFUSED")
+    words = "".join(each if each.isprintable() else " " for each in reason or "").strip()  # JSON can hold what no database takes
     return Confirmation(
-        delivery_id=delivery_id[:64],
+        delivery_id=redact(delivery_id)[:64],
         system=incoming.routing_key,
         confirmed=False,
         code=code,
         owner=str(kind_of(code).owner),
-        reason=redact(reason or kind_of(code).en)[:500],
+        reason=redact(words or kind_of(code).en)[:500],
     )
