@@ -730,6 +730,24 @@ def _innermost(error: BaseException | str) -> BaseException | str:
         error = causes[-1]
 
 
+_decode_value = pika.data.decode_value
+
+
+def _decode_any_value(encoded: bytes, offset: int) -> tuple[Any, int]:
+    """A header's value as pika reads it; None for what AMQP can say and Python cannot: a moment after the year 9999, tables in tables
+    without end. pika would end the connection instead, and again each time the broker hands the message out."""
+    try:
+        return _decode_value(encoded, offset)  # type: ignore[no-any-return]
+    except (ValueError, OverflowError, OSError, RecursionError):  # OSError: from the platform, of a moment
+        kind, offset = encoded[offset : offset + 1], offset + 1
+        if kind in (b"F", b"A"):
+            return None, offset + 4 + int.from_bytes(encoded[offset : offset + 4], "big")
+        return None, offset + (4 if kind == b"f" else 8)
+
+
+pika.data.decode_value = _decode_any_value
+
+
 def _settle(future: asyncio.Future[Any], value: Any = None, *, error: BaseException | None = None) -> None:
     """Settles a future once; whoever comes later is too late."""
     if future.done():
