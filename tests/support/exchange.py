@@ -1,7 +1,7 @@
 """A small exchange for tests: private broker, SQLite store, and the parties of `tests.support.signing`, each a user of the broker.
 
-Two schools, a municipality and their three systems. Its workers are processes, as `up` starts them; or they run inside the test, by a
-clock that the test moves. Either way they are built from the parts that `run.py` builds them from.
+Two schools, a municipality, Centraal Aanmelden and their systems. Its workers are processes, as `up` starts them; or they run inside the
+test, by a clock that the test moves. Either way they are built from the parts that `run.py` builds them from.
 """
 
 from __future__ import annotations
@@ -49,19 +49,22 @@ SCHOOL: Final = Oin(s.SCHOOL)
 MBO: Final = Oin("0000000700004XY00000")
 UTRECHT: Final = Oin("00000001001234560000")
 HUB: Final = Oin(s.HUB)
+CENTRAAL: Final = Oin("00000004003214345000")  #: Centraal Aanmelden, which is its own system
 CONTENT_TYPE: Final = "text/xml; charset=utf-8"
 PROEF, GANGER = "urn:x-backbone:proef:1/proef", "urn:x-backbone:vva:1/mboGangerBericht"
+STATUS = "urn:x-backbone:vva:1/aanmeldStatusBericht"
 
 DOCUMENT: Final[dict[str, list[dict[str, Any]]]] = {
     "organisations": [
         {"oin": SCHOOL, "name": "Emmaus College", "kind": "school", "roles": ["vo"]},
         {"oin": MBO, "name": "ROC de Vecht", "kind": "school", "roles": ["mbo"]},
         {"oin": UTRECHT, "name": "Gemeente Utrecht", "kind": "municipality", "roles": ["gemeente"], "gemeentecodes": [{"code": "0344"}]},
+        {"oin": CENTRAAL, "name": "Centraal Aanmelden", "kind": "central", "roles": ["centraal-aanmelden"]},
         {"oin": HUB, "name": "Koppelpunt", "kind": "hub", "roles": ["hub"]},
     ],
     "systems": [
         {"oin": oin, "name": name, "supplier": f"{name} BV", "channels": ["amqp"]}
-        for oin, name in ((LAS, "Leerlingwijzer"), (SIS, "Studiekern"), (CIVIC, "Burgerbalie"))
+        for oin, name in ((LAS, "Leerlingwijzer"), (SIS, "Studiekern"), (CIVIC, "Burgerbalie"), (CENTRAAL, "Portaal"))
     ],
     "diensten": [
         {"dienst": "vva", "versie": "1", "namespace": "urn:x-backbone:vva:1"},
@@ -71,12 +74,15 @@ DOCUMENT: Final[dict[str, list[dict[str, Any]]]] = {
         {"organisation": SCHOOL, "dienst": "vva", "system": LAS},
         {"organisation": SCHOOL, "dienst": "proef", "system": LAS},
         {"organisation": MBO, "dienst": "proef", "system": SIS},
+        {"organisation": MBO, "dienst": "vva", "system": SIS},
         {"organisation": UTRECHT, "dienst": "vva", "system": CIVIC},
     ],
     "endpoints": [
         {"organisation": MBO, "dienst": "proef", "versie": "1", "system": SIS, "mailbox": True},
         {"organisation": SCHOOL, "dienst": "proef", "versie": "1", "system": LAS, "mailbox": True},
+        {"organisation": SCHOOL, "dienst": "vva", "versie": "1", "system": LAS, "mailbox": True},
         {"organisation": UTRECHT, "dienst": "vva", "versie": "1", "system": CIVIC, "mailbox": True},
+        {"organisation": CENTRAAL, "dienst": "vva", "versie": "1", "system": CENTRAAL, "mailbox": True},
     ],
 }
 
@@ -241,15 +247,16 @@ class Exchange:
         message_id: str,
         action: str,
         *,
+        sender: Oin = SCHOOL,
         receiver: Oin = HUB,
         created: datetime | None = None,
         signer: Signer | None = None,
     ) -> bytes:
-        """Content of the vo school in an envelope signed by its LAS."""
+        """Content in an envelope, unless told otherwise of the vo school and signed by its LAS."""
         return (signer or s.signer()).envelope(
             BodyPart.around(content),
             to=soap.address(receiver, "https://koppelpunt.example/proef/v1"),
-            sender=soap.address(SCHOOL),
+            sender=soap.address(sender),
             action=action,
             message_id=message_id,
             created=created or self.clock.now(),
