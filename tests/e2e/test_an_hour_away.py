@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -17,20 +17,25 @@ import pika
 import pytest
 from sqlalchemy import create_engine, text
 
+import run as program
 from adapters.parties import invented
 from adapters.parties.receiver import ReceivingSystem, Verdict
+from adapters.rabbit import Publisher, get_all, put
 from adapters.wsse import Verifier
-from routing.ports import Incoming, Published
+from routing.ports import Incoming, Outgoing, Published
+from routing.work import Ticket
 from schemas.envelope import Envelope
 from schemas.oin import Oin
 from tests.support import signing as s
 from tests.support.broker import require_rabbitmq, until
 from tests.support.content import ganger, status
 from tests.support.exchange import CENTRAAL, CIVIC, GANGER, HUB, LAS, MBO, SIS, STATUS, Exchange, MovedClock, said
+from workers.deliver import CLAIM_S
+from workers.relay import encode_tickets
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
-WORKERS: Final = ("intake", "relay", "relay", "route", "deliver", "deliver", "audit")
+WORKERS: Final = ("intake", "relay", "route", "deliver", "deliver", "audit")
 #: The clock is put ahead by this much at a time; less than a claim lasts.
 STEP: Final = timedelta(seconds=5)
 #: What a step takes in earnest.
@@ -161,7 +166,7 @@ async def delete_queue(exchange: Exchange, queue: str) -> None:
 
 @pytest.mark.timeout(150)
 def test_receivers_that_are_away_for_an_hour_get_every_message_once_and_in_order_and_can_read_it(
-    exchange: Exchange, clock: MovedClock
+    exchange: Exchange, clock: MovedClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The municipality, the mbo school and Centraal Aanmelden stay away; the first two do not even have a mailbox for half of the time."""
     traffic = Traffic(exchange)
@@ -170,7 +175,8 @@ def test_receivers_that_are_away_for_an_hour_get_every_message_once_and_in_order
     async def act() -> None:
         for name in WORKERS:
             exchange.start_worker(name)
-        await until(lambda: exchange.store.registry.note("epoch"))  # then the relay has applied the topology, and not again
+        inspector = await exchange.inspector()
+        await until(lambda: inspector.depth("epoch"))  # then the relay has applied the topology, and does not again
         await present.come_to_work()
         for oin in (CIVIC, SIS):
             await delete_queue(exchange, f"mailbox.{oin}")
@@ -185,6 +191,7 @@ def test_receivers_that_are_away_for_an_hour_get_every_message_once_and_in_order
                 )
                 assert outcomes == [{"outcome": "postponed", "code": "ENDPOINT_UNREACHABLE"}]
                 exchange.start_worker("timetable")  # its first deed is to put back what is missing
+                exchange.start_worker("relay")  # another to lead, each time that a lease ends
             if minute < 45:
                 await traffic.hand_in_some(stale=minute % 5 == 0)
             for _ in range(MINUTE // STEP):
@@ -193,6 +200,8 @@ def test_receivers_that_are_away_for_an_hour_get_every_message_once_and_in_order
             leaders |= {row["holder"] for row in exchange.rows("SELECT holder FROM lease WHERE name = 'relay'")}
         assert clock.now_us() - began >= 3_600_000_000
         assert len(leaders) == 2, "no lease ended while the clock ran"
+        fenced = [record for record in caplog.records if record.getMessage() == "lease_lost" and hasattr(record, "error")]
+        assert fenced, "a relay whose lease had ended was let write"
         assert not exchange.rows("SELECT id FROM delivery WHERE state = 'failed'")
         states = Counter(row["state"] for row in exchange.rows("SELECT state FROM delivery"))
         assert states["acknowledged"] == len(present.worked_on) == 45, f"the school that is there did not get its statuses: {states}"
@@ -282,5 +291,58 @@ def test_a_message_not_fetched_for_a_day_is_the_receivers_failure_and_a_late_con
         worker = exchange.start_worker("timetable")
         await until(lambda: worker.handled >= 5)
         await exchange.stop_workers("timetable")
+
+    exchange.run(act(), within_s=55)
+
+
+class Slow(Publisher):
+    """A publisher that stands still until it is told to go on."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.may_go_on = asyncio.Event()
+
+    async def publish_many(self, messages: Sequence[Outgoing]) -> list[Published]:
+        """Later."""
+        await self.may_go_on.wait()
+        return await super().publish_many(messages)
+
+
+@pytest.mark.timeout(60)
+def test_a_ticket_handed_out_twice_is_worked_on_by_one_worker_until_its_claim_ends(exchange: Exchange, clock: MovedClock) -> None:
+    """As after a change of the relay's leader. Whoever wakes up after its claim has gone to another settles nothing any more."""
+    id = s.message_id()
+
+    def row() -> dict[str, Any]:
+        rows = exchange.rows("SELECT d.* FROM delivery d JOIN message m ON m.seq = d.message_seq WHERE m.message_id = :id", id=id)
+        return rows[0] if rows else {"claim": None, "state": None}
+
+    async def act() -> None:
+        for name in ("intake", "relay", "route"):
+            exchange.start_worker(name)
+        stuck = Slow(program.amqp_urls(exchange.settings)[0])
+        first = exchange.start_worker("deliver", publisher=stuck)
+        await (await exchange.publisher(LAS)).publish(exchange.hand_in(exchange.proef(id), id))
+        await until(lambda: row()["claim"] == first.id)
+
+        try:
+            second = exchange.start_worker("deliver")
+            (ticket,) = encode_tickets([Ticket(row()["seq"], row()["release"])])
+            await put(program.amqp_urls(exchange.settings)[0], "deliver", [ticket] * 50)  # more than the first one takes in advance
+            await asyncio.sleep(2.5)  # it is offered to the second one again each second
+            assert (row()["state"], row()["claim"]) == ("released", first.id)
+            inspector = await exchange.inspector()
+            assert await inspector.depth(f"mailbox.{SIS}") == 0, "two workers delivered the same release"
+
+            clock.ahead += timedelta(seconds=CLAIM_S + 1)
+            await until(lambda: row()["state"] == "delivered")
+        finally:
+            stuck.may_go_on.set()
+        await until(lambda: first.handled)
+        await exchange.stop_workers()
+        assert second.handled
+        assert len(exchange.rows("SELECT 1 FROM attempt")) == 1, "an attempt was settled by a worker whose claim had ended"
+        copies = await get_all(exchange.url(SIS), f"mailbox.{SIS}")
+        assert len(copies) == 2 and copies[0] == copies[1], "what may come twice is the same message, so that its receiver knows it"
 
     exchange.run(act(), within_s=55)

@@ -176,13 +176,13 @@ class Exchange:
             PrivateNode(self.home).kill()
             shutil.rmtree(self.home, ignore_errors=True)
 
-    def start_worker(self, name: str) -> Worker:
-        """A worker inside the test, built as `run.py work NAME` builds it, by this exchange's clock."""
+    def start_worker(self, name: str, *, publisher: Publisher | None = None) -> Worker:
+        """A worker inside the test, built as `run.py work NAME` builds it, by this exchange's clock, perhaps with a hampered publisher."""
         store = program.open_store_of(self.settings)
         worker = Worker(name, store.registry, self.clock)
         amqp, _ = program.amqp_urls(self.settings)
         vault, register = Vault(read_master_key(self.settings.master_key)), RegisterCache(store.registry)
-        parts = program.Parts(self.settings, store, worker, vault, register, Publisher(amqp), self.clock, amqp)
+        parts = program.Parts(self.settings, store, worker, vault, register, publisher or Publisher(amqp), self.clock, amqp)
         task = asyncio.ensure_future(_all(program.WORKERS[name](parts)))
         self._inside.append((worker, parts, task))
         return worker
