@@ -108,7 +108,7 @@ class Dead:
         body = receipt(
             accepted=False, reference=result.reference, received_us=result.received_us, code=result.code, reason=result.reason, warnings=()
         )
-        answer = Outgoing(routing_key=f"receipt.{system}", body=body, correlation_id=incoming.correlation_id or incoming.message_id)
+        answer = Outgoing(routing_key=f"receipt.{system}", body=body, correlation_id=result.message_id)
         await self._worker.insist_async("publish receipt", lambda: self._publisher.publish_many([answer]))
         self._refusals.note([incoming], results)
 

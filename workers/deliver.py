@@ -115,7 +115,7 @@ class Courier:
                     self._settled(one, "failed", now, 0, register, "original", code="DEADLINE_PASSED", reason="the body has been erased")
                 )
             else:
-                envelope, message = self._mail(one, one.wrapped_key, one.body, now)
+                envelope, message = self._mail(one, one.wrapped_key, one.body)
                 sent.append((one, envelope))
                 outgoing.append(message)
         fates = await self._worker.insist_async("publish to mailboxes", lambda: self._publisher.publish_many(outgoing)) if outgoing else []
@@ -141,10 +141,16 @@ class Courier:
                 )
         return settlements
 
-    def _mail(self, one: Claimed, wrapped_key: bytes, sealed: bytes, now: datetime) -> tuple[str, Outgoing]:
-        """Untouched bytes where the sender named the receiver and the Timestamp was valid at hand-in; otherwise our envelope."""
+    def _mail(self, one: Claimed, wrapped_key: bytes, sealed: bytes) -> tuple[str, Outgoing]:
+        """Untouched bytes where the sender named the receiver and the Timestamp was valid at hand-in; otherwise our envelope.
+
+        Ours, too, says that it was created at hand-in: whenever it leaves us, and whenever it is fetched, `received_at` is then the one
+        moment at which a receiver verifies. With the time of sending in it, what waited here or in the mailbox for more than some
+        minutes could be read by nobody.
+        """
         original = self._vault.open(one.reference, wrapped_key, "body", sealed)
         passes = self._passes_through(one.action)
+        received_at = moment(one.received_us)
         if passes and not one.stale:
             envelope, body, message_id = "original", original, one.message_id
         else:
@@ -159,11 +165,11 @@ class Courier:
                 address=one.address if passes else None,
                 action=one.action,
                 relates_to=None if passes else one.message_id,
-                created=now,
+                created=received_at,
             )
         headers: dict[str, Any] = {
             "delivery_id": one.id,
-            "received_at": moment(one.received_us).isoformat(),
+            "received_at": received_at.isoformat(),
             "dienst": one.dienst,
             "versie": one.versie,
             "routeringskenmerk": one.receiver,

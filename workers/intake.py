@@ -167,5 +167,5 @@ def _receipt(incoming: Incoming, result: HandInResult) -> Outgoing:
             reason=result.reason,
             warnings=result.warnings,
         ),
-        correlation_id=result.message_id or incoming.correlation_id or incoming.message_id,
+        correlation_id=result.message_id,
     )

@@ -10,6 +10,9 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
 from adapters import pki, soap
 from adapters.trust import Revocation, TrustStore
 from adapters.wsse import BodyPart, Signer, Verifier, VerifyPolicy
@@ -19,7 +22,7 @@ LAS = "00000003272448340000"
 SCHOOL = "0000000700025BE00000"
 HUB = "00000001800866472000"
 ACTION = "urn:example:proef:v1/melding"
-CONTENT = b'<p:melding xmlns:p="urn:example:proef:v1"><p:kenmerk>A-1</p:kenmerk></p:melding>'
+CONTENT = b'<p:melding xmlns:p="urn:example:proef:v1"><p:kenmerk>A-1</p:kenmerk><p:nummer>999900006</p:nummer></p:melding>'
 #: The moment of all sample messages: now, whole seconds, fixed for the session.
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -47,6 +50,27 @@ def signer(name: str = "las", *, oin: str = LAS, days: int = 365, revoked: bool 
     """Signs as that party."""
     files = party(name, oin=oin, days=days, revoked=revoked)
     return Signer(pki.read_key(files.key), pki.read_certificate(files.certificate))
+
+
+@cache
+def foreign_signer() -> Signer:
+    """Somebody who calls himself the LAS, with a certificate of a CA of his own."""
+    elsewhere = Path(tempfile.mkdtemp(prefix="koppelpunt-foreign-pki-"))
+    pki.init(elsewhere)
+    files = pki.issue(elsewhere, oin=LAS, name="las")
+    return Signer(pki.read_key(files.key), pki.read_certificate(files.certificate))
+
+
+@cache
+def signer_without_oin() -> Signer:
+    """A certificate of the session's CA that names nobody: its subject has no serialNumber."""
+    files = party("nobody")
+    key, certificate = pki.read_key(files.key), pki.read_certificate(files.certificate)
+    builder = x509.CertificateBuilder().subject_name(x509.Name(list(certificate.subject)[:2])).issuer_name(certificate.issuer)
+    builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
+    builder = builder.not_valid_before(certificate.not_valid_before_utc).not_valid_after(certificate.not_valid_after_utc)
+    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    return Signer(key, builder.sign(pki.read_key(folder() / "intermediate.key"), hashes.SHA256()))
 
 
 @cache
@@ -99,7 +123,13 @@ def signed(*, by: Signer | None = None, change: Callable[[bytes], bytes] | None 
 
 
 def fast(
-    *, by: Signer | None = None, content: bytes = CONTENT, sender: str = SCHOOL, receiver: str = HUB, created: datetime = NOW
+    *,
+    by: Signer | None = None,
+    content: bytes = CONTENT,
+    sender: str = SCHOOL,
+    receiver: str = HUB,
+    created: datetime = NOW,
+    message: str | None = None,
 ) -> bytes:
     """A message signed without parsing, for tests that need many."""
     return (by or signer()).envelope(
@@ -107,7 +137,7 @@ def fast(
         to=soap.address(receiver, "https://koppelpunt.example/proef/v1"),
         sender=soap.address(sender),
         action=ACTION,
-        message_id=message_id(),
+        message_id=message or message_id(),
         created=created,
     )
 

@@ -51,3 +51,8 @@ def test_an_escaped_character_in_front_hides_no_number(before: str) -> None:
 )
 def test_other_numbers_stay(text: str) -> None:
     assert redact(text) == text
+
+
+@pytest.mark.parametrize("text", ["bsn999900006x", "999900006-8a4b-4c1d-9e2f-0a1b2c3d4e5f", "urn:leerling:999900006", "8a4b-999900006"])
+def test_a_personal_number_is_masked_beside_and_in_what_looks_like_an_id(text: str) -> None:
+    assert redact(text) == text.replace("999900006", MASK)
