@@ -20,19 +20,16 @@ import sys
 import tempfile
 import time
 import uuid
-from datetime import timedelta
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from adapters import pki, soap  # noqa: E402 - runs from any folder
-from adapters.crls import CrlFetcher, FollowingVerifier  # noqa: E402
-from adapters.rabbit import Publisher  # noqa: E402
+from adapters.crls import CrlFetcher, FollowingVerifier  # noqa: E402 - runs from any folder
 from adapters.store import Store  # noqa: E402
 from adapters.vault import Vault, read_master_key  # noqa: E402
-from adapters.wsse import BodyPart, Signer  # noqa: E402
 from benchmarks import end_to_end as e2e  # noqa: E402
 from broker_config.settings import Settings  # noqa: E402
 from routing.work import NewMessage  # noqa: E402
@@ -57,7 +54,7 @@ def register() -> dict[str, Any]:
     return document
 
 
-def one_for(receiver: Oin, signer: Signer, settings: Settings, store: Store, vault: Vault) -> tuple[NewMessage, bytes]:
+def one_for(receiver: Oin, parties: e2e.Parties, settings: Settings, store: Store, vault: Vault) -> tuple[NewMessage, bytes]:
     """A hand-in for this receiver as the desk judges it, and its bytes."""
     asyncio.run(CrlFetcher(settings.crl, store.registry).fetch_due())
     contracts, clock = contracts_of(settings), Clock()
@@ -68,15 +65,9 @@ def one_for(receiver: Oin, signer: Signer, settings: Settings, store: Store, vau
         own_oins=settings.own_oins,
         clock=clock,
     )
-    content = e2e.content(0, 5).replace(f"<ontvangendeInstantie>{e2e.RECEIVER}".encode(), f"<ontvangendeInstantie>{receiver}".encode())
-    raw = signer.envelope(
-        BodyPart.around(content),
-        to=soap.address(receiver),
-        sender=soap.address(e2e.SYSTEM),
-        action=f"{e2e.NAMESPACE}/melding",
-        message_id=f"urn:uuid:{uuid.uuid4()}",
-    )
-    judged = desk.judge(raw, system=e2e.SYSTEM, register=RegisterCache(store.registry)(), via="amqp", hints=Hints())
+    (handed_in,) = parties.signed(1, 5, receiver)
+    raw, sender = handed_in.body, Oin(handed_in.routing_key)
+    judged = desk.judge(raw, system=sender, register=RegisterCache(store.registry)(), via="amqp", hints=Hints())
     if not isinstance(judged, NewMessage):
         raise SystemExit(f"the message for the backlog was refused: {judged.code} {judged.reason}")
     return judged, raw
@@ -110,22 +101,22 @@ async def _run(home: Path, store_url: str | None, waiting: int, messages: int, r
     settings = make_private_home(Settings.from_environment(given, home=home), environment=given)
     store = open_store_of(settings)
     store.registry.save_register(register(), who="bench", now_us=Clock().now_us())
-    files = pki.issue(home / "pki", oin=e2e.SYSTEM, name="zender")
-    signer = Signer(pki.read_key(files.key), pki.read_certificate(files.certificate), lifetime=timedelta(hours=2))
+    parties = e2e.Parties(home)
     vault = Vault(read_master_key(settings.master_key))
-    model, raw = await asyncio.to_thread(one_for, ASLEEP, signer, settings, store, vault)
+    model, raw = await asyncio.to_thread(one_for, ASLEEP, parties, settings, store, vault)
     private = {name: value for name, value in os.environ.items() if not name.startswith("KOPPELPUNT_") and name != "AMQP_URL"}
     environment = {**private, **given, "KOPPELPUNT_HOME": str(home)}
     memory: dict[str, int] = {}
     async with Backbone(settings, port=0) as backbone:
         assert backbone.node is not None
-        urls = {oin: e2e._party_url(backbone.node.url, home, oin) for oin in (e2e.SYSTEM, e2e.RECEIVER)}
+        amqp = backbone.node.url
 
         async def rate() -> int:
-            batch = await asyncio.to_thread(e2e.signed, signer, messages, 5)
+            batch = await asyncio.to_thread(parties.signed, messages, 5)
             supervisor = Supervisor(ROOT / "run.py", EVERY_WORKER, environment, home / "workers.log")
-            async with e2e.Mailbox(urls[e2e.RECEIVER], e2e.RECEIVER) as mailbox, Publisher(urls[e2e.SYSTEM]) as publisher:
-                await publisher.publish_many(batch)
+            async with e2e.Mailbox(e2e.party_url(amqp, home, e2e.RECEIVER), e2e.RECEIVER) as mailbox, AsyncExitStack() as stack:
+                await parties.connect(amqp, home, stack)
+                await parties.publish(batch)
                 await supervisor.start()
                 try:
                     found = await e2e._rate(mailbox, messages)

@@ -18,6 +18,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,21 +44,23 @@ from workers.tables import print_json, print_table
 
 HERE = Path(__file__).parent
 DIENSTEN = HERE / "diensten"
-SYSTEM, RECEIVER = Oin("00000003900000410000"), Oin("00000003900000420000")
+#: Several parties hand in, as in a season; each has its own queue, and several intake workers share them.
+SENDERS = tuple(Oin(f"0000000390000041000{number}") for number in range(8))
+RECEIVER = Oin("00000003900000420000")
 NAMESPACE = "urn:x-backbone:bench:1"
 
 
 def register() -> dict[str, Any]:
-    """One sender and one receiver, each with a certificate of its own."""
+    """Senders and one receiver, each with a certificate of its own."""
     return {
-        "organisations": [{"oin": oin, "name": name, "kind": "central"} for oin, name in ((SYSTEM, "Zender"), (RECEIVER, "Ontvanger"))],
-        "systems": [{"oin": oin, "name": name, "supplier": name, "channels": ["amqp"]} for oin, name in ((SYSTEM, "Z"), (RECEIVER, "O"))],
+        "organisations": [{"oin": oin, "name": f"Partij {oin}", "kind": "central"} for oin in (*SENDERS, RECEIVER)],
+        "systems": [{"oin": oin, "name": oin, "supplier": oin, "channels": ["amqp"]} for oin in (*SENDERS, RECEIVER)],
         "diensten": [{"dienst": "bench", "versie": "1", "namespace": NAMESPACE}],
         "endpoints": [{"organisation": RECEIVER, "dienst": "bench", "versie": "1", "system": RECEIVER, "mailbox": True}],
     }
 
 
-def content(number: int, pupils: int) -> bytes:
+def content(sender: Oin, receiver: Oin, pupils: int) -> bytes:
     """One message's content; the pupils are invented, and no number of theirs is a BSN."""
     rows = "".join(
         f"<leerling><bsn>{999990000 + i}</bsn><voornamen>Sanne Maria</voornamen><achternaam>Jansen{i}</achternaam>"
@@ -67,26 +70,48 @@ def content(number: int, pupils: int) -> bytes:
     )
     header = (
         f"<identificatiecodeBedrijfsdocument>{uuid.uuid4()}</identificatiecodeBedrijfsdocument>"
-        f"<verzendendeInstantie>{SYSTEM}</verzendendeInstantie><ontvangendeInstantie>{RECEIVER}</ontvangendeInstantie>"
+        f"<verzendendeInstantie>{sender}</verzendendeInstantie><ontvangendeInstantie>{receiver}</ontvangendeInstantie>"
         f"<datumTijdBedrijfsdocument>{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}</datumTijdBedrijfsdocument>"
     )
     return f'<melding xmlns="{NAMESPACE}"><bedrijfsdocument>{header}</bedrijfsdocument>{rows}</melding>'.encode()
 
 
-def signed(signer: Signer, count: int, pupils: int) -> list[Outgoing]:
-    """Hand-ins, ready to be published."""
-    made = []
-    for number in range(count):
-        message_id = f"urn:uuid:{uuid.uuid4()}"
-        xml = signer.envelope(
-            BodyPart.around(content(number, pupils)),
-            to=soap.address(RECEIVER, "https://koppelpunt.example/bench"),
-            sender=soap.address(SYSTEM),
-            action=f"{NAMESPACE}/melding",
-            message_id=message_id,
-        )
-        made.append(Outgoing(exchange="intake", routing_key=SYSTEM, body=xml, content_type=CONTENT_TYPE, message_id=message_id))
-    return made
+class Parties:
+    """The senders: their keys, and a connection of its own for each."""
+
+    def __init__(self, home: Path) -> None:
+        files = {oin: pki.issue(home / "pki", oin=oin, name=f"zender-{oin}") for oin in SENDERS}
+        self._signers = {
+            oin: Signer(pki.read_key(f.key), pki.read_certificate(f.certificate), lifetime=timedelta(hours=2)) for oin, f in files.items()
+        }
+        self._publishers: dict[str, Publisher] = {}
+
+    def signed(self, count: int, pupils: int, receiver: Oin = RECEIVER) -> list[Outgoing]:
+        """Hand-ins of all in turn, ready to be published."""
+        made = []
+        for number in range(count):
+            sender, message_id = SENDERS[number % len(SENDERS)], f"urn:uuid:{uuid.uuid4()}"
+            xml = self._signers[sender].envelope(
+                BodyPart.around(content(sender, receiver, pupils)),
+                to=soap.address(receiver, "https://koppelpunt.example/bench"),
+                sender=soap.address(sender),
+                action=f"{NAMESPACE}/melding",
+                message_id=message_id,
+            )
+            made.append(Outgoing(exchange="intake", routing_key=sender, body=xml, content_type=CONTENT_TYPE, message_id=message_id))
+        return made
+
+    async def connect(self, amqp: str, home: Path, stack: AsyncExitStack) -> None:
+        """Opens a connection for each, until the stack is left."""
+        for oin in SENDERS:
+            self._publishers[oin] = await stack.enter_async_context(Publisher(party_url(amqp, home, oin)))
+
+    async def publish(self, messages: Sequence[Outgoing]) -> None:
+        """Each party hands in its own."""
+        by_sender: dict[str, list[Outgoing]] = {}
+        for one in messages:
+            by_sender.setdefault(one.routing_key, []).append(one)
+        await asyncio.gather(*(self._publishers[sender].publish_many(some) for sender, some in by_sender.items()))
 
 
 class Mailbox:
@@ -157,24 +182,24 @@ async def _run(home: Path, messages: int, pupils: int) -> dict[str, Any]:
     store = open_store_of(settings)
     store.registry.save_register(register(), who="bench", now_us=Clock().now_us())
     store.close()
-    files = pki.issue(home / "pki", oin=SYSTEM, name="zender")
-    signer = Signer(pki.read_key(files.key), pki.read_certificate(files.certificate), lifetime=timedelta(hours=2))
+    parties = Parties(home)
     result: dict[str, Any] = dict(_single_costs(pupils))
     async with Backbone(settings, port=0) as backbone:
         assert backbone.node is not None
         assert backbone.store is not None
         floor = await asyncio.to_thread(_floor, backbone.node.admin_url, pupils)
-        urls = {oin: _party_url(amqp_urls(settings)[0], home, oin) for oin in (SYSTEM, RECEIVER)}
-        batch = await asyncio.to_thread(signed, signer, messages, pupils)
+        amqp = amqp_urls(settings)[0]
+        batch = await asyncio.to_thread(parties.signed, messages, pupils)
         private = {name: value for name, value in os.environ.items() if not name.startswith("KOPPELPUNT_") and name != "AMQP_URL"}
         supervisor = Supervisor(ROOT / "run.py", EVERY_WORKER, {**private, **given, "KOPPELPUNT_HOME": str(home)}, home / "workers.log")
-        async with Mailbox(urls[RECEIVER], RECEIVER) as mailbox, Publisher(urls[SYSTEM]) as publisher:
-            await publisher.publish_many(batch)
+        async with Mailbox(party_url(amqp, home, RECEIVER), RECEIVER) as mailbox, AsyncExitStack() as stack:
+            await parties.connect(amqp, home, stack)
+            await parties.publish(batch)
             await supervisor.start()
             try:
                 rate = await _rate(mailbox, messages)
                 result["end_to_end_per_s"] = rate
-                result |= await _latency(mailbox, publisher, signer, pupils, rate / 4)
+                result |= await _latency(mailbox, parties, pupils, rate / 4)
                 result["worker_rss_mb"] = {name: _rss_mb(pid) for name, pid in supervisor.pids.items()}
                 expected = messages + result.pop("paced")
                 result["lost"] = expected - len(mailbox.arrived)
@@ -195,7 +220,8 @@ async def _run(home: Path, messages: int, pupils: int) -> dict[str, Any]:
     return result
 
 
-def _party_url(amqp: str, home: Path, oin: str) -> str:
+def party_url(amqp: str, home: Path, oin: str) -> str:
+    """The broker's address for this party."""
     parts = urlsplit(amqp)
     password = quote(password_file(home, oin).read_text().strip(), safe="")
     return f"{parts.scheme}://{oin}:{password}@{parts.netloc.rpartition('@')[2]}{parts.path}"
@@ -204,16 +230,17 @@ def _party_url(amqp: str, home: Path, oin: str) -> str:
 def _single_costs(pupils: int) -> dict[str, float]:
     costs = ours(pupils)
     contracts, now = load_contracts(DIENSTEN), datetime.now(UTC)
-    element = soap.parse(content(0, pupils))
+    sender = SENDERS[0]
+    element = soap.parse(content(sender, RECEIVER, pupils))
     action = f"{NAMESPACE}/melding"
-    schema = median_us(lambda: read_content(element, action=action, sender=SYSTEM, receiver=RECEIVER, contracts=contracts, now=now))
+    schema = median_us(lambda: read_content(element, action=action, sender=sender, receiver=RECEIVER, contracts=contracts, now=now))
     with tempfile.TemporaryDirectory() as folder:
         pki.init(Path(folder))
-        files = pki.issue(Path(folder), oin=SYSTEM, name="groot", key_size=3072)
+        files = pki.issue(Path(folder), oin=sender, name="groot", key_size=3072)
         large = Signer(pki.read_key(files.key), pki.read_certificate(files.certificate))
-    part = BodyPart.around(content(0, pupils))
-    to, sender = soap.address(RECEIVER), soap.address(SYSTEM)
-    rsa3072 = median_us(lambda: large.envelope(part, to=to, sender=sender, action=action, message_id="urn:uuid:0"))
+    part = BodyPart.around(content(sender, RECEIVER, pupils))
+    to, who = soap.address(RECEIVER), soap.address(sender)
+    rsa3072 = median_us(lambda: large.envelope(part, to=to, sender=who, action=action, message_id="urn:uuid:0"))
     return {"verify_us": costs["verify_us"], "sign_us": costs["sign_us"], "schema_us": schema, "rsa3072_sign_us": rsa3072}
 
 
@@ -234,11 +261,9 @@ async def _rate(mailbox: Mailbox, messages: int) -> int:
     return round((len(mailbox.arrived) - first) / (time.perf_counter() - start))
 
 
-async def _latency(
-    mailbox: Mailbox, publisher: Publisher, signer: Signer, pupils: int, rate: float, seconds: float = 8.0
-) -> dict[str, Any]:
+async def _latency(mailbox: Mailbox, parties: Parties, pupils: int, rate: float, seconds: float = 8.0) -> dict[str, Any]:
     """From the broker's confirm of a hand-in being asked for to the arrival in the mailbox, at a steady rate."""
-    batch = await asyncio.to_thread(signed, signer, int(rate * seconds), pupils)
+    batch = await asyncio.to_thread(parties.signed, int(rate * seconds), pupils)
     sent: dict[str, float] = {}
     before, start, waits = len(mailbox.arrived), time.perf_counter(), []
     step = max(1, int(rate * 0.02))
@@ -248,7 +273,7 @@ async def _latency(
         if pause > 0:
             await asyncio.sleep(pause)
         sent |= dict.fromkeys((one.message_id or "" for one in part), time.perf_counter())
-        waits.append(asyncio.create_task(publisher.publish_many(part)))
+        waits.append(asyncio.create_task(parties.publish(part)))
     await asyncio.gather(*waits)
     await mailbox.until(before + len(batch), 60)
     took = sorted((mailbox.moments[name] - moment) * 1e3 for name, moment in sent.items() if name in mailbox.moments)
@@ -294,9 +319,9 @@ async def _fan_out(home: Path, backbone: Any, settings: Settings, count: int = 6
     amqp = settings.amqp_url or backbone.node.url
     counts = backbone.store.queries.counts()
     before, already = counts["deliveries"], sum(counts["messages"].values()) + sum(counts["refused"].values())
-    async with Publisher(_party_url(amqp, home, system)) as publisher, AsyncExitStack() as mailboxes:
+    async with Publisher(party_url(amqp, home, system)) as publisher, AsyncExitStack() as mailboxes:
         for oin in (CENTRAAL, *LASSEN, *CIVIC):  # every receiver confirms: the next status of an application waits for that
-            await mailboxes.enter_async_context(Mailbox(_party_url(amqp, home, oin), oin))
+            await mailboxes.enter_async_context(Mailbox(party_url(amqp, home, oin), oin))
         start = time.perf_counter()
         await publisher.publish_many(hand_ins)
         while time.perf_counter() - start < 60:
