@@ -103,11 +103,12 @@ class Courier:
         settlements: list[Settlement] = []
         sent: list[tuple[Claimed, str]] = []
         outgoing: list[Outgoing] = []
-        allowed: dict[str, bool] = {}
+        allowed: dict[tuple[str, str], bool] = {}
         for one in claimed:
-            good = allowed.get(one.endpoint) if one.endpoint else False
+            place = (one.endpoint, one.receiver_system)
+            good = allowed.get(place) if one.endpoint else False
             if good is None:
-                good = allowed[one.endpoint] = judge_receiver(register, one.endpoint, now).outcome == "yes"
+                good = allowed[place] = judge_receiver(register, one.endpoint, now, system=one.receiver_system).outcome == "yes"
             if not good:
                 settlements.append(self._elsewhere(one, register, now))
             elif one.wrapped_key is None or one.body is None:
