@@ -268,7 +268,9 @@ def _audit(parts: Parts) -> list[Any]:
 
 def _timetable(parts: Parts) -> list[Any]:
     from adapters.crls import CrlFetcher
+    from adapters.mailroom import Mailroom
     from adapters.second_opinions import SecondOpinions
+    from workers.mailboxes import TakingBack, Withdrawal
     from workers.timetable import Job, Timetable
 
     contracts, keeper = contracts_of(parts.settings), parts.keeper()
@@ -279,7 +281,11 @@ def _timetable(parts: Parts) -> list[Any]:
         Job(name="topology", every_s=2, act=keeper.follow_register),
         Job(name="second opinion", every_s=600, act=opinions.ask),
     )
-    return [Timetable(parts.worker, parts.store, parts.register, list(contracts.kinds), parts.clock, more).run()]
+    return [
+        Timetable(parts.worker, parts.store, parts.register, list(contracts.kinds), parts.clock, more).run(),
+        Withdrawal(parts.worker, parts.store, parts.register, parts.clock).run(),
+        TakingBack(parts.worker, parts.store, parts.register, Mailroom(parts.amqp), parts.clock).run(),
+    ]
 
 
 WORKERS: dict[str, Callable[[Parts], list[Any]]] = {

@@ -188,6 +188,21 @@ Index("delivery_waiting", delivery.c.seq, **_partial(WAITING))
 Index("delivery_unsent_deadline", delivery.c.deadline_us, **_partial(UNSENT))
 Index("delivery_order", delivery.c.order_key, delivery.c.receiver, delivery.c.message_seq, **_partial(ORDERED))
 
+#: Copies that may still be in a system's mailbox, or in its hands, of deliveries that are not that system's any more. A row goes when its
+#: copy was taken back, or was looked for often enough; so the table is empty but for the days after a supplier switch.
+withdrawal = Table(
+    "withdrawal",
+    metadata,
+    Column("system", Text, primary_key=True),
+    Column("delivery", Text, primary_key=True),  # delivery_id
+    Column("at_us", BigInteger, nullable=False),
+    Column("certain", Boolean, nullable=False),  # it did stand there; false: it may have
+    Column("looks", Integer, nullable=False, server_default="0"),  # how often the mailbox was looked through for it
+    Column("look_at_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("withdrawal_look", withdrawal.c.look_at_us)
+
 attempt = Table(
     "attempt",
     metadata,
