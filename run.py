@@ -174,10 +174,10 @@ class Parts:
         return made
 
     def systems(self) -> list[str]:
-        """OINs of the systems that connect over AMQP, as the register has them now."""
-        from adapters.broker_keeper import amqp_systems
+        """OINs of the systems that connect over AMQP, as the register has them now, and of those that left something to be handled."""
+        from adapters.broker_keeper import followed_systems
 
-        return list(amqp_systems(self.register()))
+        return followed_systems(self.register(), self.store.registry)
 
     def keeper(self) -> Any:
         """What looks after the broker as a whole."""
@@ -552,7 +552,13 @@ def settings_(arguments: Arguments) -> int:
 
 
 def topology_arguments(parser: Parser) -> None:
-    parser.add_argument("what", choices=("check", "apply"), help="compare the running broker with what it must look like, or make it so")
+    parser.add_argument(
+        "what",
+        choices=("check", "apply", "remove"),
+        help="compare the running broker with what it must look like, make it so, or remove the queues of a system that left",
+    )
+    parser.add_argument("oin", nargs="?", metavar="OIN", help="with remove: whose queues")
+    parser.add_argument("--even-with-messages", action="store_true", help="with remove: also queues that are not empty")
     _home_and_json(parser)
 
 
@@ -567,8 +573,14 @@ def topology(arguments: Arguments) -> int:
     settings = read_settings(arguments)
     store = open_store_of(settings)
     keeper = Keeper(settings, store.registry, RegisterCache(store.registry), *amqp_urls(settings))
+    if (arguments.what == "remove") != (arguments.oin is not None):
+        from adapters.errors import UsageError
+
+        raise UsageError("Name the system whose queues are to go: `topology remove OIN`; check and apply take no OIN.")
     if arguments.what == "apply":
         asyncio.run(keeper.apply_topology())
+    if arguments.what == "remove":
+        asyncio.run(keeper.remove(arguments.oin, even_with_messages=arguments.even_with_messages))
     sentences = asyncio.run(keeper.differences())
     if arguments.json:
         print_json({"differences": sentences})
