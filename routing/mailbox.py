@@ -33,7 +33,7 @@ def next_look(looks: int) -> int | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How many open deliveries of one mailbox go to one endpoint."""
+    """How many deliveries of one mailbox go to one endpoint: `released`, `delivered`, or `failed` because they were not fetched in time."""
 
     endpoint: str
     state: str
@@ -46,6 +46,7 @@ class InMailbox:
 
     seq: int
     id: str
+    state: str  #: `delivered`; or `failed`, because it was not fetched in time: its system might still confirm it
     receiver: str
     endpoint: str
     receiver_system: str

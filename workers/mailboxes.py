@@ -71,18 +71,19 @@ class Withdrawal:
             strange = [row for row in standing if look.place(row.endpoint, system).outcome != "yes"]
             if any(row.state == "released" for row in strange):
                 under_way.append(lane)
-            if gone := {row.endpoint for row in strange if row.state == "delivered"}:
-                await self._empty(lease, look, lane, gone)
+            for state in ("delivered", "failed"):
+                if gone := {row.endpoint for row in strange if row.state == state}:
+                    await self._empty(lease, look, lane, gone, state)
             await self._worker.pause(0)
         return under_way
 
-    async def _empty(self, lease: Lease, look: SecondLook, lane: str, endpoints: set[str]) -> None:
-        """Everything unconfirmed in a mailbox that goes to these endpoints finds its new place."""
+    async def _empty(self, lease: Lease, look: SecondLook, lane: str, endpoints: set[str], state: str) -> None:
+        """Everything unconfirmed in a mailbox that goes to these endpoints finds its new place; what has failed there only leaves it."""
         insist, mailboxes = self._worker.insist, self._store.mailboxes
         counts = {"moved": 0, "waiting": 0, "failed": 0}
         after = 0
         while not self._worker.stopping:
-            page = await insist("mailbox", partial(mailboxes.unconfirmed, lane, endpoints, after=after, limit=PAGE))
+            page = await insist("mailbox", partial(mailboxes.unconfirmed, lane, endpoints, state, after=after, limit=PAGE))
             if not page:
                 break
             after = page[-1].seq
@@ -95,7 +96,7 @@ class Withdrawal:
             if leave:
                 await insist("withdraw", partial(mailboxes.withdraw, lease, lane, leave, actor=self._worker.id, now_us=now_us))
             for one in leave:
-                counts["failed" if one.code else "waiting" if one.hold_code else "moved"] += 1
+                counts["failed" if one.code or state == "failed" else "waiting" if one.hold_code else "moved"] += 1
             self._worker.handled += len(leave)
             await self._leader.lease()  # keeps it through a long one
         if any(counts.values()):

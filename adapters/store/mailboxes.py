@@ -16,25 +16,32 @@ from adapters.store.database import Database
 from adapters.store.release import distinct_lanes
 from adapters.store.rows import Row, decision_rows, event_row, ids_of, write_decisions, write_events
 from adapters.store.sql import Sql
-from adapters.store.tables import OPEN
+from adapters.store.tables import NOT_FETCHED, OPEN
 from routing.mailbox import Copy, InMailbox, Standing, TakenBack, Withdrawn, next_look
 from routing.release import is_mailbox
 from routing.work import Lease
 from schemas.events import Event
 
 _LANES: Final = distinct_lanes(OPEN)
+_LANES_NOT_FETCHED: Final = distinct_lanes(NOT_FETCHED)
 #: A mailbox has some thousand open deliveries at most, so this reads no more however many there are in all.
 _STANDING: Final = Sql(
     f"SELECT endpoint, state, count(*) AS many FROM delivery WHERE {OPEN} AND lane = :lane AND endpoint IS NOT NULL "
     "GROUP BY endpoint, state"
 )
-_FIELDS: Final = tuple(InMailbox.__dataclass_fields__)
-_OF_DELIVERY: Final = frozenset(("seq", "id", "receiver", "endpoint", "receiver_system"))
-_IN_MAILBOX: Final = Sql(
-    f"SELECT {', '.join(('d.' if name in _OF_DELIVERY else 'm.') + name for name in _FIELDS)} "
-    f"FROM delivery d JOIN message m ON m.seq = d.message_seq WHERE {OPEN.replace('state', 'd.state')} AND d.state = 'delivered' "
-    "AND d.lane = :lane AND d.seq > :after AND d.endpoint IN @endpoints ORDER BY d.seq LIMIT :limit"
+_NOT_FETCHED: Final = Sql(
+    f"SELECT endpoint, state, count(*) AS many FROM delivery WHERE {NOT_FETCHED} AND lane = :lane AND endpoint IS NOT NULL "
+    "GROUP BY endpoint, state"
 )
+_FIELDS: Final = tuple(InMailbox.__dataclass_fields__)
+_OF_DELIVERY: Final = frozenset(("seq", "id", "state", "receiver", "endpoint", "receiver_system"))
+_READ: Final = (
+    f"SELECT {', '.join(('d.' if name in _OF_DELIVERY else 'm.') + name for name in _FIELDS)} "
+    "FROM (SELECT * FROM delivery WHERE {} AND lane = :lane AND seq > :after AND endpoint IN @endpoints ORDER BY seq LIMIT :limit) AS d "
+    "JOIN message m ON m.seq = d.message_seq ORDER BY d.seq"
+)
+_IN_MAILBOX: Final = Sql(_READ.format(f"{OPEN} AND state = 'delivered'"))
+_FAILED_THERE: Final = Sql(_READ.format(NOT_FETCHED))
 _LEAVE: Final = Sql(
     "UPDATE delivery SET state = 'released', release = release + 1, claim = NULL, claim_until_us = NULL "
     "WHERE seq IN @seqs AND state = 'delivered' AND lane = :lane RETURNING seq"
@@ -44,7 +51,14 @@ _GO_BACK: Final = Sql(
     "code = :code, owner = :owner, reason = :reason, not_before_us = 0, delivered_us = NULL, at_us = :now, "
     "deadline_us = CASE WHEN deadline_us < :deadline THEN :deadline ELSE deadline_us END WHERE seq IN @seqs AND state = 'released'"
 )
-_POINT: Final = Sql("UPDATE delivery SET endpoint = :endpoint WHERE seq IN @seqs AND state = 'delivered' AND lane = :lane RETURNING seq")
+#: What was not fetched in time has failed and stays so; but the system that did not fetch it cannot confirm it any more.
+_LET_GO: Final = Sql(
+    "UPDATE delivery SET endpoint = NULL, lane = NULL, receiver_system = NULL "
+    f"WHERE seq IN @seqs AND {NOT_FETCHED} AND lane = :lane RETURNING seq"
+)
+_POINT: Final = Sql(
+    "UPDATE delivery SET endpoint = :endpoint WHERE seq IN @seqs AND state IN ('delivered', 'failed') AND lane = :lane RETURNING seq"
+)
 _COPIES: Final = Sql("SELECT id, state, receiver_system, endpoint FROM delivery WHERE id IN @ids")
 _IDS: Final = Sql(
     "SELECT d.id, d.receiver, m.reference, m.message_id, m.business_id, m.system, m.sender, m.dienst, m.versie, m.bericht "
@@ -76,19 +90,23 @@ class Mailboxes:
         self._db = database
 
     def open_lanes(self) -> list[str]:
-        """Mailboxes with open deliveries."""
+        """Mailboxes with open deliveries, or with some that were not fetched in time and may still be confirmed."""
         with self._db.read() as connection:
-            return [lane for lane in _LANES(connection).scalars().all() if is_mailbox(lane)]
+            lanes = {*_LANES(connection).scalars().all(), *_LANES_NOT_FETCHED(connection).scalars().all()}
+        return sorted(lane for lane in lanes if is_mailbox(lane))
 
     def standing(self, lane: str) -> list[Standing]:
-        """To which endpoints the open deliveries of a mailbox go."""
+        """To which endpoints the deliveries of a mailbox go that are open, or were not fetched in time."""
         with self._db.read() as connection:
-            return [Standing(endpoint=r.endpoint, state=r.state, count=r.many) for r in _STANDING(connection, lane=lane).all()]
+            rows = [*_STANDING(connection, lane=lane).all(), *_NOT_FETCHED(connection, lane=lane).all()]
+        return [Standing(endpoint=row.endpoint, state=row.state, count=row.many) for row in rows]
 
-    def unconfirmed(self, lane: str, endpoints: Iterable[str], *, after: int, limit: int) -> list[InMailbox]:
-        """Deliveries that stand unconfirmed in a mailbox and go to these endpoints, page by page, in order."""
+    def unconfirmed(self, lane: str, endpoints: Iterable[str], state: str, *, after: int, limit: int) -> list[InMailbox]:
+        """Deliveries that stand unconfirmed in a mailbox and go to these endpoints, page by page, in order: those that are `delivered`, or
+        those that have `failed` because they were not fetched in time."""
+        ask = _IN_MAILBOX if state == "delivered" else _FAILED_THERE
         with self._db.read() as connection:
-            rows = _IN_MAILBOX(connection, lane=lane, endpoints=sorted(endpoints), after=after, limit=limit).all()
+            rows = ask(connection, lane=lane, endpoints=sorted(endpoints), after=after, limit=limit).all()
         return [InMailbox(**dict(zip(_FIELDS, row, strict=True))) for row in rows]
 
     def point(self, lease: Lease, lane: str, deliveries: Sequence[Withdrawn], *, now_us: int) -> int:
@@ -102,13 +120,17 @@ class Mailboxes:
             return len(done)
 
     def withdraw(self, lease: Lease, lane: str, deliveries: Sequence[Withdrawn], *, actor: str, now_us: int) -> int:
-        """Takes unconfirmed deliveries away from a mailbox; one that was confirmed meanwhile is left alone. Returns how many left; their
-        copies are looked for from now on. Raises LeaseLost."""
+        """Takes unconfirmed deliveries away from a mailbox; one that was confirmed meanwhile is left alone, and one that had failed there
+        stays failed. Returns how many left; their copies are looked for from now on. Raises LeaseLost."""
         with self._db.write() as tx:
             self._db.require(tx, lease)
-            mine = set(_LEAVE(tx, seqs=[w.delivery.seq for w in deliveries], lane=lane).scalars().all())
+            mine: set[int] = set()
+            for state, leave in (("delivered", _LEAVE), ("failed", _LET_GO)):
+                if seqs := [w.delivery.seq for w in deliveries if w.delivery.state == state]:
+                    mine.update(leave(tx, seqs=seqs, lane=lane).scalars().all())
             gone = [w for w in deliveries if w.delivery.seq in mine]
-            for _, group in groupby(sorted(gone, key=_alike), key=_alike):
+            moving = [w for w in gone if w.delivery.state == "delivered"]
+            for _, group in groupby(sorted(moving, key=_alike), key=_alike):
                 members = list(group)
                 first = members[0]
                 _GO_BACK(
@@ -203,9 +225,18 @@ def _decisions(deliveries: Iterable[Withdrawn], now_us: int) -> list[Row]:
 def _withdrawn_events(w: Withdrawn, actor: str, now_us: int) -> list[Row]:
     """That it left, and what became of it: the sender hears of a wait or a failure, as after any attempt."""
     ids = {"delivery": w.delivery.id, "receiver": w.delivery.receiver, "register_version": w.register_version, **ids_of(w.delivery)}
+    had_failed = w.delivery.state == "failed"
     left = Event(
-        kind="withdrawn", at_us=now_us, actor=actor, receiver_system=w.delivery.receiver_system, state="released", reason=w.because, **ids
+        kind="withdrawn",
+        at_us=now_us,
+        actor=actor,
+        receiver_system=w.delivery.receiver_system,
+        state="failed" if had_failed else "released",
+        reason=w.because,
+        **ids,
     )
+    if had_failed:
+        return [event_row(left)]
     kind = "failed" if w.code else "waiting" if w.hold_code else "resolved"
     then = Event(
         kind=kind,

@@ -14,6 +14,7 @@ from routing.mailbox import LOOK_AGAIN_S, SUCCESSOR_S, InMailbox, TakenBack, Wit
 from routing.work import LeaseLost
 from tests.support.register import LAS, OTHER_LAS, VO, chain
 from tests.support.store import (
+    ACTION,
     DAY,
     LANE,
     MAILBOX,
@@ -44,7 +45,7 @@ NEXT = "00000001900000003000"
 
 
 def unconfirmed(store: Store, *endpoints: str) -> list[InMailbox]:
-    return store.mailboxes.unconfirmed(LANE, endpoints or ("e1",), after=0, limit=100)
+    return store.mailboxes.unconfirmed(LANE, endpoints or ("e1",), "delivered", after=0, limit=100)
 
 
 def to_successor(one: InMailbox, **changes: Any) -> Withdrawn:
@@ -193,8 +194,8 @@ def test_only_what_goes_to_the_endpoints_that_ended_is_read_page_by_page(store: 
         ("e1", "delivered", 3),
         ("other school", "delivered", 1),
     }
-    first = store.mailboxes.unconfirmed(LANE, ["e1"], after=0, limit=2)
-    rest = store.mailboxes.unconfirmed(LANE, ["e1"], after=first[-1].seq, limit=2)
+    first = store.mailboxes.unconfirmed(LANE, ["e1"], "delivered", after=0, limit=2)
+    rest = store.mailboxes.unconfirmed(LANE, ["e1"], "delivered", after=first[-1].seq, limit=2)
     assert [one.id for one in first + rest] == [one.id for one in gone]
     assert store.mailboxes.open_lanes() == [LANE]
 
@@ -208,6 +209,24 @@ def test_a_renamed_row_of_the_register_leaves_it_where_it_stands(store: Store) -
     assert (states(store), sought(store)) == ({one.id: "delivered"}, [])
     confirm(store, one.id)
     assert states(store) == {one.id: "acknowledged"}
+
+
+def test_what_was_not_fetched_in_time_stays_failed_but_is_the_old_systems_to_confirm_no_more(store: Store) -> None:
+    lease, references = lead(store), take(store, "1", "2")
+    gone, stays = route(store, references[0])[0], route(store, references[1], to=[a_delivery(endpoint="other school")])[0]
+    deliver(store, lease)
+    assert store.outbox.unfetched(actor="t", now_us=NOW + DAY, fetch_within_us={ACTION: SECOND}) == 2
+    assert store.mailboxes.open_lanes() == [LANE]
+    assert {(s.endpoint, s.state, s.count) for s in store.mailboxes.standing(LANE)} == {("e1", "failed", 1), ("other school", "failed", 1)}
+    page = store.mailboxes.unconfirmed(LANE, ["e1"], "failed", after=0, limit=10)
+    assert store.mailboxes.withdraw(lead(store, "mailboxes"), LANE, [to_wait(page[0])], actor="t", now_us=NOW + DAY) == 1
+    assert sought(store) == [(MAILBOX, gone.id, 0)]
+    confirm(store, gone.id, stays.id)
+    assert states(store) == {gone.id: "failed", stays.id: "acknowledged"}
+    assert kinds(store, references[0])[-3:] == ["failed", "withdrawn", "confirmation_refused"]
+    assert store.repair.retry(references[0], actor="operator", now_us=NOW + DAY) == 1
+    (again,) = claim(store, store.outbox.unclaimed(now_us=NOW + DAY)[1])
+    assert (again.id, again.endpoint, again.receiver_system) == (gone.id, None, None), "judged anew: it goes to the successor"
 
 
 # -- copies -----------------------------------------------------------------------------------------------------------------------------

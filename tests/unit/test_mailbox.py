@@ -20,6 +20,7 @@ def in_mailbox(**changes: object) -> InMailbox:
     fields: dict[str, object] = {
         "seq": 1,
         "id": "d1",
+        "state": "delivered",
         "receiver": str(VO),
         "endpoint": HERE,
         "receiver_system": str(LAS),

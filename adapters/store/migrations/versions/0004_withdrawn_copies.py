@@ -22,7 +22,12 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("withdrawal_look", "withdrawal", ["look_at_us"], unique=False)
+    not_fetched = sa.text("state = 'failed' AND code = 'MAILBOX_NOT_FETCHED' AND lane IS NOT NULL")
+    op.create_index(
+        "delivery_not_fetched", "delivery", ["lane", "endpoint"], unique=False, sqlite_where=not_fetched, postgresql_where=not_fetched
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("delivery_not_fetched", "delivery")
     op.drop_table("withdrawal")
