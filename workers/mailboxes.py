@@ -6,6 +6,7 @@ day began, `TakingBack` at the mailboxes the store says have lost something. Bot
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Sequence
@@ -74,7 +75,7 @@ class Withdrawal:
             for state in ("delivered", "failed"):
                 if gone := {row.endpoint for row in strange if row.state == state}:
                     await self._empty(lease, look, lane, gone, state)
-            await self._worker.pause(0)
+            await asyncio.sleep(0)
         return under_way
 
     async def _empty(self, lease: Lease, look: SecondLook, lane: str, endpoints: set[str], state: str) -> None:

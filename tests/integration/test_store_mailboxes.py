@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from adapters.store import Store
 from routing.mailbox import LOOK_AGAIN_S, SUCCESSOR_S, InMailbox, TakenBack, Withdrawn
+from routing.ports import BrokerUnavailable, Foreign
 from routing.work import LeaseLost
 from tests.support.register import LAS, OTHER_LAS, VO, chain
 from tests.support.store import (
@@ -38,7 +39,7 @@ from tests.support.store import (
 )
 from workers.clock import Clock
 from workers.loop import Worker
-from workers.mailboxes import Withdrawal
+from workers.mailboxes import TakingBack, Withdrawal
 from workers.register_cache import RegisterCache
 
 NEXT = "00000001900000003000"
@@ -418,3 +419,50 @@ def test_what_a_worker_delivers_by_the_old_register_just_after_the_change_is_fou
     assert states(store) == {one.id: "routed"}
     (waiting,) = store.outbox.waiting()
     assert (waiting.id, waiting.hold_code) == (one.id, "ROUTE_NO_ENDPOINT")
+
+
+# -- looking through a mailbox ----------------------------------------------------------------------------------------------------------
+class Room:
+    """A mailroom that finds these copies, and then loses the broker when told to."""
+
+    def __init__(self, *found: str, breaks: bool = False) -> None:
+        self.found, self.breaks, self.strange = found, breaks, set[str]()
+
+    async def sift(self, system: str, foreign: Foreign) -> AsyncGenerator[list[TakenBack], None]:
+        self.strange = await foreign(self.found)
+        yield [TakenBack(id=id, handed_out=False) for id in self.found if id in self.strange]
+        if self.breaks:
+            raise BrokerUnavailable("The broker went away.")
+
+
+def look_through(store: Store, room: Room) -> None:
+    clock = Clock()
+    worker = Worker("timetable", store.registry, clock)
+    taking = TakingBack(worker, store, RegisterCache(store.registry), room, clock)
+    taking._leader._lease = lease = lead(store, "copies", now_us=clock.now_us())
+    asyncio.run(taking._cycle(lease))
+
+
+def test_copies_of_what_was_withdrawn_are_taken_and_what_was_not_there_had_been_fetched(store: Store) -> None:
+    lease, references = lead(store), take(store, "1", "2", "3")
+    unread, fetched = route(store, *references[:2])
+    (other,) = route(store, references[2], to=[a_delivery(endpoint="other school")])
+    deliver(store, lease)
+    withdraw(store)
+    look_through(store, room := Room(unread.id, other.id, "no such delivery"))
+    assert room.strange == {unread.id}
+    assert [kinds(store, reference)[5:] for reference in references[:2]] == [["taken_back"], ["seen"]]
+    assert kinds(store, references[2])[-1] == "delivered"
+    assert sought(store) == [(MAILBOX, fetched.id, 1)]
+
+
+def test_a_mailbox_that_was_only_looked_through_in_part_says_nothing_of_what_was_not_found(store: Store) -> None:
+    lease, references = lead(store), take(store, "1", "2")
+    unread, _ = route(store, *references)
+    deliver(store, lease)
+    withdraw(store)
+    look_through(store, Room(unread.id, breaks=True))
+    assert [kinds(store, reference)[5:] for reference in references] == [["taken_back"], []]
+    now_us = Clock().now_us()
+    assert store.mailboxes.due(now_us) is None, "the next mailbox has its turn first"
+    assert store.mailboxes.due(now_us + 11 * SECOND) == MAILBOX
