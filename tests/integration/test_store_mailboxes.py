@@ -38,6 +38,7 @@ from tests.support.store import (
     waiting_delivery,
 )
 from workers.clock import Clock
+from workers.deliver import strange_places
 from workers.loop import Worker
 from workers.mailboxes import TakingBack, Withdrawal
 from workers.register_cache import RegisterCache
@@ -419,6 +420,24 @@ def test_what_a_worker_delivers_by_the_old_register_just_after_the_change_is_fou
     assert states(store) == {one.id: "routed"}
     (waiting,) = store.outbox.waiting()
     assert (waiting.id, waiting.hold_code) == (one.id, "ROUTE_NO_ENDPOINT")
+
+
+def test_a_deliver_worker_that_has_not_seen_the_new_register_yet_does_not_send_it_back(store: Store) -> None:
+    """It looks once more before it judges: whoever pointed the delivery to a place it does not know may have known more."""
+    looking = Looking(store)
+    looking.load(chain())
+    assert looking.register().version == 1
+    following = {"organisation": VO, "dienst": "vva", "system": OTHER_LAS}
+    newer = chain(mandates=[following], endpoints=[following | {"versie": "1", "mailbox": True}])
+    store.registry.save_register(newer.to_document(), who="test", now_us=NOW)
+    assert looking.register().version == 1, "it may be a second behind"
+    assert looking.register.newest().version == 2
+    to = {"receiver": str(VO), "endpoint": f"{VO}/vva/1/{OTHER_LAS}", "lane": f"mailbox {OTHER_LAS}", "receiver_system": str(OTHER_LAS)}
+    route(store, *take(store, "1", dienst="vva"), to=[a_delivery(**to, deadline_us=10**17)])
+    claimed = claim(store, release(store, lead(store)))
+    now = datetime.now(UTC)
+    assert strange_places(claimed, chain(), now) == {(to["endpoint"], OTHER_LAS)}
+    assert strange_places(claimed, looking.register(), now) == set()
 
 
 # -- looking through a mailbox ----------------------------------------------------------------------------------------------------------
