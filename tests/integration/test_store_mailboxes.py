@@ -226,7 +226,7 @@ def test_what_was_not_fetched_in_time_stays_failed_but_is_the_old_systems_to_con
     confirm(store, gone.id, stays.id)
     assert states(store) == {gone.id: "failed", stays.id: "acknowledged"}
     assert kinds(store, references[0])[-3:] == ["failed", "withdrawn", "confirmation_refused"]
-    assert store.repair.retry(references[0], actor="operator", now_us=NOW + DAY) == 1
+    assert store.repair.retry(references[0], actor="operator", now_us=NOW + DAY).deliveries == 1
     (again,) = claim(store, store.outbox.unclaimed(now_us=NOW + DAY)[1])
     assert (again.id, again.endpoint, again.receiver_system) == (gone.id, None, None), "judged anew: it goes to the successor"
 
