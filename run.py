@@ -174,10 +174,10 @@ class Parts:
         return made
 
     def systems(self) -> list[str]:
-        """OINs of the systems that connect over AMQP, as the register has them now."""
-        from adapters.broker_keeper import amqp_systems
+        """OINs of the systems that connect over AMQP, as the register has them now, and of those that left something to be handled."""
+        from adapters.broker_keeper import followed_systems
 
-        return list(amqp_systems(self.register()))
+        return followed_systems(self.register(), self.store.registry)
 
     def keeper(self) -> Any:
         """What looks after the broker as a whole."""
@@ -268,7 +268,9 @@ def _audit(parts: Parts) -> list[Any]:
 
 def _timetable(parts: Parts) -> list[Any]:
     from adapters.crls import CrlFetcher
+    from adapters.mailroom import Mailroom
     from adapters.second_opinions import SecondOpinions
+    from workers.mailboxes import TakingBack, Withdrawal
     from workers.timetable import Job, Timetable
 
     contracts, keeper = contracts_of(parts.settings), parts.keeper()
@@ -279,7 +281,11 @@ def _timetable(parts: Parts) -> list[Any]:
         Job(name="topology", every_s=2, act=keeper.follow_register),
         Job(name="second opinion", every_s=600, act=opinions.ask),
     )
-    return [Timetable(parts.worker, parts.store, parts.register, list(contracts.kinds), parts.clock, more).run()]
+    return [
+        Timetable(parts.worker, parts.store, parts.register, list(contracts.kinds), parts.clock, more).run(),
+        Withdrawal(parts.worker, parts.store, parts.register, parts.clock).run(),
+        TakingBack(parts.worker, parts.store, parts.register, Mailroom(parts.amqp), parts.clock).run(),
+    ]
 
 
 WORKERS: dict[str, Callable[[Parts], list[Any]]] = {
@@ -546,7 +552,13 @@ def settings_(arguments: Arguments) -> int:
 
 
 def topology_arguments(parser: Parser) -> None:
-    parser.add_argument("what", choices=("check", "apply"), help="compare the running broker with what it must look like, or make it so")
+    parser.add_argument(
+        "what",
+        choices=("check", "apply", "remove"),
+        help="compare the running broker with what it must look like, make it so, or remove the queues of a system that left",
+    )
+    parser.add_argument("oin", nargs="?", metavar="OIN", help="with remove: whose queues")
+    parser.add_argument("--even-with-messages", action="store_true", help="with remove: also queues that are not empty")
     _home_and_json(parser)
 
 
@@ -561,8 +573,14 @@ def topology(arguments: Arguments) -> int:
     settings = read_settings(arguments)
     store = open_store_of(settings)
     keeper = Keeper(settings, store.registry, RegisterCache(store.registry), *amqp_urls(settings))
+    if (arguments.what == "remove") != (arguments.oin is not None):
+        from adapters.errors import UsageError
+
+        raise UsageError("Name the system whose queues are to go: `topology remove OIN`; check and apply take no OIN.")
     if arguments.what == "apply":
         asyncio.run(keeper.apply_topology())
+    if arguments.what == "remove":
+        asyncio.run(keeper.remove(arguments.oin, even_with_messages=arguments.even_with_messages))
     sentences = asyncio.run(keeper.differences())
     if arguments.json:
         print_json({"differences": sentences})

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import secrets
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
 
+from adapters.errors import UsageError
 from adapters.rabbit import Inspector, get_all, put
 from adapters.rabbit_admin import AdminError, BrokerAdmin
 from broker_config.settings import Settings
 from broker_config.topology import EPOCH, Definitions, Party, backbone_of, password_hash, renewable, topology, vhost_of
+from routing.amsterdam import amsterdam_day
 from routing.ports import BrokerUnavailable, Registry
-from routing.register import Register
+from routing.register import Register, Standing
 
 log = logging.getLogger("koppelpunt.broker")
 
@@ -28,6 +32,8 @@ _AGAIN_S: Final = 60
 #: How long whoever applies the topology keeps others from doing so, when it dies in the middle; applying takes a second, and replacing
 #: queues some five.
 _ALONE_S: Final = 20.0
+#: Note in the store with the systems that left and of which queues still stand, so that every worker goes on emptying those.
+_DEPARTED: Final = "departed"
 
 
 def password_file(home: Path, oin: str) -> Path:
@@ -41,12 +47,12 @@ class Keeper:
     def __init__(self, settings: Settings, registry: Registry, register: Callable[[], Register], amqp: str, management: str | None) -> None:
         self._settings, self._registry, self._register, self._amqp, self._management = settings, registry, register, amqp, management
         self._vhost = vhost_of(amqp)  # where the workers connect, the topology must be
-        self._applied: int | None = None
+        self._applied: tuple[int, date] | None = None  # register version and day
         self._again_at = float("inf")  # when to look whether hand-in queues of an earlier version have become empty
 
     def wanted(self, register: Register) -> Definitions:
         """What the broker must look like for this register. A party without a password gets one."""
-        parties = [self._party(oin) for oin in amqp_systems(register)]
+        parties = [self._party(oin) for oin in amqp_systems(register, _today())]
         return topology(parties, vhost=self._vhost, backbone=backbone_of(self._amqp))
 
     def _party(self, oin: str) -> Party:
@@ -62,19 +68,21 @@ class Keeper:
         return Party(oin=oin, password_hash=hashed)
 
     async def apply_topology(self) -> None:
-        """Makes the broker look as the register wants. Raises BrokerUnavailable."""
-        register = self._register()
+        """Makes the broker look as the register wants, and shuts out the systems that left it. Raises BrokerUnavailable."""
         if self._management is None:
             log.warning("topology_not_applied", extra={"why": "KOPPELPUNT_AMQP_MANAGEMENT is not set"})
             return
         try:
-            wanted = self.wanted(register)
             async with self._alone(), BrokerAdmin(self._management, vhost=self._vhost) as admin:
+                register, today = self._register(), _today()  # not before it was our turn: an older one would let somebody in again
+                wanted = self.wanted(register)
                 await admin.apply(wanted)
+                if register.version:  # no register at all says nothing about anybody
+                    await self._shut_out(admin, wanted)
                 old = renewable(wanted, await admin.read())
         except AdminError as error:
             raise BrokerUnavailable(str(error)) from error
-        self._applied = register.version
+        self._applied = (register.version, today)
         self._again_at = time.monotonic() + _AGAIN_S if old else float("inf")
         if old:
             log.warning("queues_not_renewed", extra={"queues": old, "retry_in_s": _AGAIN_S})
@@ -96,10 +104,32 @@ class Keeper:
         finally:
             self._registry.give_lease(held)
 
+    async def _shut_out(self, admin: BrokerAdmin, wanted: Definitions) -> None:
+        gone, left = await admin.shut_out(wanted)
+        for oin in gone:
+            log.warning("party_shut_out", extra={"system": oin})
+        if sorted(left) != departed_systems(self._registry):
+            self._registry.set_note(_DEPARTED, json.dumps(sorted(left)))
+
     async def follow_register(self) -> None:
-        """Applies the topology when the register has changed since the last time, or something was left to do. Raises BrokerUnavailable."""
-        if self._register().version != self._applied or time.monotonic() >= self._again_at:
+        """Applies the topology when the register has changed since the last time, on each new day, and when something was left to do.
+        Raises BrokerUnavailable."""
+        if (self._register().version, _today()) != self._applied or time.monotonic() >= self._again_at:
             await self.apply_topology()
+
+    async def remove(self, oin: str, *, even_with_messages: bool = False) -> None:
+        """Removes the queues a system left behind. Raises UsageError while the register still connects it, or (unless
+        `even_with_messages`) while messages stand in them."""
+        if oin in amqp_systems(self._register(), _today()):
+            raise UsageError(f"System {oin} is connected: take it out of the register, or take amqp from its channels, then try again.")
+        if self._management is None:
+            raise UsageError("Set KOPPELPUNT_AMQP_MANAGEMENT to an administrator's address of the broker's management interface.")
+        async with self._alone(), BrokerAdmin(self._management, vhost=self._vhost) as admin:
+            try:
+                await admin.remove_party(oin, even_with_messages=even_with_messages)
+                await self._shut_out(admin, self.wanted(self._register()))
+            except AdminError as error:
+                raise UsageError(str(error)) from error
 
     async def differences(self) -> list[str]:
         """Sentences about where the running broker does not look as it must. Raises BrokerUnavailable."""
@@ -130,6 +160,22 @@ class Keeper:
         await put(self._amqp, EPOCH, [value.encode()])
 
 
-def amqp_systems(register: Register) -> Iterable[str]:
-    """The systems that connect over AMQP."""
-    return sorted(oin for oin, system in register.systems.items() if "amqp" in system.channels)
+def amqp_systems(register: Register, day: date) -> Iterable[str]:
+    """The systems that connect over AMQP. One whose first day is to come may try its connection; one whose last day is over is gone."""
+    return sorted(
+        oin for oin, system in register.systems.items() if "amqp" in system.channels and system.standing(day) is not Standing.ENDED
+    )
+
+
+def departed_systems(registry: Registry) -> list[str]:
+    """Systems that left and of which queues still stand."""
+    return list(json.loads(registry.note(_DEPARTED) or "[]"))
+
+
+def followed_systems(register: Register, registry: Registry) -> list[str]:
+    """The systems whose queues our workers empty: those that connect, and those that left something to be handled."""
+    return sorted({*amqp_systems(register, _today()), *departed_systems(registry)})
+
+
+def _today() -> date:
+    return amsterdam_day(datetime.now(UTC))

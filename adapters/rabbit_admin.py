@@ -1,4 +1,4 @@
-"""RabbitMQ's management interface: reading and applying the topology, removing a party, depths of queues."""
+"""RabbitMQ's management interface: reading and applying the topology, shutting out and removing a party, depths of queues."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from broker_config.topology import (
     SENDER_QUEUES,
     VHOST,
     Definitions,
+    departed,
     difference,
     immovable,
+    left_behind,
     missing,
     queue,
     renewable,
@@ -176,6 +178,30 @@ class BrokerAdmin:
         so that a second question right behind it might not see it."""
         question = {"count": 1, "ackmode": "ack_requeue_true", "encoding": "base64", "truncate": 1}
         return not await self._call("POST", f"queues/{self._v}/{quote(name, safe='')}/get", question)
+
+    async def shut_out(self, wanted: Definitions) -> tuple[list[str], list[str]]:
+        """Takes every right in our vhost from parties that are not wanted any more, and ends their connections. Their queues stay.
+        Returns who they are, and all parties of which queues are left.
+
+        A user that has rights in somebody else's vhost as well stays a user there.
+        """
+        actual = await self.read()
+        gone = departed(wanted, actual)
+        for oin in gone:
+            user = quote(oin, safe="")
+            held = await self._call("GET", f"users/{user}/permissions", absent_is_fine=True) or ()
+            await self._call("DELETE", f"topic-permissions/{self._v}/{user}", absent_is_fine=True)
+            await self._call("DELETE", f"permissions/{self._v}/{user}", absent_is_fine=True)
+            if all(right["vhost"] == self._vhost for right in held):
+                await self._call("DELETE", f"users/{user}", absent_is_fine=True)  # which ends its connections
+            else:
+                await self._disconnect(oin)
+        return gone, left_behind(wanted, actual)
+
+    async def _disconnect(self, oin: str) -> None:
+        for found in await self._call("GET", f"vhosts/{self._v}/connections?columns=name,user"):
+            if found.get("user") == oin:
+                await self._call("DELETE", f"connections/{quote(found['name'], safe='')}", absent_is_fine=True)
 
     async def remove_party(self, oin: str, *, even_with_messages: bool = False) -> None:
         """Ends a party: its user and open connections first, then its queues. Does nothing for a party that is not there.

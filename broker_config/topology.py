@@ -319,6 +319,20 @@ def difference(wanted: Definitions, actual: Definitions) -> list[str]:
     return sentences
 
 
+def departed(wanted: Definitions, actual: Definitions) -> list[str]:
+    """Parties that have rights in our vhost and are not wanted any more."""
+    vhosts, users = {vhost["name"] for vhost in wanted["vhosts"]}, {user["name"] for user in wanted["users"]}
+    return sorted(u["name"] for u in actual.get("users", ()) if u["name"] not in users and _is_ours("users", u, actual, vhosts))
+
+
+def left_behind(wanted: Definitions, actual: Definitions) -> list[str]:
+    """Parties that are not wanted any more, but of which queues still stand: what is in them is still to be handled."""
+    known = _index("queues", wanted)
+    vhosts = {vhost["name"] for vhost in wanted["vhosts"]}
+    left = [q for key, q in _index("queues", actual).items() if key not in known and q["vhost"] in vhosts]
+    return sorted({q["name"].partition(".")[2] for q in left if _PARTY_QUEUE.match(q["name"])})
+
+
 def _overruled(wanted: Definitions, actual: Definitions) -> list[str]:
     """Only one policy holds per queue: one of somebody else with a higher priority takes all our limits away."""
     ours = {policy["name"] for policy in wanted.get("policies", ())}

@@ -89,14 +89,18 @@ def judge_standing(register: Register, *, system: Oin, sender: Oin, kind: Messag
     return decide("mandate-still-good", register.version, inputs)
 
 
-def judge_receiver(register: Register, endpoint: str, now: datetime) -> Decision:
+def judge_receiver(register: Register, endpoint: str, now: datetime, *, system: str | None = None) -> Decision:
     """May a delivery go to the endpoint with this id now: is it still there and current, and does its system have the mandate?
 
+    `system`: whose it was when the delivery was pointed there; a row that kept its id and changed hands is another place.
     A wait means: ask `resolve` for a successor.
     """
     row = register.endpoint(endpoint)
+    inputs = {"endpoint": endpoint, "day": str(amsterdam_day(now))}
     if row is None:
-        return decide("endpoint-gone", register.version, {"endpoint": endpoint, "day": str(amsterdam_day(now))})
+        return decide("endpoint-gone", register.version, inputs)
+    if system is not None and row.system != system:
+        return decide("endpoint-moved", register.version, inputs | {"system": system, "successor": row.system})
     return judge_endpoint(register, row, amsterdam_day(now))
 
 

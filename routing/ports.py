@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from routing.mailbox import Copy, InMailbox, Standing, TakenBack, Withdrawn
 from routing.work import (
     Claimed,
     Confirmation,
@@ -206,6 +207,30 @@ class Outbox(Protocol):
     def unfetched(self, *, actor: str, now_us: int, fetch_within_us: Mapping[str, int], limit: int = 500) -> int: ...
 
 
+class Mailboxes(Protocol):
+    """The store's side of mailboxes whose schools leave; see adapters.store.mailboxes for what each promises."""
+
+    def open_lanes(self) -> list[str]: ...
+
+    def standing(self, lane: str) -> list[Standing]: ...
+
+    def unconfirmed(self, lane: str, endpoints: Iterable[str], state: str, *, after: int, limit: int) -> list[InMailbox]: ...
+
+    def point(self, lease: Lease, lane: str, deliveries: Sequence[Withdrawn], *, now_us: int) -> int: ...
+
+    def withdraw(self, lease: Lease, lane: str, deliveries: Sequence[Withdrawn], *, actor: str, now_us: int) -> int: ...
+
+    def due(self, now_us: int) -> str | None: ...
+
+    def copies(self, ids: Sequence[str]) -> list[Copy]: ...
+
+    def took_back(self, lease: Lease, system: str, copies: Sequence[TakenBack], *, actor: str, now_us: int) -> None: ...
+
+    def looked_through(self, lease: Lease, system: str, *, began_us: int, actor: str, now_us: int) -> int: ...
+
+    def put_off(self, system: str, *, until_us: int) -> None: ...
+
+
 class Journal(Protocol):
     """The chain, and what is still to be told."""
 
@@ -254,6 +279,9 @@ class Store(Protocol):
     def outbox(self) -> Outbox: ...
 
     @property
+    def mailboxes(self) -> Mailboxes: ...
+
+    @property
     def journal(self) -> Journal: ...
 
     @property
@@ -271,3 +299,15 @@ class BrokerKeeper(Protocol):
 
     async def apply_topology(self) -> None:
         """Makes the broker look as it must. Raises BrokerUnavailable."""
+
+
+#: Which of these deliveries' copies are not to stand in the mailbox (any more).
+Foreign = Callable[[Sequence[str]], Awaitable[set[str]]]
+
+
+class Mailroom(Protocol):
+    """Looks through a mailbox on the broker, while its system may be reading it too."""
+
+    def sift(self, system: str, foreign: Foreign) -> AsyncGenerator[list[TakenBack], None]:
+        """Takes out what `foreign` names and puts the rest back, in the old order; yields what is out for good, part by part. Nothing is
+        ever in our memory only. Raises BrokerError; then the rest was not looked at."""

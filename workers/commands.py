@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from schemas.events import Event, as_dict
 from schemas.faults import CODES
@@ -115,10 +115,7 @@ def show_message(message: Mapping[str, Any], events: Sequence[Event], decisions:
             for d in message["deliveries"]
         ]
         print_table(("target", "receiver", "state", "tries", "why", "turn of"), rows, title="Deliveries")
-    timeline = [
-        (event.at_us, event.kind, " ".join(filter(None, (event.receiver, event.code, event.owner, event.reason))), event.actor)
-        for event in events
-    ]
+    timeline = [(event.at_us, event.kind, _about(event), event.actor) for event in events]
     timeline += [
         (d["at_us"], f"{d['question']}?", f"{d['outcome']}: {d['nl']} / {d['en']}", f"register {d['register_version']}") for d in decisions
     ]
@@ -130,6 +127,15 @@ def show_message(message: Mapping[str, Any], events: Sequence[Event], decisions:
         ],
         title="Timeline",
     )
+
+
+#: Events of which the system matters more than the receiver: who had it, or said something of it.
+_OF_SYSTEM: Final = frozenset({"withdrawn", "seen", "taken_back", "resolved", "confirmation_refused"})
+
+
+def _about(event: Event) -> str:
+    system = f"system {event.receiver_system}" if event.kind in _OF_SYSTEM and event.receiver_system else None
+    return " ".join(filter(None, (event.receiver, system, event.code, event.owner, event.reason)))
 
 
 def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:

@@ -93,6 +93,9 @@ class Courier:
         )
         if claimed:
             register = await insist("register", self._register)
+            if strange_places(claimed, register, self._clock.now()):
+                # whoever pointed it there may have seen a newer version: by ours it would go back to where it was just taken from
+                register = await insist("register", self._register.newest)
             settlements = await self._send(claimed, register)
             await insist("settle", lambda: outbox.settle(settlements, worker=self._worker.id, actor=self._worker.id))
         return list({id(wanted[ticket]): wanted[ticket] for ticket in held}.values())
@@ -103,12 +106,9 @@ class Courier:
         settlements: list[Settlement] = []
         sent: list[tuple[Claimed, str]] = []
         outgoing: list[Outgoing] = []
-        allowed: dict[str, bool] = {}
+        strange = strange_places(claimed, register, now)
         for one in claimed:
-            good = allowed.get(one.endpoint) if one.endpoint else False
-            if good is None:
-                good = allowed[one.endpoint] = judge_receiver(register, one.endpoint, now).outcome == "yes"
-            if not good:
+            if (one.endpoint, one.receiver_system) in strange:
                 settlements.append(self._elsewhere(one, register, now))
             elif one.wrapped_key is None or one.body is None:
                 settlements.append(
@@ -233,6 +233,16 @@ class Courier:
             "store confirmations", lambda: self._store.outbox.confirm(list(read), actor=self._worker.id, now_us=self._clock.now_us())
         )
         return [read[confirmation] for confirmation in early]
+
+
+def strange_places(claimed: Sequence[Claimed], register: Register, now: datetime) -> set[tuple[str, str]]:
+    """Endpoints, and the systems they were, to which these deliveries may not go now."""
+    places = {(one.endpoint, one.receiver_system) for one in claimed}
+    return {
+        (endpoint, system)
+        for endpoint, system in places
+        if not endpoint or judge_receiver(register, endpoint, now, system=system).outcome != "yes"
+    }
 
 
 def read_confirmation(incoming: Incoming) -> Confirmation | None:

@@ -33,6 +33,11 @@ class RegisterCache:
             self._looked_at = time.monotonic()
         return self._register
 
+    def newest(self) -> Register:
+        """The register as the store has it at this moment: for whoever meets something that a newer version may explain."""
+        self._looked_at = float("-inf")
+        return self()
+
 
 class Records:
     """Decisions as the store keeps them."""

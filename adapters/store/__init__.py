@@ -5,6 +5,7 @@ from __future__ import annotations
 from adapters.store.database import Database, LifecycleError, StoreRefused
 from adapters.store.hand_in import HandIns
 from adapters.store.journal import Journal
+from adapters.store.mailboxes import Mailboxes
 from adapters.store.outbox import Outbox
 from adapters.store.queries import OutboxFilter, Queries
 from adapters.store.registry import Registry
@@ -21,6 +22,7 @@ class Store:
         self.database = database
         self.hand_ins = HandIns(database)
         self.outbox = Outbox(database)
+        self.mailboxes = Mailboxes(database)
         self.journal = Journal(database)
         self.registry = Registry(database)
         self.queries = Queries(database)

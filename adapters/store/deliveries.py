@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any, Final
 
+from adapters.store.mailboxes import may_have_left
 from adapters.store.release import Part
 from adapters.store.rows import Row, decision_rows, event_row, ids_of, write_decisions, write_events
 from adapters.store.sql import Insert, Sql
@@ -103,6 +104,7 @@ class Deliveries(Part):
             for s in settled:
                 if s.state == "routed":
                     _POINT_ELSEWHERE(tx, seq=s.claimed.seq, endpoint=s.endpoint, lane=s.lane, receiver_system=s.receiver_system)
+            may_have_left(tx, [(s.claimed.receiver_system, s.claimed.id) for s in settled if _left_a_mailbox(s)], settlements[0].at_us)
             _ATTEMPTS(tx, [_attempt_row(s) for s in settled])
             write_decisions(tx, [row for s in settled for row in decision_rows(s.claimed.reference, s.claimed.id, s.at_us, s.decisions)])
             write_events(tx, [_settled_event(s, actor) for s in settled])
@@ -141,6 +143,12 @@ def _alike(s: Settlement) -> tuple[Any, ...]:
     """Settlements with the same values are one UPDATE."""
     words = (s.state, s.code or "", s.owner or "", s.reason or "", s.hold_code or "")
     return (*words, s.not_before_us, s.at_us, s.claimed.release)
+
+
+def _left_a_mailbox(s: Settlement) -> bool:
+    """Whether a copy may stand where it was: it was tried before, and goes elsewhere now."""
+    elsewhere = s.state == "routed" and s.receiver_system != s.claimed.receiver_system
+    return elsewhere and s.claimed.attempts > 0 and s.claimed.receiver_system is not None
 
 
 def _attempt_row(s: Settlement) -> Row:

@@ -30,7 +30,7 @@ _TO_ROUTE: Final = Sql("SELECT seq FROM message WHERE state = 'received' AND rel
 _RELEASE_MESSAGES: Final = Sql("UPDATE message SET release = 1 WHERE seq IN @seqs AND state = 'received' AND release = 0 RETURNING seq")
 
 
-def _distinct_lanes(predicate: str) -> Sql:
+def distinct_lanes(predicate: str) -> Sql:
     """Distinct lanes, by hopping through a partial index instead of reading it."""
     return Sql(
         f"WITH RECURSIVE l(lane) AS (SELECT min(lane) FROM delivery WHERE {predicate} UNION ALL "
@@ -39,8 +39,8 @@ def _distinct_lanes(predicate: str) -> Sql:
     )
 
 
-_LANES: Final = _distinct_lanes(ROUTED)
-_LANES_POSTPONED: Final = _distinct_lanes(DUE)
+_LANES: Final = distinct_lanes(ROUTED)
+_LANES_POSTPONED: Final = distinct_lanes(DUE)
 #: How many deliveries of each lane are open (counted up to the largest window), and the newest that waits in it.
 _FILLING: Final = Sql(
     f"SELECT j.value AS lane, (SELECT count(*) FROM (SELECT 1 FROM delivery WHERE {OPEN} AND lane = j.value LIMIT :most) AS o) AS open, "

@@ -56,6 +56,7 @@ DUE: Final = "state = 'postponed' AND lane IS NOT NULL"
 WAITING: Final = "hold_code IS NOT NULL AND state IN ('routed', 'postponed')"
 OPEN: Final = "state IN ('released', 'delivered')"
 ORDERED: Final = f"order_key IS NOT NULL AND state IN ({_quoted([str(s) for s in UNFINISHED])})"
+NOT_FETCHED: Final = "state = 'failed' AND code = 'MAILBOX_NOT_FETCHED' AND lane IS NOT NULL"
 UNSENT: Final = "state IN ('routed', 'postponed')"
 UNCHAINED: Final = "block IS NULL"
 UNTOLD: Final = "tell_after_us IS NOT NULL"
@@ -186,7 +187,23 @@ Index("delivery_open", delivery.c.lane, delivery.c.seq, **_partial(OPEN))
 Index("delivery_due", delivery.c.lane, delivery.c.not_before_us, **_partial(DUE))
 Index("delivery_waiting", delivery.c.seq, **_partial(WAITING))
 Index("delivery_unsent_deadline", delivery.c.deadline_us, **_partial(UNSENT))
+Index("delivery_not_fetched", delivery.c.lane, delivery.c.endpoint, **_partial(NOT_FETCHED))
 Index("delivery_order", delivery.c.order_key, delivery.c.receiver, delivery.c.message_seq, **_partial(ORDERED))
+
+#: Copies that may still be in a system's mailbox, or in its hands, of deliveries that are not that system's any more. A row goes when its
+#: copy was taken back, or was looked for often enough; so the table is empty but for the days after a supplier switch.
+withdrawal = Table(
+    "withdrawal",
+    metadata,
+    Column("system", Text, primary_key=True),
+    Column("delivery", Text, primary_key=True),  # delivery_id
+    Column("at_us", BigInteger, nullable=False),
+    Column("certain", Boolean, nullable=False),  # it did stand there; false: it may have
+    Column("looks", Integer, nullable=False, server_default="0"),  # how often the mailbox was looked through for it
+    Column("look_at_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("withdrawal_look", withdrawal.c.look_at_us)
 
 attempt = Table(
     "attempt",

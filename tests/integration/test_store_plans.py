@@ -7,7 +7,7 @@ import re
 import pytest
 from sqlalchemy import text
 
-from adapters.store import Store, deliveries, hand_in, journal, open_store, release, routes, upkeep
+from adapters.store import Store, deliveries, hand_in, journal, mailboxes, open_store, release, routes, upkeep
 from adapters.store.sql import Sql
 from tests.support.store import ACTION, LANE, NOW, fresh_url, run_sql
 
@@ -39,6 +39,14 @@ HOT: dict[str, tuple[Sql, dict[str, object]]] = {
     "waiting": (upkeep._WAITING, {"after": 0, "limit": 1000}),
     "expired": (upkeep._EXPIRED, {"now": NOW, "limit": 100}),
     "erasable": (upkeep._ERASABLE, {"action": ACTION, "before": 5, "limit": 100}),
+    "mailboxes": (mailboxes._LANES, {}),
+    "standing in a mailbox": (mailboxes._STANDING, {"lane": "mailbox 1"}),
+    "unconfirmed": (mailboxes._IN_MAILBOX, {"lane": "mailbox 1", "endpoints": ["e"], "after": 0, "limit": 100}),
+    "mailboxes not fetched": (mailboxes._LANES_NOT_FETCHED, {}),
+    "not fetched from a mailbox": (mailboxes._NOT_FETCHED, {"lane": "mailbox 1"}),
+    "failed there": (mailboxes._FAILED_THERE, {"lane": "mailbox 1", "endpoints": ["e"], "after": 0, "limit": 100}),
+    "leave": (mailboxes._LEAVE, {"seqs": [1, 2], "lane": "mailbox 1"}),
+    "copies": (mailboxes._COPIES, {"ids": ["d1"]}),
     "unchained": (journal._UNCHAINED, {"limit": 1000}),
     "last block": (journal._LAST_BLOCK, {}),
     "untold": (journal._UNTOLD, {"now": NOW, "limit": 100}),

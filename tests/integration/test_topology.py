@@ -278,6 +278,59 @@ def test_a_party_that_left_is_reported_and_removed_only_when_its_queues_are_empt
     assert check(broker, party(LAS)) == []
 
 
+def test_a_party_that_left_can_neither_stay_connected_nor_come_back_and_its_queues_stay(broker: TestBroker) -> None:
+    broker.apply()
+
+    async def act() -> None:
+        async with broker.publisher(GEMEENTE) as theirs, broker.publisher(LAS) as others, broker.admin() as admin:
+            assert await theirs.publish(hand_in(GEMEENTE)) is Published.CONFIRMED
+            assert await admin.shut_out(broker.topology(party(LAS))) == ([GEMEENTE], [GEMEENTE])
+            await until(lambda: not theirs.is_connected)
+            with pytest.raises(BrokerUnavailable, match="does not let this user in"):
+                await broker.publisher(GEMEENTE).open(wait_s=3)
+            assert await admin.shut_out(broker.topology(party(LAS))) == ([], [GEMEENTE]), "a second time there is nobody left to shut out"
+            assert await others.publish(hand_in(LAS)) is Published.CONFIRMED
+        assert await broker.depth(f"intake.{GEMEENTE}") == 1
+
+    run(act())
+    left = check(broker, party(LAS))
+    assert left
+    assert all(s.startswith(("left over: queue", "left over: binding")) and GEMEENTE in s for s in left)
+
+
+def test_a_party_that_comes_back_has_its_rights_and_its_queues_again(broker: TestBroker) -> None:
+    broker.apply()
+
+    async def act() -> None:
+        async with broker.admin() as admin:
+            await admin.shut_out(broker.topology(party(LAS)))
+            await admin.apply(broker.topology())
+        async with broker.publisher(GEMEENTE) as theirs:
+            assert await theirs.publish(hand_in(GEMEENTE)) is Published.CONFIRMED
+
+    run(act())
+    assert check(broker) == []
+
+
+def test_a_party_with_rights_in_somebody_elses_vhost_loses_only_those_in_ours(broker: TestBroker) -> None:
+    broker.apply()
+    other = f"{broker.vhost}-other"
+
+    async def act() -> None:
+        async with broker.admin() as admin:
+            everything = {"user": GEMEENTE, "vhost": other, "configure": ".*", "write": ".*", "read": ".*"}
+            await admin._call("POST", "definitions", {"vhosts": [{"name": other}], "permissions": [everything]})
+            try:
+                await admin.shut_out(broker.topology(party(LAS)))
+                assert GEMEENTE in {user["name"] for user in (await admin.read())["users"]}
+                with pytest.raises(BrokerUnavailable, match="does not let this user in"):
+                    await broker.publisher(GEMEENTE).open(wait_s=3)
+            finally:
+                await admin._call("DELETE", f"vhosts/{other}")
+
+    run(act())
+
+
 async def _counted(admin: object, queue: str) -> bool:
     return (await admin.depths())[queue].messages > 0  # type: ignore[attr-defined]
 

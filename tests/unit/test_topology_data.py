@@ -12,9 +12,11 @@ from broker_config.topology import (
     Bounds,
     Party,
     backbone_of,
+    departed,
     difference,
     immovable,
     is_password,
+    left_behind,
     missing,
     password_hash,
     renewable,
@@ -143,6 +145,23 @@ def test_a_party_that_left_is_reported_with_all_it_had() -> None:
     sentences = difference(topology(PARTIES[:1]), WANTED)
     assert all(s.startswith("left over") and GEMEENTE in s for s in sentences)
     assert len(sentences) == 6, "user, permissions, topic permission, two queues, a binding"
+
+
+def test_a_party_that_left_is_shut_out_and_its_queues_are_known_until_they_are_gone() -> None:
+    without = topology(PARTIES[:1])
+    assert (departed(WANTED, WANTED), left_behind(WANTED, WANTED)) == ([], [])
+    assert (departed(without, WANTED), left_behind(without, WANTED)) == ([GEMEENTE], [GEMEENTE])
+    shut_out = copy.deepcopy(WANTED) | {"users": without["users"], "permissions": without["permissions"]}
+    assert (departed(without, shut_out), left_behind(without, shut_out)) == ([], [GEMEENTE])
+
+
+def test_users_of_somebody_else_are_never_shut_out() -> None:
+    actual = copy.deepcopy(WANTED)
+    actual["users"] += [{"name": "guest", "password_hash": "g", "tags": [], "limits": {}}]
+    actual["users"] += [{"name": "00000009000000000000", "password_hash": "elders", "tags": [], "limits": {}}]
+    actual["permissions"] += [{"user": "guest", "vhost": "koppelpunt", "configure": "", "write": "", "read": ""}]
+    actual["permissions"] += [{"user": "00000009000000000000", "vhost": "other", "configure": "", "write": "", "read": ""}]
+    assert departed(WANTED, actual) == []
 
 
 def test_what_cannot_be_changed_is_told_apart_from_what_can() -> None:
