@@ -50,7 +50,6 @@ _LOOK_AGAIN_S: Final = 1.0  #: how often a queue that does not exist (yet) is lo
 #: A queue without a leader answers nobody, and holds up the channel on which it is asked: it is left alone for this long.
 _STUCK_S: Final = 60.0
 _CONSUME_S: Final = 5.0
-_LEAST_PREFETCH: Final = 5
 _ACCESS_REFUSED: Final = 403
 
 
@@ -187,9 +186,12 @@ class _Connection:
     async def _answer(self, question: asyncio.Future[Any]) -> Any:
         """The answer, unless the connection goes first."""
         assert self._lost is not None
-        await asyncio.wait((question, self._lost), timeout=_ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
-        if question.done():
-            return question.result()
+        try:
+            await asyncio.wait((question, self._lost), timeout=_ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
+            if question.done():
+                return question.result()
+        finally:
+            question.cancel()  # nobody waits for it any more
         if self._lost.done():
             raise self._lost.result()
         raise BrokerUnavailable(f"The broker at {self._shown} did not answer within {_ANSWER_S:g} s.")
@@ -377,15 +379,22 @@ class Consumer(_Connection):
     """Takes messages from a set of queues, in batches. One task at a time may wait in `next_batch`."""
 
     def __init__(
-        self, url: str, queues: Iterable[str] = (), *, name: str = "koppelpunt consumer", prefetch: int = 300, in_order: bool = False
+        self,
+        url: str,
+        queues: Iterable[str] = (),
+        *,
+        name: str = "koppelpunt consumer",
+        prefetch: int = 300,
+        least: int = 5,
+        in_order: bool = False,
     ) -> None:
-        """`prefetch`: messages in hand at most, shared by all queues evenly (at least 5 each), so that none can crowd out another.
+        """`prefetch`: messages in hand at most, shared by all queues evenly, so that none can crowd out another; but `least` of each.
 
         `in_order`: for queues with a single active consumer. When this one goes, the next first gets what it had in hand. RabbitMQ does
         so after a crash only: after a goodbye it hands out newer messages first (measured, 3.10). So such a consumer just hangs up.
         """
         super().__init__(url, name=name)
-        self._prefetch, self._in_order = prefetch, in_order
+        self._prefetch, self._least, self._in_order = prefetch, least, in_order
         self._wanted: dict[str, None] = dict.fromkeys(queues)
         self._tags: dict[str, str] = {}  # consumer tag by queue
         self._channel: Any = None
@@ -535,7 +544,7 @@ class Consumer(_Connection):
                     await self._consume(queue)
 
     async def _consume(self, queue: str) -> None:
-        share = max(_LEAST_PREFETCH, self._prefetch // len(self._wanted)) if self._wanted else _LEAST_PREFETCH
+        share = max(self._least, self._prefetch // max(1, len(self._wanted)))
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._channel.basic_qos(prefetch_count=share)  # for the consumers that follow it; quorum queues know no other kind
         tag = self._channel.basic_consume(queue, _never, callback=partial(_settle, done))

@@ -59,7 +59,8 @@ log.file.rotation.size = 10485760
 log.file.rotation.count = 3
 log.console = false
 heartbeat = 60
-max_message_size = 16777216
+# A hand-in of 1 MiB, and the same in an envelope of ours; a worker holds hundreds.
+max_message_size = 2097152
 # Below these the node refuses messages instead of taking the machine down with it.
 vm_memory_high_watermark.relative = 0.4
 disk_free_limit.absolute = {disk_free_limit}
