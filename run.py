@@ -249,7 +249,8 @@ def _deliver(parts: Parts) -> list[Any]:
     confirmations = parts.consumer(prefetch=2 * settings.batch_size, least=settings.batch_size)  # small things, of few parties at a time
     return [
         consume(parts.worker, parts.consumer("deliver", prefetch=20), courier.handle, limit=4, wait_s=0, at_once=2),
-        consume(parts.worker, confirmations, courier.handle_confirmations, limit=settings.batch_size, wait_s=settings.batch_ms / 1000),
+        # nobody waits for what a confirmation becomes, so a batch may take longer to fill
+        consume(parts.worker, confirmations, courier.handle_confirmations, limit=settings.batch_size, wait_s=4 * settings.batch_ms / 1000),
         follow_queues(parts.worker, confirmations, "confirm", parts.systems),
     ]
 

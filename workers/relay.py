@@ -28,9 +28,9 @@ ROUTE_WINDOW: Final = 2_000
 #: waits for more: a quiet backbone is quick, a busy one hands out dozens at a time.
 BUSY: Final = 25
 BUSY_S: Final = 0.02
-REST_S: Final = 0.005
-#: When there was nothing to do. A cycle without work is a few indexed reads.
-QUIET_S: Final = 0.01
+REST_S: Final = 0.003
+#: When there was nothing to do: longer and longer up to this. A cycle without work is a few indexed reads.
+QUIET_S: Final = 0.02
 #: A lane whose window is full, or whose rows must all wait, is looked at again after this.
 LANE_REST_S: Final = 0.03
 #: Postponed deliveries fall due by the minute; they are looked for this often.
@@ -68,6 +68,7 @@ class Relay:
         self._leader = Leader(worker, store.registry, "relay")
         self._resting: dict[str, float] = {}  # lane -> until when
         self._due_at = 0.0
+        self._quiet = 0  #: cycles without work since the last one with
         self._nudge: str | None = None
         self._connections = 0  #: the publisher's, when we last made sure
         self._unsure = True  #: some tickets may not have reached the broker
@@ -100,7 +101,8 @@ class Relay:
         self._worker.handled += handed
         if handed >= RELEASE_LIMIT:
             return 0.0
-        return BUSY_S if handed >= BUSY else REST_S if handed else QUIET_S
+        self._quiet = 0 if handed else self._quiet + 1
+        return BUSY_S if handed >= BUSY else min(REST_S * (1 + self._quiet), QUIET_S)
 
     async def _publish(self, messages: Sequence[Ticket], deliveries: Sequence[Ticket]) -> None:
         tickets = (("route", messages), ("deliver", deliveries))
