@@ -59,8 +59,9 @@ log.file.rotation.size = 10485760
 log.file.rotation.count = 3
 log.console = false
 heartbeat = 60
-# A hand-in of 1 MiB, and the same in an envelope of ours; a worker holds hundreds.
-max_message_size = 2097152
+# Over AMQP a hand-in has 1 MiB. One that is a few times larger is told so in a receipt, and larger ones by the broker itself: a worker
+# holds hundreds at a time.
+max_message_size = 4194304
 # Below these the node refuses messages instead of taking the machine down with it.
 vm_memory_high_watermark.relative = 0.4
 disk_free_limit.absolute = {disk_free_limit}
