@@ -17,7 +17,7 @@ from routing.mandate import judge_receiver
 from routing.ports import Incoming, Outgoing, Publisher, Store, Vault
 from routing.register import Register
 from routing.resolver import resolve
-from routing.work import Claimed, Confirmation, Settlement
+from routing.work import Claimed, Confirmation, Settlement, Ticket
 from schemas.faults import kind_of
 from schemas.oin import Oin
 from schemas.privacy import plain, redact
@@ -82,14 +82,27 @@ class Courier:
         self._worker, self._store, self._publisher, self._vault = worker, store, publisher, vault
         self._register, self._forwarder, self._passes_through, self._clock = register, forwarder, passes_through, clock
         self._record = Records()
+        self._in_hand: set[Ticket] = set()
 
     async def handle(self, batch: list[Incoming]) -> Sequence[Incoming]:
         """Claims, sends, settles. Returns the incoming tickets of which somebody else still holds a claim."""
         wanted = {ticket: incoming for incoming in batch for ticket in decode_tickets(incoming.body)}
+        # a claim keeps other workers away, and not another batch of ours that is in hand at the same time
+        mine = [ticket for ticket in wanted if ticket not in self._in_hand]
+        self._in_hand.update(mine)
+        try:
+            held = await self._deliver(mine)
+        finally:
+            self._in_hand.difference_update(mine)
+        again = [*held, *(wanted.keys() - set(mine))]
+        return list({id(wanted[ticket]): wanted[ticket] for ticket in again}.values())
+
+    async def _deliver(self, tickets: Sequence[Ticket]) -> Sequence[Ticket]:
+        """Claims, sends, settles; returns what others hold."""
         insist, outbox = self._worker.insist, self._store.outbox
         now_us = self._clock.now_us()
         claimed, held = await insist(
-            "claim", lambda: outbox.claim(list(wanted), worker=self._worker.id, now_us=now_us, until_us=now_us + int(CLAIM_S * 1e6))
+            "claim", lambda: outbox.claim(tickets, worker=self._worker.id, now_us=now_us, until_us=now_us + int(CLAIM_S * 1e6))
         )
         if claimed:
             register = await insist("register", self._register)
@@ -98,7 +111,7 @@ class Courier:
                 register = await insist("register", self._register.newest)
             settlements = await self._send(claimed, register)
             await insist("settle", lambda: outbox.settle(settlements, worker=self._worker.id, actor=self._worker.id))
-        return list({id(wanted[ticket]): wanted[ticket] for ticket in held}.values())
+        return held
 
     async def _send(self, claimed: Sequence[Claimed], register: Register) -> list[Settlement]:
         now = self._clock.now()

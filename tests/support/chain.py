@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import pika
 import pytest
 from sqlalchemy import text
 
@@ -163,6 +164,15 @@ class Chain:
         """Whether every worker process has said in the store that it runs."""
         pids = self.supervisor.pids.values()
         return len(pids) == len(self._workers) and set(pids) <= {row["pid"] for row in self.rows("SELECT pid FROM worker")}
+
+    def world_systems(self) -> list[str]:
+        """OINs of the systems that connect over AMQP."""
+        return [row["oin"] for row in self.world.document["systems"] if "amqp" in row["channels"]]
+
+    def copy_hand_ins(self, system: str, *, to: str) -> None:
+        """From now on what this system hands in also comes into the hand-in queue of that one."""
+        with pika.BlockingConnection(pika.URLParameters(self.node.admin_url)) as connection:
+            connection.channel().queue_bind(f"intake.{to}", "intake", routing_key=system)
 
     async def settled(self, *, within_s: float = 45.0) -> None:
         """Waits until every hand-in is answered and every delivery has ended or waits for somebody. Fails when that takes too long."""
