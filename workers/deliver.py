@@ -271,6 +271,7 @@ def read_confirmation(incoming: Incoming) -> Confirmation | None:
     if (
         not isinstance(delivery_id, str)
         or not _DELIVERY.match(delivery_id)
+        or redact(delivery_id) != delivery_id
         or outcome not in ("confirmed", "refused")
         or not isinstance(reason, str | None)
     ):
