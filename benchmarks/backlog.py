@@ -56,7 +56,7 @@ def register() -> dict[str, Any]:
 
 def one_for(receiver: Oin, parties: e2e.Parties, settings: Settings, store: Store, vault: Vault) -> tuple[NewMessage, bytes]:
     """A hand-in for this receiver as the desk judges it, and its bytes."""
-    asyncio.run(CrlFetcher(settings.crl, store.registry).fetch_due())
+    asyncio.run(CrlFetcher.of(settings, store.registry).fetch_due())
     contracts, clock = contracts_of(settings), Clock()
     desk = Desk(
         verifier=FollowingVerifier.for_amqp(settings, store.registry),
