@@ -3,15 +3,20 @@ VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
 
+# Installs a package where we may (as root, with apt), and says so.
+apt = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "Installing $(1) ..." && apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null; }
+
 .PHONY: setup demo test lint bench clean
 
 setup: $(VENV)/.ready
 	@$(PY) run.py prepare
 
 $(VENV)/.ready: pyproject.toml
-	@command -v python3 >/dev/null || { echo "Python 3.11 or newer is needed: install the package python3."; exit 1; }
+	@command -v python3 >/dev/null || $(call apt,python3) || { echo "Python 3.11 or newer is needed: install the package python3."; exit 1; }
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; this is $$(python3 --version)."; exit 1; }
-	@python3 -m venv $(VENV) || { echo "Python cannot make a virtual environment: install the package python3-venv."; exit 1; }
+	@python3 -c 'import ensurepip' 2>/dev/null || $(call apt,python3-venv) || { echo "Python cannot make a virtual environment: install the package python3-venv."; exit 1; }
+	@python3 -m venv $(VENV)
 	@echo "Installing Python packages into $(VENV) ..."
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
