@@ -39,6 +39,8 @@ DUE_EVERY_S: Final = 0.5
 TELL_AGAIN_DAYS: Final = 7
 _DAY_US: Final = 86_400_000_000
 
+#: Between two looks for the epoch, before its absence is taken for a wipe: everything would go out again.
+LOOK_TWICE_S: Final = 1.0
 EPOCH: Final = "epoch"
 #: A note in the store; another value means that somebody released something by hand, and its ticket is still to be published.
 NUDGE: Final = "nudge"
@@ -120,6 +122,9 @@ class Relay:
         insist, store = self._worker.insist, self._store
         known = await insist("epoch", lambda: store.registry.note(EPOCH))
         kept = await self._worker.insist_async("epoch", self._keeper.epoch)
+        if kept is None and known is not None:  # a relay that led until a moment ago may have it in hand: look twice before believing it
+            await self._worker.pause(LOOK_TWICE_S)
+            kept = await self._worker.insist_async("epoch", self._keeper.epoch)
         if kept is None or kept != known:
             await self._worker.insist_async("topology", self._keeper.apply_topology)
             if known is not None:
