@@ -223,8 +223,8 @@ def _route(parts: Parts) -> list[Any]:
 def _deliver(parts: Parts) -> list[Any]:
     from adapters.forwarding import Forwarding
     from adapters.pki import read_certificate, read_key
+    from adapters.signing import Signer
     from adapters.soap import Limits
-    from adapters.wsse import Signer
     from workers.deliver import Courier
     from workers.loop import consume, follow_queues
 

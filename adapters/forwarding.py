@@ -10,7 +10,7 @@ from typing import Final
 from lxml import etree
 
 from adapters import c14n, soap
-from adapters.wsse import BodyPart, Signer
+from adapters.signing import BodyPart, Signer
 from schemas.oin import Oin
 
 #: RelationshipType by which a delivery of ours names the message it came from.
@@ -36,13 +36,13 @@ class Forwarding:
         created: datetime,
     ) -> bytes:
         """The Body of `original`, which we verified at hand-in, in a fresh envelope. `address`: the wsa:To to keep; None: one is made."""
-        body = soap.parse(original, limits=self._limits).find(f"{{{soap.SOAP}}}Body")
+        body = soap.parse(original, limits=self._limits).find(soap.BODY)
         if body is None:
             raise ValueError("a stored message has no Body")
         part = BodyPart(
             xml=etree.tostring(body, with_tail=False, encoding="UTF-8"),
             digest=base64.b64encode(hashlib.sha256(c14n.exclusive(body)).digest()).decode(),
-            id=body.get(f"{{{soap.WSU}}}Id") or "",
+            id=body.get(soap.ID) or "",
         )
         return self._signer.envelope(
             part,

@@ -31,7 +31,7 @@ from adapters.parties.season import Season
 from adapters.parties.sender import CONTENT_TYPE
 from adapters.parties.world import CENTRAAL, CIVIC, LASSEN, SISSEN, build_world
 from adapters.rabbit import Consumer, Publisher
-from adapters.wsse import BodyPart, Signer
+from adapters.signing import BodyPart, Signer
 from benchmarks.crypto_costs import FLOOR, median_us, ours
 from broker_config.settings import Settings
 from routing.ports import Incoming, Outgoing

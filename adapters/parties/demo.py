@@ -21,9 +21,10 @@ from adapters.parties.season import ADDRESS, NAMESPACE, Planned, Season
 from adapters.parties.sender import CONTENT_TYPE, SendingSystem
 from adapters.parties.world import CENTRAAL, CIVIC, LASSEN, NAMES, SISSEN, STRANGER, World
 from adapters.rabbit import Consumer, Publisher
+from adapters.signing import Signer
 from adapters.store import Store
 from adapters.trust import TrustStore
-from adapters.wsse import Signer, Verifier
+from adapters.wsse import Verifier
 from routing.ports import Incoming, Outgoing
 from schemas.envelope import Envelope
 from schemas.oin import Oin

@@ -26,9 +26,9 @@ from adapters import soap
 from adapters.broker_keeper import Keeper, password_file
 from adapters.parties import invented
 from adapters.rabbit import Consumer, Inspector, Publisher
+from adapters.signing import BodyPart, Signer
 from adapters.store import Store
 from adapters.vault import Vault, read_master_key
-from adapters.wsse import BodyPart, Signer
 from broker_config.node import PrivateNode
 from broker_config.settings import Settings
 from routing.ports import Outgoing
