@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 from cryptography import x509
@@ -111,6 +111,18 @@ def _us_of(span: timedelta) -> int:
 def past_half_life(crl: StoredCrl, now_us: int) -> bool:
     """Whether a CRL should have been replaced by now: the alarm comes while there is still time."""
     return now_us > crl.this_update_us + (crl.next_update_us - crl.this_update_us) // 2
+
+
+def standing(registry: Registry, now_us: int) -> list[dict[str, Any]]:
+    """How every CRL stands, for people: `current`, `past half life` or `expired`."""
+
+    def state(crl: StoredCrl) -> str:
+        return "expired" if crl.next_update_us < now_us else "past half life" if past_half_life(crl, now_us) else "current"
+
+    return [
+        {"source": crl.source, "fetched_us": crl.fetched_us, "next_update_us": crl.next_update_us, "state": state(crl)}
+        for crl in registry.crls()
+    ]
 
 
 async def _read(source: str) -> bytes:

@@ -19,6 +19,7 @@ _SENTENCES: Final = (
     ("adapters.pki", "PkiError"),
     ("adapters.trust", "TrustError"),
     ("adapters.wsse_cli", "UsageError"),
+    ("workers.commands", "WrongArgument"),
     ("broker_config.install", "NotInstalled"),
     ("adapters.store.repair", "CannotRetry"),
 )

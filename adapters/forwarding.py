@@ -10,7 +10,10 @@ from typing import Final
 from lxml import etree
 
 from adapters import c14n, soap
-from adapters.wsse import BodyPart, Signer
+from adapters.errors import UsageError
+from adapters.pki import read_certificate, read_key
+from adapters.signing import BodyPart, Signer
+from broker_config.settings import Settings
 from schemas.oin import Oin
 
 #: RelationshipType by which a delivery of ours names the message it came from.
@@ -22,6 +25,15 @@ class Forwarding:
 
     def __init__(self, signer: Signer, limits: soap.Limits) -> None:
         self._signer, self._limits = signer, limits
+
+    @classmethod
+    def of(cls, settings: Settings) -> Forwarding:
+        """With the key and certificate of the settings. Raises UsageError when there are none, and PkiError when they cannot be read."""
+        if settings.key is None or settings.cert is None:
+            raise UsageError(
+                "Set KOPPELPUNT_KEY and KOPPELPUNT_CERT to our signing key and certificate, or let `run.py up` make a private home."
+            )
+        return cls(Signer(read_key(settings.key), read_certificate(settings.cert)), soap.Limits(size=64 << 20))
 
     def forward(
         self,
@@ -36,13 +48,13 @@ class Forwarding:
         created: datetime,
     ) -> bytes:
         """The Body of `original`, which we verified at hand-in, in a fresh envelope. `address`: the wsa:To to keep; None: one is made."""
-        body = soap.parse(original, limits=self._limits).find(f"{{{soap.SOAP}}}Body")
+        body = soap.parse(original, limits=self._limits).find(soap.BODY)
         if body is None:
             raise ValueError("a stored message has no Body")
         part = BodyPart(
             xml=etree.tostring(body, with_tail=False, encoding="UTF-8"),
             digest=base64.b64encode(hashlib.sha256(c14n.exclusive(body)).digest()).decode(),
-            id=body.get(f"{{{soap.WSU}}}Id") or "",
+            id=body.get(soap.ID) or "",
         )
         return self._signer.envelope(
             part,

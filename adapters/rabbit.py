@@ -6,8 +6,8 @@ Three classes, one connection each, because a broker that is short of memory sto
   Consumer    next_batch(...), ack(...)        from a set of queues that may change
   Inspector   get(...), depth(...)             one question at a time: the epoch, the dead letters
 
-Each connects when it is first used, and again by itself until it is closed. No error of pika's leaves this module: they become
-BrokerUnavailable (hold, and try again later) or BrokerRefused (trying again does not help), see routing.ports.
+Each connects when it is first used, and again by itself until it is closed (`adapters.amqp_connection`). No error of pika's leaves
+this module: they become BrokerUnavailable (hold, and try again later) or BrokerRefused (trying again does not help), see routing.ports.
 """
 
 from __future__ import annotations
@@ -15,229 +15,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import pika
-from pika.exceptions import (
-    AMQPError,
-    ChannelClosedByBroker,
-    ConnectionClosedByBroker,
-    ProbableAccessDeniedError,
-    ProbableAuthenticationError,
-)
+from pika.exceptions import AMQPError
 
-from adapters.amqp_frames import BurstConnection, Delivered
-from broker_config.settings import mask
+from adapters.amqp_connection import Connection, Scratch, settle
+from adapters.amqp_frames import Delivered
 from routing.ports import BrokerError, BrokerRefused, BrokerUnavailable, Incoming, Outgoing, Published
 
 log = logging.getLogger(__name__)
-# Whatever pika meets is translated here; its own lines would repeat that as tracebacks.
-logging.getLogger("pika").setLevel(logging.CRITICAL)
 
-#: Seconds without a sign of life after which either side gives up. A batch may keep the event loop busy for 20 s: we send a sign
-#: every 30 s, so the broker, which waits for two intervals, has seen one within 50 s.
-HEARTBEAT_S: Final = 60
-#: Seconds between attempts to connect: a restart of the broker takes about five.
-_BACK_OFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-_ANSWER_S: Final = 15.0  #: longest wait for an answer to a single question
-_CLOSE_S: Final = 5.0
 _LOOK_AGAIN_S: Final = 1.0  #: how often a queue that does not exist (yet) is looked for
 #: A queue without a leader answers nobody, and holds up the channel on which it is asked: it is left alone for this long.
 _STUCK_S: Final = 60.0
 _CONSUME_S: Final = 5.0
 _ACCESS_REFUSED: Final = 403
-
-
-class _Connection:
-    """A connection that comes back by itself. Subclasses say what to set up on it, and what its loss means."""
-
-    def __init__(self, url: str, *, name: str) -> None:
-        self._shown = mask(url)
-        self._parameters = _parameters(url, name)
-        self._task: asyncio.Task[None] | None = None
-        self._connection: Any = None
-        self._lost: asyncio.Future[BrokerError] | None = None
-        self._usable = False  # connected and set up; it may be blocked all the same
-        self._ready = asyncio.Event()
-        #: How many connections were made so far: another number means that the broker was away, and may have been wiped.
-        self.connections = 0
-        #: Why there is no connection now, as a sentence; None when there is one.
-        self.problem: str | None = None
-        #: The broker's reason for taking no messages (an alarm: memory or disk); None when it takes them.
-        self.blocked: str | None = None
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self.open()
-        except BaseException:
-            await self.close()
-            raise
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether it can be used right now."""
-        return self._ready.is_set()
-
-    async def open(self, *, wait_s: float = 10.0) -> None:
-        """Connects now, not at the first use. Raises BrokerUnavailable when it takes longer, but goes on trying until `close`."""
-        await self._connected_within(wait_s)
-
-    async def close(self) -> None:
-        """Ends the connection. What was not acknowledged goes back to its queue."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-
-    def _start(self) -> None:
-        if self._task is None:
-            self._task = asyncio.create_task(self._stay_connected(), name="broker connection")
-
-    async def _connected_within(self, seconds: float) -> None:
-        if self._ready.is_set():
-            return
-        self._start()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._ready.wait()
-        except TimeoutError as error:
-            if self.blocked is not None:
-                raise BrokerUnavailable(f"The broker at {self._shown} takes no messages now ({self.blocked}).") from error
-            raise BrokerUnavailable(self.problem or f"The broker at {self._shown} did not answer within {seconds:g} s.") from error
-
-    async def _stay_connected(self) -> None:
-        attempt = 0
-        while True:
-            self._lost = asyncio.get_running_loop().create_future()
-            reason: BrokerError = BrokerUnavailable("The connection to the broker was closed.")
-            try:
-                try:
-                    self._connection = await self._connect()
-                    await self._set_up(self._connection)
-                    self.problem, attempt, self._usable = None, 0, True
-                    self.connections += 1
-                    if self.blocked is None:
-                        self._ready.set()
-                    reason = await asyncio.shield(self._lost)
-                except BrokerError as error:
-                    reason = error
-                except AMQPError as error:  # pika's answer to a call on a connection that has just gone
-                    reason = self._translate(error)
-            finally:
-                self._ready.clear()
-                self.blocked, self._usable = None, False
-                self._torn_down(reason)
-                await self._disconnect()
-            if self.problem is None:
-                log.warning("broker_connection_lost", extra={"broker": self._shown, "reason": str(reason)})
-            self.problem = str(reason)
-            pause = _BACK_OFF_S[min(attempt, len(_BACK_OFF_S) - 1)]
-            attempt += 1
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (so that not all workers come back at the same moment)
-
-    async def _connect(self) -> Any:
-        opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-        def failed(_connection: object, error: BaseException | str) -> None:
-            _settle(opened, error=self._translate(error))
-
-        connection = BurstConnection(
-            self._parameters,
-            on_open_callback=partial(_settle, opened),
-            on_open_error_callback=failed,
-            on_close_callback=self._on_connection_closed,
-        )
-        connection.add_on_connection_blocked_callback(self._on_blocked)
-        connection.add_on_connection_unblocked_callback(self._on_unblocked)
-        self._connection = connection
-        return await opened
-
-    async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is None or connection.is_closed:
-            return
-        gone: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        connection.add_on_close_callback(lambda *_: _settle(gone))
-        connection.add_on_open_error_callback(lambda *_: _settle(gone))
-        with contextlib.suppress(AMQPError, TimeoutError):
-            if not connection.is_closing:
-                connection.close()
-            async with asyncio.timeout(_CLOSE_S):
-                await gone
-
-    async def _open_channel(self, connection: Any) -> Any:
-        """A channel whose end by the broker is the end of the connection, for then messages in flight have lost their numbers."""
-        opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        connection.channel(on_open_callback=partial(_settle, opened))
-        channel = await self._answer(opened)
-        channel.add_on_close_callback(self._on_channel_closed)
-        return channel
-
-    async def _answer(self, question: asyncio.Future[Any]) -> Any:
-        """The answer, unless the connection goes first."""
-        assert self._lost is not None
-        try:
-            await asyncio.wait((question, self._lost), timeout=_ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
-            if question.done():
-                return question.result()
-        finally:
-            question.cancel()  # nobody waits for it any more
-        if self._lost.done():
-            raise self._lost.result()
-        raise BrokerUnavailable(f"The broker at {self._shown} did not answer within {_ANSWER_S:g} s.")
-
-    def _give_up(self, reason: BrokerError) -> None:
-        """Ends this connection; another one is made. From here on nobody takes the old one for usable."""
-        self._ready.clear()
-        if self._lost is not None:
-            _settle(self._lost, reason)
-
-    def _on_connection_closed(self, connection: object, error: BaseException) -> None:
-        if connection is self._connection:
-            self._give_up(self._translate(error))
-
-    def _on_channel_closed(self, channel: Any, error: BaseException) -> None:
-        if channel.connection is self._connection:
-            self._give_up(self._translate(error))
-
-    def _on_blocked(self, connection: object, frame: Any) -> None:
-        if connection is self._connection:
-            self.blocked = str(frame.method.reason or "no reason given")
-            self._ready.clear()
-            log.warning("broker_blocked", extra={"broker": self._shown, "reason": self.blocked})
-
-    def _on_unblocked(self, connection: object, _frame: object) -> None:
-        if connection is self._connection:
-            self.blocked = None
-            if self._usable:
-                self._ready.set()
-
-    def _translate(self, error: BaseException | str) -> BrokerError:
-        """Any error of pika's, in a sentence; without what it may quote of a message."""
-        error = _innermost(error)
-        if isinstance(error, (ChannelClosedByBroker, ConnectionClosedByBroker)):
-            text = f"The broker at {self._shown} answered {error.reply_code} {error.reply_text[:200]}"
-            return BrokerRefused(text, error.reply_code) if isinstance(error, ChannelClosedByBroker) else BrokerUnavailable(text)
-        if isinstance(error, (ProbableAuthenticationError, ProbableAccessDeniedError)):
-            return BrokerUnavailable(f"The broker at {self._shown} does not let this user in; check name, password and vhost.")
-        text = (isinstance(error, OSError) and error.strerror) or str(error) or repr(error)
-        return BrokerUnavailable(f"The broker at {self._shown} cannot be reached ({text[:160]}).")
-
-    async def _set_up(self, connection: Any) -> None:
-        raise NotImplementedError
-
-    def _torn_down(self, reason: BrokerError) -> None:
-        raise NotImplementedError
 
 
 # ---- publishing ----------------------------------------------------------------------------------------------------------------
@@ -252,7 +49,7 @@ class _Call:
     done: asyncio.Future[None]
 
 
-class Publisher(_Connection):
+class Publisher(Connection):
     """Publishes many messages at a time and reports on each, by the broker's own confirms."""
 
     def __init__(
@@ -327,7 +124,7 @@ class Publisher(_Connection):
         channel = await self._open_channel(connection)
         channel.add_on_return_callback(self._on_return)
         selected: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        channel.confirm_delivery(self._on_pika_confirm, callback=partial(_settle, selected))
+        channel.confirm_delivery(self._on_pika_confirm, callback=partial(settle, selected))
         connection.on_confirm(channel, partial(self._on_confirm, Published.CONFIRMED))
         await self._answer(selected)
         self._channel, self._tag = channel, 0  # not before: what is published now is numbered from 1
@@ -335,7 +132,7 @@ class Publisher(_Connection):
     def _torn_down(self, reason: BrokerError) -> None:
         pending, self._pending = self._pending, {}
         for call, _index, _message in pending.values():
-            _settle(call.done, error=reason)
+            settle(call.done, error=reason)
         self._room.set()
 
     def _on_return(self, _channel: object, method: Any, _properties: object, body: bytes) -> None:
@@ -367,7 +164,7 @@ class Publisher(_Connection):
                 call.results[index] = outcome
             call.left -= 1
             if not call.left:
-                _settle(call.done)
+                settle(call.done)
         if len(self._pending) <= self._window // 2:
             self._room.set()
 
@@ -375,7 +172,7 @@ class Publisher(_Connection):
 # ---- consuming -----------------------------------------------------------------------------------------------------------------
 
 
-class Consumer(_Connection):
+class Consumer(Connection):
     """Takes messages from a set of queues, in batches. One task at a time may wait in `next_batch`."""
 
     def __init__(
@@ -398,7 +195,7 @@ class Consumer(_Connection):
         self._wanted: dict[str, None] = dict.fromkeys(queues)
         self._tags: dict[str, str] = {}  # consumer tag by queue
         self._channel: Any = None
-        self._scratch: _Scratch | None = None
+        self._scratch: Scratch | None = None
         self._generation = 0
         self._arrived: deque[Incoming] = deque()
         self._open: dict[int, None] = {}  # what we hold and have not settled, by number, in order
@@ -504,7 +301,7 @@ class Consumer(_Connection):
         loop = asyncio.get_running_loop()
         arrived: asyncio.Future[None] = loop.create_future()
         self._awaiting = (count, arrived)
-        timer = None if seconds is None else loop.call_later(seconds, _settle, arrived)
+        timer = None if seconds is None else loop.call_later(seconds, settle, arrived)
         try:
             await arrived
         finally:
@@ -513,7 +310,7 @@ class Consumer(_Connection):
                 timer.cancel()
 
     async def _set_up(self, connection: Any) -> None:
-        self._scratch = _Scratch(self, connection)
+        self._scratch = Scratch(self, connection)
         self._channel = await self._open_channel(connection)
         self._channel.add_on_cancel_callback(self._on_cancelled)
         self._generation += 1
@@ -547,7 +344,7 @@ class Consumer(_Connection):
         share = max(self._least, self._prefetch // max(1, len(self._wanted)))
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._channel.basic_qos(prefetch_count=share)  # for the consumers that follow it; quorum queues know no other kind
-        tag = self._channel.basic_consume(queue, _never, callback=partial(_settle, done))
+        tag = self._channel.basic_consume(queue, _never, callback=partial(settle, done))
         self._tags[queue] = tag
         self._connection.on_delivery(self._channel, tag, partial(self._on_message, queue, self._channel))
         if not await self._is_answered(done):
@@ -604,18 +401,18 @@ class Consumer(_Connection):
 
     def _wake(self) -> None:
         if self._awaiting is not None:
-            _settle(self._awaiting[1])
+            settle(self._awaiting[1])
 
 
 # ---- looking -------------------------------------------------------------------------------------------------------------------
 
 
-class Inspector(_Connection):
+class Inspector(Connection):
     """One question at a time: for the epoch, for dead letters, for depths that must be exact."""
 
     def __init__(self, url: str, *, name: str = "koppelpunt inspector") -> None:
         super().__init__(url, name=name)
-        self._scratch: _Scratch | None = None
+        self._scratch: Scratch | None = None
         self._generation = 0
 
     async def get(self, queue: str, *, wait_s: float = 10.0) -> Incoming | None:
@@ -656,59 +453,11 @@ class Inspector(_Connection):
 
     async def _set_up(self, connection: Any) -> None:
         self._generation += 1
-        self._scratch = _Scratch(self, connection)
+        self._scratch = Scratch(self, connection)
 
     def _torn_down(self, reason: BrokerError) -> None:
         self._generation += 1
         self._scratch = None
-
-
-class _Scratch:
-    """A channel for questions that may close it: a question about a queue that is not there does, without harm to any other channel."""
-
-    def __init__(self, owner: _Connection, connection: Any) -> None:
-        self._owner, self._connection = owner, connection
-        self._channel: Any = None
-        self._question: asyncio.Future[Any] | None = None
-        self._turn = asyncio.Lock()
-
-    async def depth(self, queue: str) -> int | None:
-        """Messages ready in the queue; None when there is no such queue."""
-        try:
-            found = await self.ask(lambda channel, answer: channel.queue_declare(queue, passive=True, callback=answer))
-        except BrokerRefused:
-            return None
-        return int(found[0].method.message_count)
-
-    async def ask(self, question: Callable[[Any, Callable[..., None]], object]) -> Any:
-        """The arguments of the answer's callback (without the channel); None for "nothing there"."""
-        async with self._turn:
-            loop = asyncio.get_running_loop()
-            if self._channel is None or not self._channel.is_open:
-                opened = loop.create_future()
-                self._connection.channel(on_open_callback=partial(_settle, opened))
-                self._channel = await self._owner._answer(opened)
-                self._channel.add_on_close_callback(self._on_closed)
-                self._channel.add_callback(lambda _frame: self._answered(None), [pika.spec.Basic.GetEmpty], one_shot=False)
-            self._question = loop.create_future()
-            question(self._channel, self._on_answer)
-            return await self._owner._answer(self._question)
-
-    def send(self, command: Callable[[Any], object]) -> None:
-        """Something that has no answer; on a channel that has gone it does nothing, for then it is void."""
-        with contextlib.suppress(AMQPError):
-            command(self._channel)
-
-    def _on_answer(self, *values: Any) -> None:
-        self._answered(values[1:] if len(values) > 1 else values)
-
-    def _answered(self, value: Any) -> None:
-        if self._question is not None:
-            _settle(self._question, value)
-
-    def _on_closed(self, _channel: object, error: BaseException) -> None:
-        if self._question is not None:
-            _settle(self._question, error=self._owner._translate(error))
 
 
 def _never(*_: object) -> None:
@@ -735,36 +484,6 @@ def _incoming(queue: str, generation: int, method: Any, properties: Any, body: b
 def _text(value: object) -> str | None:
     """A property as text; pika leaves what is not UTF-8 as bytes."""
     return value if isinstance(value, str) else None if value is None else "?"
-
-
-def _parameters(url: str, name: str) -> Any:
-    parameters = pika.URLParameters(url)
-    parameters.heartbeat = HEARTBEAT_S
-    parameters.connection_attempts = 1
-    parameters.socket_timeout = 10.0
-    parameters.stack_timeout = 15.0
-    parameters.client_properties = {"connection_name": name}
-    return parameters
-
-
-def _innermost(error: BaseException | str) -> BaseException | str:
-    """What really happened: a failed attempt to connect wraps that in layers, in a different way at each."""
-    while True:
-        inner = [*getattr(error, "exceptions", ()), getattr(error, "exception", None), *getattr(error, "args", ())]
-        causes = [cause for cause in inner if isinstance(cause, BaseException)]
-        if not causes:
-            return error
-        error = causes[-1]
-
-
-def _settle(future: asyncio.Future[Any], value: Any = None, *, error: BaseException | None = None) -> None:
-    """Settles a future once; whoever comes later is too late."""
-    if future.done():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(value)
 
 
 def _count_below(tags: Sequence[int], limit: int) -> int:

@@ -27,6 +27,16 @@ DS: Final = "http://www.w3.org/2000/09/xmldsig#"
 EXC_C14N: Final = "http://www.w3.org/2001/10/xml-exc-c14n#"
 X509V3: Final = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-x509-token-profile-1.0#X509v3"
 BASE64: Final = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-soap-message-security-1.0#Base64Binary"
+RSA_SHA256: Final = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
+SHA256: Final = "http://www.w3.org/2001/04/xmlenc#sha256"
+
+#: What stands in an envelope of the profile, by the names lxml gives.
+HEADER, BODY = f"{{{SOAP}}}Header", f"{{{SOAP}}}Body"
+SECURITY, TOKEN = f"{{{WSSE}}}Security", f"{{{WSSE}}}BinarySecurityToken"
+TIMESTAMP, SIGNATURE = f"{{{WSU}}}Timestamp", f"{{{DS}}}Signature"
+ACTOR, MUST_UNDERSTAND, ID = f"{{{SOAP}}}actor", f"{{{SOAP}}}mustUnderstand", f"{{{WSU}}}Id"
+#: A header with one of these as its actor is for whoever reads the message (SOAP 1.1, 4.2.2).
+FOR_US: Final = (None, "", "http://schemas.xmlsoap.org/soap/actor/next")
 
 ANONYMOUS: Final = WSA + "/anonymous"
 NONE: Final = WSA + "/none"
@@ -160,6 +170,11 @@ def _count_attributes(root: etree._Element, most: int) -> None:
 def _measure_depth(root: etree._Element, most: int) -> None:
     if root.xpath("boolean(" + "/*" * (most + 1) + ")"):
         raise Refused("Client.NOT_XML", f"the message nests elements more than {most} levels deep")
+
+
+def local_name(element: etree._Element) -> str:
+    """The name of an element without its namespace, and no longer than fits in a sentence."""
+    return etree.QName(element).localname[:60]
 
 
 def text(value: str) -> str:

@@ -1,4 +1,4 @@
-"""WS-Security for the Edukoppeling WUS profile 2W-be-S: signing, and reading only what was signed (rule 3; facts 2, 3 and 6.2).
+"""WS-Security for the Edukoppeling WUS profile 2W-be-S: reading only what was signed (rule 3; facts 2, 3 and 6.2).
 
 A signature points at ids, and a reader looks at places; an attack lives in the gap between the two. So here each part is
 found by its place (`_Frame`), and a reference counts only when it resolves to that very element. There is no lookup of an
@@ -7,7 +7,7 @@ id anywhere else in the document. Structure, counts and allow-lists come before 
     parse -> envelope and headers -> addressing values -> Security, Timestamp, SignedInfo -> coverage
           -> certificate -> signature value -> digests -> time -> Body
 
-`Envelope` is made from those elements of that tree and nothing else.
+`Envelope` is made from those elements of that tree and nothing else. Signing is in `adapters.signing`.
 """
 
 from __future__ import annotations
@@ -16,30 +16,49 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
 from lxml import etree
 
 from adapters import c14n, soap
-from adapters.soap import DEFAULT_LIMITS, DS, EXC_C14N, SOAP, WSA, WSSE, WSSE11, WSU, Limits
+from adapters.soap import (
+    ACTOR,
+    BODY,
+    DEFAULT_LIMITS,
+    DS,
+    EXC_C14N,
+    FOR_US,
+    HEADER,
+    ID,
+    MUST_UNDERSTAND,
+    RSA_SHA256,
+    SECURITY,
+    SHA256,
+    SIGNATURE,
+    SOAP,
+    TIMESTAMP,
+    TOKEN,
+    WSA,
+    WSSE,
+    WSSE11,
+    WSU,
+    Limits,
+    local_name,
+)
 from adapters.trust import TrustStore
 from schemas.envelope import Envelope
 from schemas.faults import NotAllowed, Refused
 from schemas.oin import Oin, institution_of, is_oin
 
-RSA_SHA256: Final = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
-SHA256: Final = "http://www.w3.org/2001/04/xmlenc#sha256"
 #: The allow-lists of facts 3.3 (SIGN003, SIGN004); everything else is refused before any crypto.
 SIGNATURE_METHODS: Final[Mapping[str, hashes.HashAlgorithm]] = MappingProxyType(
     {
@@ -56,15 +75,11 @@ DIGEST_METHODS: Final[Mapping[str, Callable[[bytes], hashlib._Hash]]] = MappingP
     }
 )
 
-_ENVELOPE, _HEADER, _BODY = f"{{{SOAP}}}Envelope", f"{{{SOAP}}}Header", f"{{{SOAP}}}Body"
-_ACTOR, _MUST_UNDERSTAND = f"{{{SOAP}}}actor", f"{{{SOAP}}}mustUnderstand"
-_FOR_US = (None, "", "http://schemas.xmlsoap.org/soap/actor/next")
-_SECURITY, _TOKEN = f"{{{WSSE}}}Security", f"{{{WSSE}}}BinarySecurityToken"
+_ENVELOPE = f"{{{SOAP}}}Envelope"
 _TOKEN_REFERENCE, _DIRECT = f"{{{WSSE}}}SecurityTokenReference", f"{{{WSSE}}}Reference"
 _CONFIRMATION = f"{{{WSSE11}}}SignatureConfirmation"
-_TIMESTAMP, _CREATED, _EXPIRES = f"{{{WSU}}}Timestamp", f"{{{WSU}}}Created", f"{{{WSU}}}Expires"
-_ID = f"{{{WSU}}}Id"
-_SIGNATURE, _SIGNED_INFO, _VALUE = f"{{{DS}}}Signature", f"{{{DS}}}SignedInfo", f"{{{DS}}}SignatureValue"
+_CREATED, _EXPIRES = f"{{{WSU}}}Created", f"{{{WSU}}}Expires"
+_SIGNED_INFO, _VALUE = f"{{{DS}}}SignedInfo", f"{{{DS}}}SignatureValue"
 _KEY_INFO, _REFERENCE = f"{{{DS}}}KeyInfo", f"{{{DS}}}Reference"
 _METHODS = (f"{{{DS}}}CanonicalizationMethod", f"{{{DS}}}SignatureMethod")
 _TRANSFORM = f"{{{DS}}}Transform"
@@ -86,8 +101,6 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z\Z")
 _SPACE: Final = " \t\r\n"
 #: The values of all attributes that end in Id; empty where one is not plain, so that nothing escaped passes for something else.
 _ID_VALUES = re.compile(rb"""Id\s*=\s*["']((?:[^"'&\s]+(?=["']))?)""")
-_OUR_IDS = re.compile(rb"kp-(?!body)")
-_ALL_IDS = etree.XPath("//@*[local-name()='Id']", smart_strings=False)
 _SOMEWHERE = etree.XPath("boolean(//*[@wsu:Id = $id or @Id = $id])", namespaces={"wsu": WSU})
 _PKCS1 = padding.PKCS1v15()
 #: For each element, canonicalising looks for each prefix of a PrefixList through all declarations in scope, level by level (about 0.4 s).
@@ -231,6 +244,11 @@ def check_from(envelope: Envelope, *, mandates: Collection[tuple[str, str]] = ()
         )
 
 
+def require_addressed(root: etree._Element, policy: VerifyPolicy = EDUKOPPELING) -> None:
+    """Raises Refused when a receiver would refuse this envelope for its headers, signed or not."""
+    _addresses(_frame(root, policy.references), policy.message_id_forms)
+
+
 def content_digest(envelope: Envelope) -> bytes:
     """SHA-256 over the exclusive canonical form of the content: the same for an honest retry, whatever its ids and signature (rule 2)."""
     return hashlib.sha256(c14n.exclusive(envelope.content)).digest()
@@ -243,16 +261,16 @@ def _frame(root: etree._Element, most: int) -> _Frame:
     """The parts by their place. Raises Refused for another SOAP version, and for headers that may not be there."""
     if root.tag != _ENVELOPE:
         raise Refused("VersionMismatch.DK0001", "the root element is not the Envelope of SOAP 1.1", where="Envelope")
-    if len(root) == 1 and root[0].tag == _BODY:
+    if len(root) == 1 and root[0].tag == BODY:
         raise Refused("Client.DK0005", "the envelope has no Header, so no wsa:To", where="Header")
-    if len(root) != 2 or root[0].tag != _HEADER or root[1].tag != _BODY:
+    if len(root) != 2 or root[0].tag != HEADER or root[1].tag != BODY:
         raise Refused("VersionMismatch.DK0001", "an Envelope holds exactly one Header and then exactly one Body", where="Envelope")
     frame = _Frame(root[0], root[1], {}, [], [], None)
     for child in frame.header:
         tag = str(child.tag)
         name = _WSA_HEADERS.get(tag)
         if name is not None:
-            if child.get(_ACTOR) not in _FOR_US:
+            if child.get(ACTOR) not in FOR_US:
                 raise Refused("Client.DK0011", f"wsa:{name} has an actor; the addressing headers are for the receiver", where=name)
             if name == "RelatesTo":
                 frame.relates_to.append(child)
@@ -260,8 +278,8 @@ def _frame(root: etree._Element, most: int) -> _Frame:
                 raise Refused("Client.DK0011", f"wsa:{name} occurs more than once", where=name)
             else:
                 frame.addressing[name] = child
-        elif tag == _SECURITY:
-            if child.get(_ACTOR) in _FOR_US:
+        elif tag == SECURITY:
+            if child.get(ACTOR) in FOR_US:
                 if frame.security is not None:
                     raise Refused("Client.EK0031", "there is more than one wsse:Security header for us", where="Security")
                 frame.security = child
@@ -275,22 +293,18 @@ def _frame(root: etree._Element, most: int) -> _Frame:
 def _ignore(child: etree._Element, tag: str, frame: _Frame) -> None:
     """A header outside the profile: harmless when nobody has to understand it (facts 6.2, note 3), unless it looks like addressing."""
     if tag.startswith(f"{{{WSA}}}"):
-        raise Refused("Client.DK0011", "a WS-Addressing header is not one of the profile", where=_local(child))
+        raise Refused("Client.DK0011", "a WS-Addressing header is not one of the profile", where=local_name(child))
     if _OLD_ADDRESSING.match(tag):
         raise Refused(
-            "Client.DK0011", f"only WS-Addressing 1.0 ({WSA}) is taken, and this header is of another version", where=_local(child)
+            "Client.DK0011", f"only WS-Addressing 1.0 ({WSA}) is taken, and this header is of another version", where=local_name(child)
         )
-    if _must_understand(child) and child.get(_ACTOR) in _FOR_US:
-        raise Refused("Client.DK0010", "a header that is not in the profile says that we must understand it", where=_local(child))
+    if _must_understand(child) and child.get(ACTOR) in FOR_US:
+        raise Refused("Client.DK0010", "a header that is not in the profile says that we must understand it", where=local_name(child))
     frame.others.append(child)
 
 
 def _must_understand(element: etree._Element) -> bool:
-    return (element.get(_MUST_UNDERSTAND) or "0").strip(_SPACE) not in ("0", "false")
-
-
-def _local(element: etree._Element) -> str:
-    return etree.QName(element).localname[:60]
+    return (element.get(MUST_UNDERSTAND) or "0").strip(_SPACE) not in ("0", "false")
 
 
 def _addresses(frame: _Frame, forms: Collection[str]) -> _Addresses:
@@ -381,22 +395,22 @@ def _security(frame: _Frame, policy: VerifyPolicy, raw: bytes) -> _Security:
         tag = str(child.tag)
         if tag == _CONFIRMATION:
             confirmations.append(child)
-        elif tag not in (_TOKEN, _TIMESTAMP, _SIGNATURE):
-            raise _wrong("wsse:Security holds something outside the profile", _local(child))
+        elif tag not in (TOKEN, TIMESTAMP, SIGNATURE):
+            raise _wrong("wsse:Security holds something outside the profile", local_name(child))
         elif tag in found:
-            raise _wrong(f"wsse:Security holds more than one {_local(child)}", _local(child))
+            raise _wrong(f"wsse:Security holds more than one {local_name(child)}", local_name(child))
         else:
             found[tag] = child
-    for tag, name in ((_SIGNATURE, "Signature"), (_TIMESTAMP, "Timestamp"), (_TOKEN, "BinarySecurityToken")):
+    for tag, name in ((SIGNATURE, "Signature"), (TIMESTAMP, "Timestamp"), (TOKEN, "BinarySecurityToken")):
         if tag not in found:
             raise _wrong(f"wsse:Security has no {name}", name)
     if len(confirmations) > policy.references:
         raise _wrong("there are too many SignatureConfirmations", "SignatureConfirmation")
-    token = found[_TOKEN]
+    token = found[TOKEN]
     if token.get("ValueType", soap.X509V3) != soap.X509V3 or token.get("EncodingType", soap.BASE64) != soap.BASE64 or len(token):
         raise _wrong("the token is not one X.509 v3 certificate in base64", "BinarySecurityToken")
 
-    signature = found[_SIGNATURE]
+    signature = found[SIGNATURE]
     if [child.tag for child in signature] != [_SIGNED_INFO, _VALUE, _KEY_INFO]:
         raise _wrong("the Signature must hold SignedInfo, SignatureValue and KeyInfo, and nothing else", "Signature")
     signed_info, value, key_info = signature
@@ -421,7 +435,7 @@ def _security(frame: _Frame, policy: VerifyPolicy, raw: bytes) -> _Security:
         _require_bounded(listed, raw)
     return _Security(
         token=token,
-        timestamp=found[_TIMESTAMP],
+        timestamp=found[TIMESTAMP],
         confirmations=confirmations,
         signed_info=octets,
         value=value.text or "",
@@ -491,10 +505,10 @@ def _references(elements: list[etree._Element], policy: VerifyPolicy) -> dict[st
 def _prefixes(element: etree._Element, policy: VerifyPolicy) -> tuple[str, ...]:
     """The PrefixList below a Transform or CanonicalizationMethod: names between any white space, perhaps none, perhaps `#default`."""
     if not policy.prefix_lists or len(element) != 1 or element[0].tag != _INCLUSIVE or len(element[0]):
-        raise _wrong("a canonicalisation has parameters that are not allowed", _local(element))
+        raise _wrong("a canonicalisation has parameters that are not allowed", local_name(element))
     listed = element[0].get("PrefixList") or ""
     if len(listed) > 2_000:
-        raise _wrong("a PrefixList is too long", _local(element))
+        raise _wrong("a PrefixList is too long", local_name(element))
     return tuple(dict.fromkeys(listed.split()))
 
 
@@ -550,17 +564,12 @@ def _require_unique_ids(root: etree._Element, raw: bytes) -> None:
         return
     seen: set[str] = set()
     for element in root.iter():  # XPath takes quadratic time to collect them
-        for identifier in (element.get(_ID), element.get("Id")):
+        for identifier in (element.get(ID), element.get("Id")):
             if identifier is None:
                 continue
             if identifier in seen:
                 raise _wrong("two elements have the same Id", "Envelope")
             seen.add(identifier)
-
-
-def _strings(found: object) -> list[str]:
-    assert isinstance(found, list)
-    return found
 
 
 def _coverage(
@@ -578,19 +587,19 @@ def _coverage(
     parts: dict[str, tuple[str, etree._Element]] = {}
     missing = []
     for name, element in required:
-        identifier = element.get(_ID)
+        identifier = element.get(ID)
         if identifier is None or identifier not in security.references:
             missing.append(name)
         else:
             parts[identifier] = (name, element)
     if missing:
         raise _wrong(f"the signature does not cover {' and '.join(missing)} at the place where it is read", ", ".join(missing))
-    token_id = security.token.get(_ID)
+    token_id = security.token.get(ID)
     if token_id is None or token_id != security.token_id:
         raise _wrong("KeyInfo does not point at the token in this Security header", "KeyInfo")
     parts[token_id] = ("BinarySecurityToken", security.token)
     if len(security.references) > len(required) and frame.others:
-        parts |= {element.get(_ID, ""): (_local(element), element) for element in frame.others}
+        parts |= {element.get(ID, ""): (local_name(element), element) for element in frame.others}
     covered = []
     for identifier, reference in security.references.items():
         if identifier not in parts:
@@ -644,188 +653,3 @@ def _check_times(created: datetime, expires: datetime | None, at: datetime, poli
             raise _wrong(f"the Timestamp expired at {expires:%Y-%m-%d %H:%M:%S} UTC", "Timestamp")
     elif at - created > policy.max_age + policy.skew:
         raise _wrong(f"the Timestamp, which has no Expires, is from {created:%Y-%m-%d %H:%M:%S} UTC: too old", "Timestamp")
-
-
-# ---------------------------------------------------------------- signing
-
-
-#: Namespace declarations as they stand in the canonical form of our headers, token and Timestamp.
-_WSA_WSU: Final = f' xmlns:wsa="{WSA}" xmlns:wsu="{WSU}"'
-_WSSE_WSU: Final = f' xmlns:wsse="{WSSE}" xmlns:wsu="{WSU}"'
-_ONLY_WSU: Final = f' xmlns:wsu="{WSU}"'
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BodyPart:
-    """A Body that travels on unchanged: as it is written, and its digest, which holds in any envelope (exclusive C14N needs no context)."""
-
-    xml: bytes
-    digest: str  #: base64 SHA-256 over the exclusive canonical form
-    id: str  #: its wsu:Id
-
-    @classmethod
-    def of(cls, envelope: Envelope) -> BodyPart:
-        """The Body of a verified message."""
-        body = envelope.content.getparent()
-        if body is None:
-            raise ValueError("the content was taken out of its Body")
-        return cls(
-            xml=etree.tostring(body, with_tail=False, encoding="UTF-8"),
-            digest=_digest(c14n.exclusive(body)),
-            id=body.get(_ID) or "",
-        )
-
-    @classmethod
-    def around(cls, content: bytes) -> BodyPart:
-        """A new Body around one serialised element. Raises Refused when that is not XML."""
-        xml = soap.body(content)
-        return cls(xml=xml, digest=_digest(c14n.exclusive(soap.parse(xml, limits=Limits(size=len(xml))))), id="kp-body")
-
-
-class Signer:
-    """Signs as one party. It alone sees the private key, and prints nothing of it."""
-
-    def __init__(
-        self,
-        key: rsa.RSAPrivateKey,
-        certificate: x509.Certificate,
-        *,
-        lifetime: timedelta = timedelta(minutes=5),
-        must_understand: bool = True,
-    ) -> None:
-        """`lifetime`: Expires minus Created of what we sign. Raises ValueError when key and certificate do not belong together."""
-        if certificate.public_key() != key.public_key():
-            raise ValueError("the private key does not belong to the certificate")
-        self._key = key
-        self._lifetime = lifetime
-        token = base64.b64encode(certificate.public_bytes(Encoding.DER)).decode()
-        self._token = (
-            f'<wsse:BinarySecurityToken xmlns:wsse="{WSSE}" xmlns:wsu="{WSU}" EncodingType="{soap.BASE64}"'
-            f' ValueType="{soap.X509V3}" wsu:Id="kp-bst">{token}</wsse:BinarySecurityToken>'
-        )
-        self._token_digest = _digest(self._token.encode())
-        self._must_understand = ' soapenv:mustUnderstand="1"' if must_understand else ""
-
-    def __repr__(self) -> str:
-        return "Signer(...)"
-
-    def envelope(
-        self,
-        body: BodyPart,
-        *,
-        to: str,
-        sender: str,
-        action: str,
-        message_id: str,
-        relates_to: Iterable[tuple[str, str]] = (),
-        created: datetime | None = None,
-    ) -> bytes:
-        """A signed message around a Body, built without parsing anything. `to` and `sender` are whole addresses, see `soap.address`.
-
-        Every part but the Body is composed in its canonical form, so its digest is taken from the text; then the namespace declarations
-        that all parts share are written once, on the Envelope. That makes a fifth of a short message, which everybody who carries,
-        stores or parses it would pay for.
-        """
-        mark = _mark(body)
-        headers = soap.addressing(to=to, sender=sender, action=action, message_id=message_id, relates_to=relates_to, mark=mark)
-        stamp = soap.timestamp(created or datetime.now(UTC), self._lifetime, mark)
-        token = self._token.replace('wsu:Id="kp-bst"', f'wsu:Id="{mark}-bst"') if mark != "kp" else self._token
-        digests = [(identifier, _digest(xml.encode())) for identifier, xml in headers]
-        digests += [(f"{mark}-ts", _digest(stamp.encode())), (body.id, body.digest)]
-        digests.append((f"{mark}-bst", self._token_digest if mark == "kp" else _digest(token.encode())))
-        return (
-            (
-                f'<soapenv:Envelope xmlns:soapenv="{SOAP}"{_WSA_WSU}><soapenv:Header>'
-                f"{''.join(xml.replace(_WSA_WSU, '', 1) for _, xml in headers)}"
-                f'<wsse:Security xmlns:wsse="{WSSE}"{self._must_understand}>{token.replace(_WSSE_WSU, "", 1)}'
-                f"{stamp.replace(_ONLY_WSU, '', 1)}{self._signature(digests)}</wsse:Security></soapenv:Header>"
-            ).encode()
-            + body.xml
-            + b"</soapenv:Envelope>"
-        )
-
-    def sign(self, unsigned: bytes, *, at: datetime | None = None, strict: bool = True) -> bytes:
-        """The envelope with every WS-Addressing header, Timestamp, Body and token signed (facts 3.2). A Timestamp that is there is kept.
-
-        `at`: Created of a new Timestamp, default now. Raises Refused for what a receiver would refuse, unless `strict` is off, and
-        always for an envelope that is signed already or has no place for a signature.
-        """
-        root = soap.parse(unsigned, limits=Limits(size=64 << 20))
-        if strict:
-            _addresses(_frame(root, EDUKOPPELING.references), EDUKOPPELING.message_id_forms)
-        header, body = root.find(_HEADER), root.find(_BODY)
-        if header is None or body is None:
-            raise Refused("VersionMismatch.DK0001", "there is no SOAP 1.1 Header and Body to sign", where="Envelope")
-        taken = set(_strings(_ALL_IDS(root)))
-        security = next((child for child in header.iterchildren(_SECURITY) if child.get(_ACTOR) in _FOR_US), None)
-        if security is None:
-            security = etree.SubElement(header, _SECURITY, nsmap={"wsse": WSSE})
-            if self._must_understand:
-                security.set(_MUST_UNDERSTAND, "1")
-        if security.find(_SIGNATURE) is not None:
-            raise Refused("Client.EK0031", "the envelope is signed already", where="Signature")
-        stamp = security.find(_TIMESTAMP)
-        if stamp is None:
-            security.append(_own(soap.timestamp(at or datetime.now(UTC), self._lifetime).replace("kp-ts", _free("kp-ts", taken))))
-            stamp = security[-1]
-        if (token := security.find(_TOKEN)) is not None:
-            taken.discard(token.get(_ID, ""))
-            security.remove(token)
-        parts = [child for child in header if str(child.tag).startswith(f"{{{WSA}}}")]
-        digests = []
-        for element in (*parts, stamp, body):
-            identifier = element.get(_ID)
-            if identifier is None:
-                identifier = _free(f"kp-{_local(element).lower()}", taken)
-                element.set(_ID, identifier)
-            digests.append((identifier, _digest(c14n.exclusive(element))))
-        token_id = _free("kp-bst", taken)
-        text = self._token.replace('wsu:Id="kp-bst"', f'wsu:Id="{token_id}"')
-        digests.append((token_id, _digest(text.encode())))
-        fresh = _own(f"<new>{text}{self._signature(digests)}</new>")
-        security.insert(0, fresh[0])
-        security.append(fresh[0])
-        return etree.tostring(root, encoding="UTF-8")
-
-    def _signature(self, digests: list[tuple[str, str]]) -> str:
-        """The Signature over parts with these (id, digest), the last of which is the token."""
-        references = "".join(
-            f'<ds:Reference URI="#{soap.attribute(identifier)}">'
-            f'<ds:Transforms><ds:Transform Algorithm="{EXC_C14N}"></ds:Transform></ds:Transforms>'
-            f'<ds:DigestMethod Algorithm="{SHA256}"></ds:DigestMethod><ds:DigestValue>{digest}</ds:DigestValue></ds:Reference>'
-            for identifier, digest in digests
-        )
-        signed_info = (
-            f'<ds:SignedInfo xmlns:ds="{DS}"><ds:CanonicalizationMethod Algorithm="{EXC_C14N}"></ds:CanonicalizationMethod>'
-            f'<ds:SignatureMethod Algorithm="{RSA_SHA256}"></ds:SignatureMethod>{references}</ds:SignedInfo>'
-        )
-        value = base64.b64encode(self._key.sign(signed_info.encode(), _PKCS1, hashes.SHA256())).decode()
-        return (
-            f'<ds:Signature xmlns:ds="{DS}">{signed_info}<ds:SignatureValue>{value}</ds:SignatureValue><ds:KeyInfo>'
-            f'<wsse:SecurityTokenReference xmlns:wsse="{WSSE}"><wsse:Reference URI="#{soap.attribute(digests[-1][0])}"'
-            f' ValueType="{soap.X509V3}"/></wsse:SecurityTokenReference></ds:KeyInfo></ds:Signature>'
-        )
-
-
-def _digest(canonical: bytes) -> str:
-    return base64.b64encode(hashlib.sha256(canonical).digest()).decode()
-
-
-def _mark(body: BodyPart) -> str:
-    """What our Ids begin with: `kp`, unless the Body holds one of those itself; then something that no Body can hold, being its hash."""
-    return f"kp-{hashlib.sha256(body.xml).hexdigest()}" if _OUR_IDS.search(body.xml) else "kp"
-
-
-def _free(wanted: str, taken: set[str]) -> str:
-    """An Id that is not in use yet; from now on it is."""
-    identifier, number = wanted, 1
-    while identifier in taken:
-        number += 1
-        identifier = f"{wanted}-{number}"
-    taken.add(identifier)
-    return identifier
-
-
-def _own(xml: str) -> etree._Element:
-    """XML that we wrote ourselves, as an element."""
-    return soap.parse(xml.encode())

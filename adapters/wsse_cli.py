@@ -91,7 +91,9 @@ def sign_arguments(parser: argparse.ArgumentParser) -> None:
 
 def sign(arguments: argparse.Namespace) -> int:
     """Runs `sign`. Raises Fault, PkiError, UsageError or OSError, each with a sentence."""
-    signer = wsse.Signer(pki.read_key(arguments.key), pki.read_certificate(arguments.cert))
+    from adapters.signing import Signer
+
+    signer = Signer(pki.read_key(arguments.key), pki.read_certificate(arguments.cert))
     try:
         unsigned = _read(str(arguments.file))
     except ValueError as error:

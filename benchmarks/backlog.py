@@ -27,13 +27,15 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from adapters.crls import CrlFetcher, FollowingVerifier  # noqa: E402 - runs from any folder
+from adapters.backbone import Backbone  # noqa: E402 - runs from any folder
+from adapters.crls import CrlFetcher, FollowingVerifier  # noqa: E402
+from adapters.home import make_private_home  # noqa: E402
 from adapters.store import Store  # noqa: E402
 from adapters.vault import Vault, read_master_key  # noqa: E402
 from benchmarks import end_to_end as e2e  # noqa: E402
 from broker_config.settings import Settings  # noqa: E402
 from routing.work import NewMessage  # noqa: E402
-from run import EVERY_WORKER, Backbone, contracts_of, make_private_home, open_store_of  # noqa: E402
+from run import EVERY_WORKER, contracts_of, open_store_of  # noqa: E402
 from schemas.ids import new_id  # noqa: E402
 from schemas.oin import Oin  # noqa: E402
 from workers.clock import Clock  # noqa: E402

@@ -22,7 +22,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from adapters import soap, wsse  # noqa: E402 - runs from any folder
+from adapters import soap  # noqa: E402 - runs from any folder
+from adapters.signing import BodyPart  # noqa: E402
 from tests.support import signing  # noqa: E402
 
 FLOOR = ROOT / "../shared/bench/floor.py"
@@ -57,7 +58,7 @@ def ours(pupils: int) -> dict[str, float]:
     unsigned = signing.unsigned(content=content(pupils), created=now)
     signer, verifier = signing.signer(), signing.verifier()
     signed = signer.sign(unsigned)
-    part = wsse.BodyPart.around(content(pupils))
+    part = BodyPart.around(content(pupils))
 
     def forward() -> bytes:
         to, sender = soap.address(signing.HUB), soap.address(signing.SCHOOL)

@@ -26,12 +26,14 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from adapters import pki, soap
+from adapters.backbone import Backbone
 from adapters.broker_keeper import password_file
+from adapters.home import amqp_urls, make_private_home
 from adapters.parties.season import Season
 from adapters.parties.sender import CONTENT_TYPE
 from adapters.parties.world import CENTRAAL, CIVIC, LASSEN, SISSEN, build_world
 from adapters.rabbit import Consumer, Publisher
-from adapters.wsse import BodyPart, Signer
+from adapters.signing import BodyPart, Signer
 from benchmarks.crypto_costs import FLOOR, median_us, ours
 from broker_config.settings import Settings
 from routing.ports import Incoming, Outgoing
@@ -175,7 +177,7 @@ def run(*, messages: int, pupils: int, as_json: bool) -> int:
 
 
 async def _run(home: Path, messages: int, pupils: int) -> dict[str, Any]:
-    from run import EVERY_WORKER, ROOT, Backbone, amqp_urls, make_private_home, open_store_of
+    from run import EVERY_WORKER, ROOT, open_store_of
 
     given = {"KOPPELPUNT_DIENSTEN": str(DIENSTEN), "KOPPELPUNT_LOG_LEVEL": "ERROR"}
     settings = make_private_home(Settings.from_environment(given, home=home), environment=given)

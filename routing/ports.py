@@ -17,6 +17,7 @@ from routing.work import (
     NewDelivery,
     NewMessage,
     NewRefusal,
+    OutboxFilter,
     Routable,
     RoutedMessage,
     SealedParts,
@@ -24,9 +25,11 @@ from routing.work import (
     StreamStep,
     Telling,
     Ticket,
+    Verification,
     Waiting,
 )
 from schemas.envelope import Envelope
+from schemas.events import Event
 from schemas.oin import is_oin
 from schemas.rules import Judgement
 
@@ -242,6 +245,12 @@ class Journal(Protocol):
 
     def tell_again(self, *, since_us: int, now_us: int) -> int: ...
 
+    def verify(self) -> Verification: ...
+
+    def of_message(self, reference: str) -> list[Event]: ...
+
+    def decisions_of(self, reference: str) -> list[dict[str, Any]]: ...
+
 
 class Registry(Protocol):
     """What all processes share besides messages."""
@@ -262,11 +271,29 @@ class Registry(Protocol):
 
     def workers(self) -> list[dict[str, Any]]: ...
 
+    def register_age(self) -> tuple[int, int] | None: ...
+
     def forget_workers(self, before_us: int) -> None: ...
 
     def note(self, name: str) -> str | None: ...
 
     def set_note(self, name: str, value: str) -> None: ...
+
+
+class Queries(Protocol):
+    """What people ask: each row is a mapping of names to values, as it is shown or printed as JSON."""
+
+    def outbox(self, wanted: OutboxFilter) -> list[dict[str, Any]]: ...
+
+    def failures(self) -> list[dict[str, Any]]: ...
+
+    def failure_groups(self) -> list[dict[str, Any]]: ...
+
+    def find(self, id: str) -> str | None: ...
+
+    def message(self, reference: str) -> dict[str, Any] | None: ...
+
+    def counts(self) -> dict[str, dict[str, int]]: ...
 
 
 class Store(Protocol):
@@ -286,6 +313,9 @@ class Store(Protocol):
 
     @property
     def registry(self) -> Registry: ...
+
+    @property
+    def queries(self) -> Queries: ...
 
 
 class BrokerKeeper(Protocol):

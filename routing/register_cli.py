@@ -1,9 +1,9 @@
-"""The register as tables for people: what `register show` and `register explain` print. Text in, text out; 100 columns at most."""
+"""The register for people: what `register load`, `show` and `explain` print. Text in, text out; 100 columns at most."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -15,6 +15,23 @@ from routing.register_model import Dated, Register, Standing
 WIDTH: Final = 100
 #: Columns of OINs: people copy them, so they are shown whole.
 _WHOLE: Final = frozenset({"oin", "organisation", "system", "receiver"})
+
+
+def without_contract(register: Register, served: Collection[tuple[str, str]]) -> list[str]:
+    """A sentence for each dienst of the register that is not among those served."""
+    unknown = sorted({(row.dienst, row.versie) for row in register.diensten.values()} - set(served))
+    return [f"there is no contract for dienst {d} version {v}; its messages are refused until there is." for d, v in unknown]
+
+
+def sizes(register: Register) -> dict[str, int]:
+    """How many rows each list of the register has."""
+    return {name: len(getattr(register, name)) for name in ("organisations", "systems", "diensten", "mandates", "endpoints")}
+
+
+def loaded(register: Register, version: int) -> str:
+    """What `register load` says; version 0: it was only checked."""
+    said = f"This is version {version} of the register" if version else "The register is in order"
+    return f"{said}: " + ", ".join(f"{count} {name}" for name, count in sizes(register).items()) + "."
 
 
 @dataclass(frozen=True, slots=True)

@@ -272,6 +272,28 @@ class Waiting:
     details: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxFilter:
+    """What to show of the outbox; None means all."""
+
+    party: str | None = None  #: OIN of sender, receiver or either system
+    dienst: str | None = None
+    state: str | None = None
+    before_us: int | None = None  #: handed in before this moment
+    limit: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What walking the chain came to."""
+
+    whole: bool
+    blocks: int
+    events: int
+    waiting: int  #: events not chained yet
+    problem: str | None
+
+
 class StoreUnavailable(Exception):
     """The store cannot be written or read now (locked, full, unreachable): hold the work and try again; nothing was committed."""
 

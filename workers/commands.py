@@ -1,14 +1,27 @@
-"""What the command line shows of the store: status, outbox, failures, one message. Each gets its rows from a query and prints them."""
+"""Commands about what the store holds: status, outbox, failures, one message, the journal; and how what they find is shown.
+
+`run.py` passes the store in. Each command returns its exit status, and its options stand beside it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+from routing.ports import Store
+from routing.work import OutboxFilter
 from schemas.events import Event, as_dict
 from schemas.faults import CODES
-from workers.tables import age, print_json, print_table, when
+from workers.clock import Clock
+from workers.loop import SEEN_EVERY_S
+from workers.tables import age, print_json, print_table, say, when
+
+
+class WrongArgument(Exception):
+    """What was typed cannot be read, or names nothing; the text is one sentence that says what to type instead."""
 
 
 def operator(environment: Mapping[str, str]) -> str:
@@ -22,6 +35,27 @@ def parse_age(text: str) -> timedelta:
     if not text[:-1].isdigit() or text[-1:] not in units:
         raise ValueError(f"{text[:20]!r} is not an age: write a number and s, m, h or d, such as 15m")
     return timedelta(seconds=int(text[:-1]) * units[text[-1]])
+
+
+def outbox_arguments(parser: ArgumentParser) -> None:
+    """`outbox`."""
+    parser.add_argument("--party", metavar="OIN", help="sender, receiver or connecting system")
+    parser.add_argument("--dienst", metavar="D")
+    parser.add_argument("--state", metavar="S", help="only this state, finished ones included")
+    parser.add_argument("--older-than", metavar="T", help="handed in longer ago than this, such as 15m, 4h or 2d")
+
+
+def outbox(arguments: Namespace, store: Store) -> int:
+    """What is open."""
+    now_us, before = Clock().now_us(), None
+    if arguments.older_than:
+        try:
+            before = now_us - int(parse_age(arguments.older_than).total_seconds() * 1e6)
+        except ValueError as error:
+            raise WrongArgument(str(error)) from error
+    wanted = OutboxFilter(party=arguments.party, dienst=arguments.dienst, state=arguments.state, before_us=before)
+    show_outbox(store.queries.outbox(wanted), now_us=now_us, as_json=arguments.json)
+    return 0
 
 
 def show_outbox(rows: Sequence[Mapping[str, Any]], *, now_us: int, as_json: bool) -> None:
@@ -42,6 +76,20 @@ def show_outbox(rows: Sequence[Mapping[str, Any]], *, now_us: int, as_json: bool
         for row in rows
     ]
     print_table(("age", "reference", "bericht", "receiver", "state", "waits for", "turn of"), shown, empty="Nothing is open.")
+
+
+def failures_arguments(parser: ArgumentParser) -> None:
+    """`failures`."""
+    parser.add_argument("--group", action="store_true", help="by cause and owner")
+
+
+def failures(arguments: Namespace, store: Store) -> int:
+    """What fell out."""
+    if arguments.group:
+        show_failure_groups(store.queries.failure_groups(), as_json=arguments.json)
+    else:
+        show_failures(store.queries.failures(), as_json=arguments.json)
+    return 0
 
 
 def show_failures(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
@@ -79,6 +127,27 @@ def show_failure_groups(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> 
         for row in rows
     ]
     print_table(("count", "code", "turn of", "system", "last (UTC)", "remedy"), shown, empty="Nothing fell out.")
+
+
+def message_arguments(parser: ArgumentParser) -> None:
+    """`message` and `retry`."""
+    parser.add_argument("id", metavar="ID", help="reference, delivery_id, MessageID or identificatiecodeBedrijfsdocument")
+
+
+def message(arguments: Namespace, store: Store) -> int:
+    """One message's whole timeline."""
+    reference = _found(store, arguments.id)
+    row = store.queries.message(reference) or {"reference": reference}
+    show_message(row, store.journal.of_message(reference), store.journal.decisions_of(reference), as_json=arguments.json)
+    return 0
+
+
+def _found(store: Store, id: str) -> str:
+    """The reference of what was typed. Raises WrongArgument."""
+    reference = store.queries.find(id)
+    if reference is None:
+        raise WrongArgument(f"There is no message, delivery or refusal {id[:60]}; give a reference, delivery_id, MessageID or business id.")
+    return reference
 
 
 def show_message(message: Mapping[str, Any], events: Sequence[Event], decisions: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
@@ -136,6 +205,82 @@ _OF_SYSTEM: Final = frozenset({"withdrawn", "seen", "taken_back", "resolved", "c
 def _about(event: Event) -> str:
     system = f"system {event.receiver_system}" if event.kind in _OF_SYSTEM and event.receiver_system else None
     return " ".join(filter(None, (event.receiver, system, event.code, event.owner, event.reason)))
+
+
+class Repairable(Store, Protocol):
+    """A store in which what failed can be offered again."""
+
+    @property
+    def repair(self) -> Any: ...
+
+
+def retry(arguments: Namespace, store: Repairable, *, who: str) -> int:
+    """What failed of one message is offered again: the whole of it to routing, or failed deliveries with the same ids; the journal says by
+    whom. Raises CannotRetry, with the reason, when there is nothing to offer again."""
+    reference = _found(store, arguments.id)
+    done = store.repair.retry(reference, actor=who, now_us=Clock().now_us())
+    show_retried(reference, message=done.message, deliveries=done.deliveries, as_json=arguments.json)
+    return 0
+
+
+def show_retried(reference: str, *, message: bool, deliveries: int, as_json: bool) -> None:
+    """What of one message is offered again: the whole of it, or so many deliveries."""
+    if as_json:
+        print_json({"reference": reference, "message": message, "deliveries": deliveries})
+    elif message:
+        say(f"{reference} is offered to routing again; see what comes of it with `message`.")
+    else:
+        say(f"{deliveries} failed deliveries of {reference} are offered again.")
+
+
+def journal_arguments(parser: ArgumentParser) -> None:
+    """`journal verify`."""
+    parser.add_argument("what", choices=("verify",), help="walk the hash chain, end to end")
+
+
+def journal(arguments: Namespace, store: Store) -> int:
+    """Walks the hash chain. Exit 1 when it is broken."""
+    result = store.journal.verify()
+    if arguments.json:
+        print_json(asdict(result))
+    elif result.whole:
+        say(f"The journal is whole: {result.events} events in {result.blocks} blocks; {result.waiting} wait to be chained.")
+    else:
+        say(f"The journal is BROKEN after {result.events} good events: {result.problem}.")
+    return 0 if result.whole else 1
+
+
+#: States in which somebody still has to do something with a delivery.
+_OPEN: Final = frozenset({"routed", "waiting", "released", "postponed", "uncertain", "delivered"})
+
+
+def status(
+    arguments: Namespace, store: Store, *, queues: Mapping[str, int], crls: Iterable[Mapping[str, Any]], wanted: Collection[str]
+) -> int:
+    """What runs, what is queued, what is open, how old register and CRLs are. Exit 1 when one of the `wanted` workers is missing."""
+    now_us = Clock().now_us()
+    alive = [w for w in store.registry.workers() if now_us - w["seen_us"] < 3 * SEEN_EVERY_S * 1e6]
+    loaded, counts = store.registry.register_age(), store.queries.counts()
+    found = {
+        "workers": [
+            {**{name: w[name] for name in ("name", "pid", "host", "state", "handled")}, "seen": age(w["seen_us"], now_us)} for w in alive
+        ],
+        "queues": queues,
+        "messages": counts["messages"],
+        "open": {state: count for state, count in counts["deliveries"].items() if state in _OPEN},
+        "register": {"version": loaded[0] if loaded else 0, "age": age(loaded[1], now_us) if loaded else None},
+        "crls": [
+            {
+                "source": crl["source"],
+                "age": age(crl["fetched_us"], now_us),
+                "next_update_us": crl["next_update_us"],
+                "state": crl["state"],
+            }
+            for crl in crls
+        ],
+    }
+    show_status(found, as_json=arguments.json)
+    return 0 if {w["name"] for w in alive} >= set(wanted) else 1
 
 
 def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:

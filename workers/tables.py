@@ -27,6 +27,11 @@ def age(us: int, now_us: int) -> str:
     return f"{seconds}s"
 
 
+def say(text: str) -> None:
+    """A sentence for whoever typed the command."""
+    sys.stdout.write(f"{text}\n")
+
+
 def print_json(value: object, out: TextIO | None = None) -> None:
     """One JSON value on one line."""
     text = json.dumps(value, ensure_ascii=False, default=_plain)

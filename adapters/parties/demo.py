@@ -1,29 +1,34 @@
-"""The demo's people: every party of the invented chain in one process, with its own key, outbox or mailbox, and the count at the end."""
+"""The demo: every party of the invented chain in one process, its own key, outbox or mailbox for each, a season, and the count."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import quote, urlsplit
 
 from sqlalchemy import Engine, create_engine, event, text
 
 from adapters import pki
+from adapters.backbone import Backbone
+from adapters.broker_keeper import password_file
+from adapters.home import amqp_urls, make_private_home
 from adapters.parties import sabotage
 from adapters.parties.outbox import PartyOutbox
 from adapters.parties.receiver import ReceivingSystem, Verdict
 from adapters.parties.season import ADDRESS, NAMESPACE, Planned, Season
 from adapters.parties.sender import CONTENT_TYPE, SendingSystem
-from adapters.parties.world import CENTRAAL, CIVIC, LASSEN, NAMES, SISSEN, STRANGER, World
+from adapters.parties.world import CENTRAAL, CIVIC, LASSEN, NAMES, SISSEN, STRANGER, World, build_world
 from adapters.rabbit import Consumer, Publisher
-from adapters.store import Store
+from adapters.signing import Signer
+from adapters.store import Store, open_store
 from adapters.trust import TrustStore
-from adapters.wsse import Signer, Verifier
+from adapters.wsse import Verifier
+from broker_config.settings import Settings
 from routing.ports import Incoming, Outgoing
 from schemas.envelope import Envelope
 from schemas.oin import Oin
@@ -214,6 +219,74 @@ class People:
             with self._engines[oin].connect() as connection:
                 found += connection.execute(query).scalars()
         return found
+
+
+class Workers(Protocol):
+    """The backbone's own processes."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class Progress(Protocol):
+    """Tells somebody how far it is."""
+
+    def say(self, what: str) -> None: ...
+
+    def tick(self, sent: int, finished: int) -> None: ...
+
+
+#: failures by cause, as the store counts them
+Groups = Sequence[dict[str, Any]]
+
+
+async def perform(
+    home: Path,
+    *,
+    workers: Workers,
+    progress: Progress,
+    messages: int,
+    seed: int,
+    afterwards: Callable[[Backbone, Summary, Groups], Awaitable[None]] | None = None,
+) -> tuple[Summary, Groups]:
+    """A whole exchange in this home, from nothing: keys, broker, store, `workers` and the chain; its season; and everything stopped again.
+
+    `afterwards` is awaited while all of it still runs.
+    """
+    quiet = {"KOPPELPUNT_LOG_LEVEL": "WARNING"}
+    progress.say("keys and certificates")
+    settings = make_private_home(Settings.from_environment(quiet, home=home), quiet)
+    own = settings.own_oins[0]
+    world = build_world(own)
+    empty = open_store(settings.store)
+    empty.registry.save_register(world.document, who="demo", now_us=time.time_ns() // 1_000)
+    empty.close()
+    progress.say("a private broker")
+    async with Backbone(settings, port=0) as backbone:
+        store = backbone.store
+        assert store is not None
+        people = People(
+            home=home,
+            world=world,
+            own_oin=own,
+            amqp=amqp_urls(settings)[0],
+            passwords=lambda oin: password_file(home, oin).read_text().strip(),
+        )
+        await asyncio.to_thread(people.issue_certificates)
+        await backbone.fetch_crls()
+        progress.say("the workers")
+        await workers.start()
+        try:
+            async with people:
+                result = await play(people, store, Season(world, own, seed=seed), messages, progress.tick)
+                groups = store.queries.failure_groups()
+                if afterwards is not None:
+                    await afterwards(backbone, result, groups)
+        finally:
+            progress.say("stopping")
+            await workers.stop()
+    return result, groups
 
 
 async def play(people: People, store: Store, season: Season, messages: int, tick: Callable[[int, int], None]) -> Summary:

@@ -6,9 +6,17 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote, urlsplit
 
+from adapters.broker_keeper import password_file
+from adapters.errors import UsageError
+from adapters.home import amqp_urls
 from adapters.rabbit import Consumer, Publisher
+from adapters.trust import TrustStore
+from adapters.wsse import Verifier
+from broker_config.settings import Settings
 from routing.ports import BrokerUnavailable, Incoming, Outgoing, Published
 
 CONTENT_TYPE: Final = "text/xml; charset=utf-8"
@@ -21,6 +29,34 @@ class HandIn:
     file: str
     message_id: str
     signed: bytes
+
+
+async def send(files: Sequence[Path], settings: Settings, *, to: str | None, wait_s: float) -> list[dict[str, Any]]:
+    """Hands in signed messages of one system, at the private broker of the home or at the address `to`; returns a receipt for each.
+
+    Raises UsageError, Refused for what is not signed as it must be, and BrokerError.
+    """
+    if settings.trust is None:
+        raise UsageError("Set KOPPELPUNT_TRUST to the CA certificates, or name a home that `run.py up` made with --home.")
+    verifier = Verifier(TrustStore.from_files([settings.trust]))
+    read = [(file, verifier.verify(file.read_bytes(), at=None)) for file in files]
+    systems = sorted({envelope.certificate_oin for _, envelope in read})
+    if len(systems) > 1:
+        raise UsageError(f"These files were signed by several systems ({', '.join(systems)}); send those of one system at a time.")
+    url = _private_url(settings, systems[0]) if to is None else to
+    out = [HandIn(file=str(file), message_id=envelope.message_id, signed=envelope.xml) for file, envelope in read]
+    receipts = await hand_in(url, systems[0], out, wait_s=wait_s)
+    absent = {"accepted": None, "reason": "no receipt yet; send it again"}
+    return [{"file": one.file, **receipts.get(one.message_id, absent)} for one in out]
+
+
+def _private_url(settings: Settings, system: str) -> str:
+    """The broker of the home, as this system connects to it."""
+    parts, secret = urlsplit(amqp_urls(settings)[0]), password_file(settings.home, system)
+    if not secret.exists():
+        raise UsageError(f"There is no password for {system} in {secret}: load a register that has this system, or use --to.")
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{system}:{quote(secret.read_text().strip(), safe='')}@{host}{parts.path}"
 
 
 async def hand_in(url: str, system: str, files: Sequence[HandIn], *, wait_s: float = 30.0) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from adapters import soap
 from adapters.parties.season import ADDRESS, Planned
-from adapters.wsse import BodyPart, Signer
+from adapters.signing import BodyPart, Signer
 from schemas.oin import Oin
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from adapters import soap
 from adapters.parties.outbox import PartyOutbox, ToSend
-from adapters.wsse import BodyPart, Signer
+from adapters.signing import BodyPart, Signer
 from routing.ports import BrokerError, Consumer, Outgoing, Publisher
 from schemas.oin import Oin
 

@@ -7,10 +7,11 @@ from adapters.store.hand_in import HandIns
 from adapters.store.journal import Journal
 from adapters.store.mailboxes import Mailboxes
 from adapters.store.outbox import Outbox
-from adapters.store.queries import OutboxFilter, Queries
+from adapters.store.queries import Queries
 from adapters.store.registry import Registry
 from adapters.store.repair import Repair
 from adapters.store.schema import migrate
+from routing.work import OutboxFilter
 
 __all__ = ["LifecycleError", "OutboxFilter", "Store", "StoreRefused", "migrate", "open_store"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select, update
@@ -12,7 +11,7 @@ from sqlalchemy import Connection, insert, select, update
 from adapters.store.database import Database
 from adapters.store.sql import Sql
 from adapters.store.tables import decision, event, failure_group, journal
-from routing.work import Lease, Telling
+from routing.work import Lease, Telling, Verification
 from schemas import events as avro
 from schemas.events import Event
 
@@ -144,17 +143,6 @@ class Journal:
                 }
                 for r in rows
             ]
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """What walking the chain came to."""
-
-    whole: bool
-    blocks: int
-    events: int
-    waiting: int  #: events not chained yet
-    problem: str | None
 
 
 _KEY: Final = [c.name for c in failure_group.primary_key.columns]

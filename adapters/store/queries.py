@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, Text, and_, case, cast, func, null, or_, select, text, union_all
 
 from adapters.store.database import Database
 from adapters.store.tables import AGAIN, attempt, delivery, failure_group, message, refusal, used_id
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutboxFilter:
-    """What to show of the outbox; None means all."""
-
-    party: str | None = None  #: OIN of sender, receiver or either system
-    dienst: str | None = None
-    state: str | None = None
-    before_us: int | None = None  #: handed in before this moment
-    limit: int = 200
+from routing.work import OutboxFilter
 
 
 class Queries:

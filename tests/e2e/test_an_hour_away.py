@@ -17,7 +17,7 @@ import pika
 import pytest
 from sqlalchemy import create_engine, text
 
-import run as program
+from adapters.home import amqp_urls
 from adapters.parties import invented
 from adapters.parties.receiver import ReceivingSystem, Verdict
 from adapters.rabbit import Publisher, get_all, put
@@ -320,7 +320,7 @@ def test_a_ticket_handed_out_twice_is_worked_on_by_one_worker_until_its_claim_en
     async def act() -> None:
         for name in ("intake", "relay", "route"):
             exchange.start_worker(name)
-        stuck = Slow(program.amqp_urls(exchange.settings)[0])
+        stuck = Slow(amqp_urls(exchange.settings)[0])
         first = exchange.start_worker("deliver", publisher=stuck)
         await (await exchange.publisher(LAS)).publish(exchange.hand_in(exchange.proef(id), id))
         await until(lambda: row()["claim"] == first.id)
@@ -328,7 +328,7 @@ def test_a_ticket_handed_out_twice_is_worked_on_by_one_worker_until_its_claim_en
         try:
             second = exchange.start_worker("deliver")
             (ticket,) = encode_tickets([Ticket(row()["seq"], row()["release"])])
-            await put(program.amqp_urls(exchange.settings)[0], "deliver", [ticket] * 50)  # more than the first one takes in advance
+            await put(amqp_urls(exchange.settings)[0], "deliver", [ticket] * 50)  # more than the first one takes in advance
             await asyncio.sleep(2.5)  # it is offered to the second one again each second
             assert (row()["state"], row()["claim"]) == ("released", first.id)
             inspector = await exchange.inspector()

@@ -22,8 +22,8 @@ from typing import Any, Final
 import pika
 import pytest
 
-import run as program
 from adapters import soap
+from adapters.home import amqp_urls
 from adapters.parties import invented
 from adapters.rabbit import BrokerRefused, Inspector, Published
 from adapters.rabbit_admin import BrokerAdmin
@@ -559,7 +559,7 @@ def test_a_party_that_floods_gets_a_nack_and_nothing_of_others_suffers(exchange:
         smaller = json.loads(json.dumps(wanted))
         (policy,) = [policy for policy in smaller["policies"] if policy["name"] == "koppelpunt-intake"]
         policy["definition"]["max-length"] = FULL
-        _, management = program.amqp_urls(exchange.settings)
+        _, management = amqp_urls(exchange.settings)
         assert management is not None
         intake = exchange.supervisor.pids["intake"]
         flood = [exchange.hand_in(b"<flood/>", f"flood-{number}") for number in range(1_000)]

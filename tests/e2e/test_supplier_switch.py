@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-import run as program
 from adapters.broker_keeper import Keeper
 from adapters.errors import UsageError
+from adapters.home import amqp_urls
 from adapters.parties.receiver import ReceivingSystem
 from adapters.parties.world import LASSEN, STRANGER, School
 from adapters.rabbit import BrokerUnavailable, Consumer, Inspector, Publisher
@@ -272,7 +272,7 @@ def test_a_system_that_leaves_the_register_is_shut_out_of_the_broker_within_ten_
             chain._backbone.settings,
             chain.store.registry,
             RegisterCache(chain.store.registry),
-            *program.amqp_urls(chain._backbone.settings),
+            *amqp_urls(chain._backbone.settings),
         )
         with pytest.raises(UsageError, match="is connected"):
             await keeper.remove(NEW)

@@ -25,7 +25,9 @@ import pytest
 from sqlalchemy import text
 
 import run as program
+from adapters.backbone import Backbone
 from adapters.broker_keeper import password_file
+from adapters.home import amqp_urls, make_private_home
 from adapters.parties.demo import People, Summary, summary
 from adapters.parties.season import Planned, Season
 from adapters.parties.world import World, build_world
@@ -87,20 +89,20 @@ class Chain:
     # -- starting and ending -----------------------------------------------------------------------------------------------------------
     async def _start(self) -> None:
         quiet = {"KOPPELPUNT_LOG_LEVEL": "WARNING"}
-        settings = program.make_private_home(Settings.from_environment(quiet, home=self.home), environment=quiet)
+        settings = make_private_home(Settings.from_environment(quiet, home=self.home), environment=quiet)
         self.own = settings.own_oins[0]
         self.world: World = build_world(self.own)
         self.season = Season(self.world, self.own, seed=self._seed)
         store = program.open_store_of(settings)
         store.registry.save_register(self.world.document, who="test", now_us=Clock().now_us())
         store.close()
-        self._backbone = program.Backbone(settings, port=0)
+        self._backbone = Backbone(settings, port=0)
         await self._backbone.__aenter__()
         assert self._backbone.store is not None
         assert self._backbone.node is not None
         self.store: Store = self._backbone.store
         self.node: PrivateNode = self._backbone.node
-        amqp, _ = program.amqp_urls(settings)
+        amqp, _ = amqp_urls(settings)
         self.people = People(
             home=self.home,
             world=self.world,

@@ -23,12 +23,14 @@ from sqlalchemy import text
 
 import run as program
 from adapters import soap
+from adapters.backbone import Backbone
 from adapters.broker_keeper import Keeper, password_file
+from adapters.home import amqp_urls, make_private_home
 from adapters.parties import invented
 from adapters.rabbit import Consumer, Inspector, Publisher
+from adapters.signing import BodyPart, Signer
 from adapters.store import Store
 from adapters.vault import Vault, read_master_key
-from adapters.wsse import BodyPart, Signer
 from broker_config.node import PrivateNode
 from broker_config.settings import Settings
 from routing.ports import Outgoing
@@ -144,11 +146,11 @@ class Exchange:
             "KOPPELPUNT_CRL": str(s.folder() / "crl.pem"),
             "KOPPELPUNT_LOG_LEVEL": "DEBUG",
         }
-        self.settings = program.make_private_home(Settings.from_environment(environment, home=self.home), environment=environment)
+        self.settings = make_private_home(Settings.from_environment(environment, home=self.home), environment=environment)
         store = program.open_store_of(self.settings)
         store.registry.save_register(DOCUMENT, who="test", now_us=self.clock.now_us())
         store.close()
-        self._backbone = program.Backbone(self.settings, port=0)
+        self._backbone = Backbone(self.settings, port=0)
         await self._backbone.__aenter__()
         assert self._backbone.store is not None and self._backbone.node is not None
         self.store: Store = self._backbone.store
@@ -180,7 +182,7 @@ class Exchange:
         """A worker inside the test, built as `run.py work NAME` builds it, by this exchange's clock, perhaps with a hampered publisher."""
         store = program.open_store_of(self.settings)
         worker = Worker(name, store.registry, self.clock)
-        amqp, _ = program.amqp_urls(self.settings)
+        amqp, _ = amqp_urls(self.settings)
         vault, register = Vault(read_master_key(self.settings.master_key)), RegisterCache(store.registry)
         parts = program.Parts(self.settings, store, worker, vault, register, publisher or Publisher(amqp), self.clock, amqp)
         task = asyncio.ensure_future(_all(program.WORKERS[name](parts)))
@@ -201,7 +203,7 @@ class Exchange:
     # -- parties -----------------------------------------------------------------------------------------------------------------------
     def url(self, system: Oin) -> str:
         """The broker, as this party connects to it."""
-        host = program.amqp_urls(self.settings)[0].rpartition("@")[2]
+        host = amqp_urls(self.settings)[0].rpartition("@")[2]
         return f"amqp://{system}:{quote(password_file(self.home, system).read_text().strip(), safe='')}@{host}"
 
     async def publisher(self, system: Oin) -> Publisher:
@@ -222,7 +224,7 @@ class Exchange:
     async def inspector(self) -> Inspector:
         """The backbone's own look into queues."""
         if self._inspector is None:
-            self._inspector = Inspector(program.amqp_urls(self.settings)[0])
+            self._inspector = Inspector(amqp_urls(self.settings)[0])
             await self._inspector.open()
         return self._inspector
 
@@ -275,7 +277,7 @@ class Exchange:
 
     def keeper(self) -> Keeper:
         """Who looks after the broker, as the relay does."""
-        return Keeper(self.settings, self.store.registry, RegisterCache(self.store.registry), *program.amqp_urls(self.settings))
+        return Keeper(self.settings, self.store.registry, RegisterCache(self.store.registry), *amqp_urls(self.settings))
 
 
 async def _all(tasks: Sequence[Coroutine[Any, Any, None]]) -> None:

@@ -14,8 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from adapters import pki, soap
+from adapters.signing import BodyPart, Signer
 from adapters.trust import Revocation, TrustStore
-from adapters.wsse import BodyPart, Signer, Verifier, VerifyPolicy
+from adapters.wsse import Verifier, VerifyPolicy
 
 #: Invented parties.
 LAS = "00000003272448340000"

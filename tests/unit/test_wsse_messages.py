@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from lxml import etree
 
-from adapters import c14n, pki, second_opinion, soap, wsse
+from adapters import c14n, pki, second_opinion, signing, soap, wsse
+from adapters.signing import BodyPart
 from adapters.trust import TrustStore
-from adapters.wsse import BodyPart, SignatureBroken, VerifyPolicy
+from adapters.wsse import SignatureBroken, VerifyPolicy
 from schemas.faults import Fault, NotAllowed, OurFailure, Refused
 from tests.support import signing as s
 from tests.support.tampering import ACCEPTED, EXC, TAMPERED, WRAPPED, WRONG, Change, E, moved, replace, signed_all_the_same
@@ -353,4 +354,4 @@ def test_signing_refuses_what_a_receiver_would_refuse_and_what_is_signed_already
 def test_a_signer_shows_no_key_and_takes_no_key_of_somebody_else() -> None:
     assert repr(s.signer()) == "Signer(...)"
     with pytest.raises(ValueError, match="does not belong"):
-        wsse.Signer(pki.read_key(s.party("a").key), pki.read_certificate(s.party("b").certificate))
+        signing.Signer(pki.read_key(s.party("a").key), pki.read_certificate(s.party("b").certificate))
