@@ -256,6 +256,8 @@ def _audit(parts: Parts) -> list[Any]:
 
 
 def _timetable(parts: Parts) -> list[Any]:
+    import asyncio
+
     from adapters.crls import CrlFetcher
     from adapters.mailroom import Mailroom
     from adapters.second_opinions import SecondOpinions
@@ -269,6 +271,7 @@ def _timetable(parts: Parts) -> list[Any]:
         Job(name="crls", every_s=60, act=crls.fetch_due),
         Job(name="topology", every_s=2, act=keeper.follow_register),
         Job(name="second opinion", every_s=600, act=opinions.ask),
+        Job(name="log", every_s=2, act=lambda: asyncio.to_thread(parts.store.database.tidy_log)),
     )
     return [
         Timetable(parts.worker, parts.store, parts.register, list(contracts.kinds), parts.clock, more).run(),

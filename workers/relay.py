@@ -24,10 +24,11 @@ RELEASE_LIMIT: Final = 500
 TICKET_SIZE: Final = 50
 #: Messages that may be with the route workers at once: queues hold short work only.
 ROUTE_WINDOW: Final = 2_000
-#: A cycle costs about a millisecond and one synced commit, however much it hands out. So the more there is, the longer the next one
-#: waits for more: a quiet backbone is quick, a busy one hands out dozens at a time.
-BUSY: Final = 25
-BUSY_S: Final = 0.02
+#: A cycle costs some milliseconds and one commit, however much it hands out. So the more there was, the longer the next one waits for
+#: more, this many seconds for each thing handed out: a quiet backbone is quick, a busy one hands out dozens at a time. In proportion, and
+#: not from some number on: that would make a slow cycle a busy one, and keep it slow.
+FOR_EACH_S: Final = 0.00028
+BUSY_S: Final = 0.03
 REST_S: Final = 0.003
 #: When there was nothing to do: longer and longer up to this. A cycle without work is a few indexed reads.
 QUIET_S: Final = 0.02
@@ -104,7 +105,7 @@ class Relay:
         if handed >= RELEASE_LIMIT:
             return 0.0
         self._quiet = 0 if handed else self._quiet + 1
-        return BUSY_S if handed >= BUSY else min(REST_S * (1 + self._quiet), QUIET_S)
+        return min(max(REST_S, FOR_EACH_S * handed), BUSY_S) if handed else min(REST_S * (1 + self._quiet), QUIET_S)
 
     async def _publish(self, messages: Sequence[Ticket], deliveries: Sequence[Ticket]) -> None:
         tickets = (("route", messages), ("deliver", deliveries))

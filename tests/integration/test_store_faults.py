@@ -138,6 +138,34 @@ def test_a_write_that_may_not_be_on_disk_is_not_called_done_and_comes_to_the_sam
     assert _count(on_sqlite, "message") == 1
 
 
+def test_a_long_log_begins_anew_while_others_write_and_nothing_of_it_is_lost(on_sqlite: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.store.database.LONG_LOG", 50)
+    log = Path(f"{on_sqlite.database.url.database}-wal")
+    sizes = []
+    for turn in range(12):
+        take(on_sqlite, *(f"{turn}-{number}" for number in range(40)))
+        on_sqlite.database.tidy_log()
+        sizes.append(log.stat().st_size)
+    assert max(sizes[2:]) <= 2 * sizes[0], "the log grew all the time"
+    on_sqlite.close()
+    assert _count(open_store(str(on_sqlite.database.url)), "message") == 480
+
+
+def test_a_reader_that_takes_its_time_keeps_nobody_from_writing_while_the_log_is_carried_over(
+    on_sqlite: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.store.database.LONG_LOG", 1)
+    take(on_sqlite, "1")
+    with on_sqlite.database.snapshot() as slow:
+        assert slow.exec_driver_sql("SELECT count(*) FROM message").scalar_one() == 1
+        take(on_sqlite, "2")
+        began = time.monotonic()
+        on_sqlite.database.tidy_log()
+        take(on_sqlite, "3")
+        assert time.monotonic() - began < 2
+    assert _count(on_sqlite, "message") == 3
+
+
 def test_the_log_is_found_again_after_the_last_one_took_it_away(on_sqlite: Store) -> None:
     take(on_sqlite, "1")
     on_sqlite.database.engine.dispose()  # as if nobody had the store open: SQLite deletes the log
