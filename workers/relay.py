@@ -11,13 +11,15 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from routing.ports import BrokerKeeper, Outgoing, Publisher, Store
 from routing.work import Lease, Ticket
 from workers.loop import Leader, Worker, lead
 
 log = logging.getLogger("koppelpunt.relay")
+
+T = TypeVar("T")
 
 #: Rows handed out per cycle, and per ticket message.
 RELEASE_LIMIT: Final = 500
@@ -88,16 +90,16 @@ class Relay:
         insist, outbox, clock = self._worker.insist, self._store.outbox, self._worker.clock
         now = time.monotonic()
         lanes = [(lane, self._window_of(lane)) for lane in await insist("lanes", outbox.lanes) if self._resting.get(lane, 0) <= now]
-        messages, deliveries, idle = await insist(
-            "release", lambda: outbox.release(lease, lanes, window=ROUTE_WINDOW, now_us=clock.now_us(), limit=RELEASE_LIMIT)
+        messages, deliveries, idle = await self._release(
+            lambda: outbox.release(lease, lanes, window=ROUTE_WINDOW, now_us=clock.now_us(), limit=RELEASE_LIMIT)
         )
         self._resting = {lane: until for lane, until in self._resting.items() if until > now} | dict.fromkeys(idle, now + LANE_REST_S)
         if now >= self._due_at:
             self._due_at = now + DUE_EVERY_S
             nudge = await insist("nudge", lambda: self._store.registry.note(NUDGE))
             self._unsure, self._nudge = self._unsure or nudge != self._nudge, nudge
-            deliveries += await insist(
-                "release due", lambda: outbox.release_due(lease, now_us=clock.now_us(), limit=RELEASE_LIMIT, window_of=self._window_of)
+            deliveries += await self._release(
+                lambda: outbox.release_due(lease, now_us=clock.now_us(), limit=RELEASE_LIMIT, window_of=self._window_of)
             )
         await self._publish(messages, deliveries)
         handed = len(messages) + len(deliveries)
@@ -106,6 +108,18 @@ class Relay:
             return 0.0
         self._quiet = 0 if handed else self._quiet + 1
         return min(max(REST_S, FOR_EACH_S * handed), BUSY_S) if handed else min(REST_S * (1 + self._quiet), QUIET_S)
+
+    async def _release(self, act: Callable[[], T]) -> T:
+        """Hands something out. When the store goes away in the midst of it, nobody knows whether it was kept, and tried again it may find
+        nothing to hand out any more: then the next cycle publishes whatever nobody works on."""
+
+        def once() -> T:
+            sure, self._unsure = not self._unsure, True
+            found = act()
+            self._unsure = not sure
+            return found
+
+        return await self._worker.insist("release", once)
 
     async def _publish(self, messages: Sequence[Ticket], deliveries: Sequence[Ticket]) -> None:
         tickets = (("route", messages), ("deliver", deliveries))

@@ -91,12 +91,14 @@ class Database:
             except BaseException:
                 connection.rollback()
                 raise
-        if self.is_sqlite:
-            self._sync_log()
+        self.sync()
 
-    def _sync_log(self) -> None:
-        """Puts the log on disk: all that was committed so far, by anybody. What others read of it meanwhile is no more than a power cut
-        would take from all of us, and whoever tells somebody outside has committed, and so synced, something later."""
+    def sync(self) -> None:
+        """Puts on disk whatever was committed so far, by anybody. `write` does so itself; whoever only reads, and then tells somebody
+        outside, calls this in between: another process may have committed what was read, and not have synced it yet. Nothing to do on
+        PostgreSQL. Raises StoreUnavailable."""
+        if not self.is_sqlite:
+            return
         try:
             with self._log_turn:
                 if self._log_file is None or os.fstat(self._log_file).st_nlink == 0:  # the last one to leave takes the log away

@@ -79,10 +79,10 @@ class Journal:
     def untold(self, *, now_us: int, limit: int = 500) -> list[Telling]:
         """Receipts and outcomes to be told now, oldest first."""
         with self._db.read() as connection:
-            return [
-                Telling(event_id=row.id, system=row.tell, event=avro.decode(row.payload, row.schema))
-                for row in _UNTOLD(connection, now=now_us, limit=limit).all()
-            ]
+            rows = _UNTOLD(connection, now=now_us, limit=limit).all()
+        if rows:
+            self._db.sync()
+        return [Telling(event_id=row.id, system=row.tell, event=avro.decode(row.payload, row.schema)) for row in rows]
 
     def mark_told(self, told: Sequence[int], *, put_off: Sequence[int], until_us: int) -> None:
         """The broker has confirmed `told`; the others are to be tried again at `until_us`."""

@@ -162,7 +162,9 @@ class Mailboxes:
     def copies(self, ids: Sequence[str]) -> list[Copy]:
         """Where these deliveries are now; an unknown one is left out."""
         with self._db.read() as connection:
-            return [Copy(**row._mapping) for row in _COPIES(connection, ids=list(ids)).all()]
+            found = [Copy(**row._mapping) for row in _COPIES(connection, ids=list(ids)).all()]
+        self._db.sync()  # copies are dropped by it
+        return found
 
     def took_back(self, lease: Lease, system: str, copies: Sequence[TakenBack], *, actor: str, now_us: int) -> None:
         """These copies are out of the system's mailbox; what had been handed out is journalled as seen. Raises LeaseLost."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import multiprocessing
@@ -9,6 +10,7 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,9 +21,29 @@ from sqlalchemy import create_engine, text
 import schemas.events as avro
 from adapters.store import LifecycleError, Store, StoreRefused, migrate, open_store
 from adapters.store.tables import metadata
+from routing.ports import Outgoing
 from routing.work import StoreUnavailable, StreamStep
 from schemas.rules import Judgement
-from tests.support.store import NOW, a_message, claim, deliver, fresh_url, hand_in, lead, outcome, release, route, run_sql, settle, take
+from tests.support.store import (
+    NOW,
+    SECOND,
+    a_message,
+    claim,
+    confirm,
+    deliver,
+    fresh_url,
+    hand_in,
+    lead,
+    outcome,
+    release,
+    route,
+    run_sql,
+    settle,
+    take,
+)
+from workers.clock import Clock
+from workers.loop import Worker
+from workers.relay import Relay
 
 
 @pytest.fixture
@@ -120,6 +142,61 @@ def test_a_receipt_survives_a_power_cut(on_sqlite: Store, monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "fdatasync", sync)
     take(on_sqlite, "1")
     assert synced == [(f"{on_sqlite.database.url.database}-wal", 1)]
+
+
+def test_what_is_only_read_is_on_disk_before_anybody_outside_hears_of_it(on_sqlite: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may have committed it a moment ago, and not have synced yet."""
+    lease = lead(on_sqlite)
+    route(on_sqlite, *take(on_sqlite, "1"))
+    (one,) = deliver(on_sqlite, lease)
+    confirm(on_sqlite, one.id)
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    assert on_sqlite.journal.untold(now_us=NOW + SECOND)
+    assert len(synced) == 1, "an outcome is told that a power cut could still take back"
+    assert on_sqlite.mailboxes.copies([one.id])
+    assert len(synced) == 2, "a copy is dropped for a reason that a power cut could still take back"
+
+
+def test_a_release_of_which_nobody_knows_whether_it_was_kept_has_its_tickets_published_all_the_same(
+    on_sqlite: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was committed, and only the answer was lost: tried again it finds nothing to release any more."""
+    published: list[Outgoing] = []
+
+    class Broker:
+        connections = 0
+
+        async def publish_many(self, messages: Sequence[Outgoing]) -> list[str]:
+            published.extend(messages)
+            return ["confirmed"] * len(messages)
+
+        async def epoch(self) -> str | None:
+            return on_sqlite.registry.note("epoch")
+
+        async def apply_topology(self) -> None: ...
+
+        async def set_epoch(self, value: str) -> None: ...
+
+    sync, failures = os.fdatasync, [OSError(errno.EIO, "Input/output error")]
+
+    def once(file: int) -> None:
+        if failures:
+            raise failures.pop()
+        sync(file)
+
+    async def act() -> None:
+        broker, lease = Broker(), lead(on_sqlite)
+        relay = Relay(Worker("relay", on_sqlite.registry, Clock()), on_sqlite, broker, broker, lambda _lane: 10)  # type: ignore[arg-type]
+        await relay._cycle(lease)
+        take(on_sqlite, "1")
+        monkeypatch.setattr(os, "fdatasync", once)
+        await relay._cycle(lease)
+        await relay._cycle(lease)
+
+    asyncio.run(act())
+    assert not failures
+    assert [one.routing_key for one in published] == ["route"]
 
 
 def test_a_write_that_may_not_be_on_disk_is_not_called_done_and_comes_to_the_same_when_tried_again(
