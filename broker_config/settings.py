@@ -141,7 +141,7 @@ class Settings:
     skew_s: int = _setting("KOPPELPUNT_SKEW_S", "seconds a sender's clock may differ from ours", _number(0, 3_600), "300")
     push_window: int = _setting("KOPPELPUNT_PUSH_WINDOW", "open releases per push endpoint", _number(1, 1_000), "20")
     mailbox_window: int = _setting("KOPPELPUNT_MAILBOX_WINDOW", "open deliveries shown per mailbox", _number(1, 1_000), "1000")
-    batch_size: int = _setting("KOPPELPUNT_BATCH_SIZE", "messages a worker takes at once, at most", _number(1, 1_000), "100")
+    batch_size: int = _setting("KOPPELPUNT_BATCH_SIZE", "messages a worker takes at once, at most", _number(1, 1_000), "200")
     batch_ms: int = _setting("KOPPELPUNT_BATCH_MS", "milliseconds a worker waits to fill its batch, at most", _number(0, 1_000), "5")
     log_level: str = _setting("KOPPELPUNT_LOG_LEVEL", f"{', '.join(_LEVELS)}", _level, "INFO")
     named: frozenset[str] = frozenset()  #: the variables that were set

@@ -30,7 +30,7 @@ ROUTE_WINDOW: Final = 2_000
 #: more, this many seconds for each thing handed out: a quiet backbone is quick, a busy one hands out dozens at a time. In proportion, and
 #: not from some number on: that would make a slow cycle a busy one, and keep it slow.
 FOR_EACH_S: Final = 0.00028
-BUSY_S: Final = 0.03
+BUSY_S: Final = 0.06
 REST_S: Final = 0.003
 #: When there was nothing to do: longer and longer up to this. A cycle without work is a few indexed reads.
 QUIET_S: Final = 0.02
