@@ -200,6 +200,7 @@ class Consumer(Connection):
         self._arrived: deque[Incoming] = deque()
         self._open: dict[int, None] = {}  # what we hold and have not settled, by number, in order
         self._awaiting: tuple[int, asyncio.Future[None]] | None = None
+        self._brought: set[str] = set()  # queues that gave us something since `brought` was asked
         self._stuck: dict[str, float] = {}  # until when these are left alone
         self._refusal: BrokerRefused | None = None
         self._searching: asyncio.Task[None] | None = None
@@ -214,6 +215,11 @@ class Consumer(Connection):
     def missing(self) -> frozenset[str]:
         """Those among them that we do not take from now: they do not exist, or we are not connected."""
         return frozenset(self._wanted.keys() - self._tags.keys())
+
+    def brought(self) -> frozenset[str]:
+        """The queues that gave us something since this was last asked."""
+        found, self._brought = frozenset(self._brought), set()
+        return found
 
     @property
     def in_hand(self) -> int:
@@ -379,6 +385,7 @@ class Consumer(Connection):
         if channel is not self._channel:
             return
         self._open[message.tag] = None
+        self._brought.add(queue)
         found = message.properties.get
         self._arrived.append(
             Incoming(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -129,6 +129,9 @@ class Consumer(Protocol):
 
     async def set_queues(self, queues: Iterable[str]) -> None:
         """From now on take from these; one that does not exist yet is looked for."""
+
+    def brought(self) -> Collection[str]:
+        """The queues that gave us something since this was last asked."""
 
     async def close(self) -> None:
         """Lets go of everything in hand; asking for the next batch connects again."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from routing.ports import Consumer, Incoming, JudgeStep, Outgoing, Publisher, Registry, Store
@@ -33,6 +33,8 @@ CONTENT_TYPES: Final = frozenset({"text/xml; charset=utf-8", "text/xml;charset=u
 LOOK_EVERY_S: Final = 1.0
 #: After a worker has come, each takes only its own share for so long: twice what all need to notice and to let go of the rest.
 STAND_BY_AFTER_S: Final = 3.0
+#: A worker that serves another's parties lets go of them at most this often: the other one may be alive and yet not take them.
+LET_GO_EVERY_S: Final = 30.0
 
 
 class Share:
@@ -40,12 +42,15 @@ class Share:
 
     The broker gives all of a queue to whoever came first. So that a worker that comes later gets its share, those before it hang up,
     and everybody takes its own share first and stands by for the rest a little later. When one goes, those who stand by take over.
+    Whoever finds itself serving another's parties, because one of the two was late, hangs up as well.
     """
 
     def __init__(self, worker: Worker, consumer: Consumer, registry: Registry, systems: Callable[[], Sequence[str]]) -> None:
         self._worker, self._consumer, self._registry, self._systems = worker, consumer, registry, systems
         self._known: set[str] = set()
         self._stand_by_at = 0.0
+        self._let_go_at = 0.0
+        self._anothers: dict[str, int] = {}  #: worker -> when we first noticed that we serve a party of its
 
     async def follow(self) -> None:
         """Until the worker stops: also systems and workers that come later."""
@@ -58,20 +63,34 @@ class Share:
 
     async def look(self) -> None:
         """One look at who there is. Raises StoreUnavailable."""
-        alive, systems = self._alive(), self._systems()
-        if alive - self._known:
-            self._stand_by_at = time.monotonic() + (STAND_BY_AFTER_S if len(alive) > 1 else 0.0)
+        seen, systems, now = self._seen(), self._systems(), time.monotonic()
+        newcomer, several = bool(seen.keys() - self._known), len(seen) > 1
+        if newcomer or (now >= self._let_go_at and self._serves_anothers(seen, systems)):
+            self._stand_by_at = now + (STAND_BY_AFTER_S if several else 0.0)
+            self._let_go_at = now + LET_GO_EVERY_S
             if self._known:  # not by leaving queues one by one: what is in hand would be overtaken by what comes after it
                 await self._consumer.close()
-        self._known = alive
-        mine = share(self._worker.id, alive, systems)
-        rest = [] if time.monotonic() < self._stand_by_at else [oin for oin in systems if oin not in mine]
+            self._anothers.clear()
+            self._consumer.brought()
+        self._known = set(seen)
+        mine = share(self._worker.id, self._known, systems)
+        rest = [] if now < self._stand_by_at else [oin for oin in systems if oin not in mine]
         await self._consumer.set_queues([PREFIX + oin for oin in (*mine, *rest)])
 
-    def _alive(self) -> set[str]:
-        since_us = self._worker.clock.now_us() - int(3 * SEEN_EVERY_S * 1e6)
-        others = {row["id"] for row in self._registry.workers() if row["name"] == self._worker.name and row["seen_us"] > since_us}
-        return others | {self._worker.id}
+    def _serves_anothers(self, seen: Mapping[str, int], systems: Sequence[str]) -> bool:
+        """Whether hand-ins came to us of whose worker we know that it lives: it said so after we first noticed."""
+        brought = self._consumer.brought()
+        owners = {worker for worker in seen if any(PREFIX + oin in brought for oin in share(worker, seen, systems))} - {self._worker.id}
+        for owner in owners:
+            self._anothers.setdefault(owner, self._worker.clock.now_us())
+        return any(seen[owner] > self._anothers[owner] for owner in owners)
+
+    def _seen(self) -> dict[str, int]:
+        """Who takes hand-ins, and when each last said that it lives."""
+        now_us = self._worker.clock.now_us()
+        since_us = now_us - int(3 * SEEN_EVERY_S * 1e6)
+        others = {row["id"]: row["seen_us"] for row in self._registry.workers() if row["name"] == self._worker.name}
+        return {worker: at_us for worker, at_us in others.items() if at_us > since_us} | {self._worker.id: now_us}
 
 
 def share(worker: str, workers: Collection[str], systems: Sequence[str]) -> list[str]:

@@ -155,13 +155,13 @@ class PartyOutbox:
     def counts(self) -> dict[str, int]:
         """How many messages stand in each state."""
         with self._engine.connect() as connection:
-            return dict(connection.execute(select(outgoing.c.state, func.count()).group_by(outgoing.c.state)).tuples().all())
+            return dict(connection.execute(select(outgoing.c.state, func.count()).group_by(outgoing.c.state)).all())
 
     def codes(self) -> dict[str, int]:
         """Refused hand-ins by code."""
         with self._engine.connect() as connection:
             query = select(outgoing.c.code, func.count()).where(outgoing.c.state == "refused").group_by(outgoing.c.code)
-            return dict(connection.execute(query).tuples().all())
+            return dict(connection.execute(query).all())
 
     def row(self, message_id: str) -> dict[str, Any] | None:
         """Everything about one message, for the screen of a pupil administration."""

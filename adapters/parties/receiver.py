@@ -116,7 +116,7 @@ class ReceivingSystem:
         """Messages worked on, by outcome, and how many came more than once (`repeats`, recognised and not worked on again)."""
         with self._engine.connect() as connection:
             by_outcome: dict[str, int] = dict(
-                connection.execute(select(received.c.outcome, func.count()).group_by(received.c.outcome)).tuples().all()
+                connection.execute(select(received.c.outcome, func.count()).group_by(received.c.outcome)).all()
             )
             repeats = connection.execute(select(func.coalesce(func.sum(received.c.times - 1), 0))).scalar_one()
         return by_outcome | {"repeats": repeats}

@@ -17,7 +17,6 @@ from adapters.parties.world import CENTRAAL, CIVIC, LASSEN
 from schemas.oin import Oin
 from tests.support.broker import require_rabbitmq, until
 from tests.support.chain import Chain
-from workers.intake import LOOK_EVERY_S, STAND_BY_AFTER_S
 from workers.loop import DRAIN_S, LEASE_S
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
@@ -137,9 +136,11 @@ def test_the_same_message_handed_in_twice_at_the_same_moment_is_one_message_with
 
     async def act() -> None:
         systems = sorted(chain.world_systems())
+        copies = {}
         for system in LASSEN:
             place = systems.index(system)  # neighbours in this order are dealt out to different workers
-            chain.copy_hand_ins(system, to=systems[place + 1] if place + 1 < len(systems) else systems[place - 1])
+            copies[f"intake.{system}"] = f"intake.{systems[place + 1] if place + 1 < len(systems) else systems[place - 1]}"
+            chain.copy_hand_ins(system, to=copies[f"intake.{system}"].removeprefix("intake."))
         pairs = [p for p in chain.plan(120) if p.mistake is None and p.system in LASSEN][:20]
         assert len(pairs) == 20, len(pairs)
         made: list[tuple[Oin, sabotage.Sabotaged, sabotage.Sabotaged]] = []
@@ -164,8 +165,13 @@ def test_the_same_message_handed_in_twice_at_the_same_moment_is_one_message_with
                     text("UPDATE koppelpunt_outgoing SET state = 'sent', sent_at = :now WHERE message_id = :id"),
                     {"now": time.time(), "id": first.message_id},
                 )
+
+        async def shared_out() -> bool:
+            served_by = await chain.served_by()
+            return all(served_by.get(one, "") != served_by.get(copy, "") for one, copy in copies.items())
+
         await until(lambda: len(_handled_by(chain, "intake")) == 2)
-        await asyncio.sleep(LOOK_EVERY_S + STAND_BY_AFTER_S)  # by then they have shared out the parties
+        await until(shared_out)
         before = _handled_by(chain, "intake")
         await asyncio.gather(
             *(chain.publish(system, one.message_id, one.signed) for system, first, again in made for one in (first, again))
@@ -175,7 +181,7 @@ def test_the_same_message_handed_in_twice_at_the_same_moment_is_one_message_with
             row = chain.people.senders[system].outbox.row(first.message_id)
             found = chain.rows("SELECT reference FROM message WHERE message_id = :id", id=first.message_id)
             assert [one["reference"] for one in found] == [row["reference"] if row else None]
-        await until(lambda: all(now > before[one] for one, now in _handled_by(chain, "intake").items()))  # each had its share
+        await until(lambda: all(now > before[one] for one, now in _handled_by(chain, "intake").items()))  # each had one of each pair
 
     chain.run(act(), within_s=50)
     chain.nothing_lost_nothing_doubled()

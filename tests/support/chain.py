@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import aiohttp
 import pika
 import pytest
 from sqlalchemy import text
@@ -175,6 +176,13 @@ class Chain:
         """From now on what this system hands in also comes into the hand-in queue of that one."""
         with pika.BlockingConnection(pika.URLParameters(self.node.admin_url)) as connection:
             connection.channel().queue_bind(f"intake.{to}", "intake", routing_key=system)
+
+    async def served_by(self) -> dict[str, str]:
+        """Queue -> the connection that is given all that comes into it, of the queues that have just one such."""
+        async with aiohttp.ClientSession() as session, session.get(f"{self.node.management_url}/api/consumers/koppelpunt") as answer:
+            consumers = await answer.json()
+        active = [one for one in consumers if one["activity_status"] == "single_active"]
+        return {one["queue"]["name"]: one["channel_details"]["connection_name"] for one in active}
 
     async def settled(self, *, within_s: float = 45.0) -> None:
         """Waits until every hand-in is answered and every delivery has ended or waits for somebody. Fails when that takes too long."""

@@ -35,6 +35,11 @@ class Queues:
     def __init__(self) -> None:
         self.queues: list[str] = []
         self.hung_up = 0
+        self.gave: set[str] = set()
+
+    def brought(self) -> set[str]:
+        found, self.gave = self.gave, set()
+        return found
 
     async def set_queues(self, queues: Iterable[str]) -> None:
         self.queues = [queue.removeprefix("intake.") for queue in queues]
@@ -94,4 +99,44 @@ def test_when_another_worker_is_gone_nothing_is_interrupted() -> None:
     assert 0 < len(queues.queues) < len(SYSTEMS)
     everybody.rows.clear()
     look(one)
+    assert queues.hung_up == 0
+
+
+def test_a_worker_that_serves_anothers_party_lets_go_when_the_other_has_shown_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both started late, say: the broker gave the party to whoever came first, and would leave it there for ever."""
+    everybody = Everybody()
+    everybody.add("intake-other")
+    one, queues, id = sharing(everybody)
+    look(one)
+    later = intake.time.monotonic() + intake.LET_GO_EVERY_S
+    monkeypatch.setattr(intake.time, "monotonic", lambda: later)
+    theirs = f"intake.{share('intake-other', {id, 'intake-other'}, SYSTEMS)[0]}"
+    queues.gave = {theirs}
+    look(one)
+    assert queues.hung_up == 0, "the other may have died a moment ago: then it is right to serve its parties"
+    assert sorted(queues.queues) == SYSTEMS
+    queues.gave = {theirs}
+    look(one)
+    assert queues.hung_up == 0, "it has not been heard of since"
+    everybody.rows[0]["seen_us"] += int(5e6)
+    queues.gave = {theirs}
+    look(one)
+    assert queues.hung_up == 1
+    assert queues.queues == share(id, {id, "intake-other"}, SYSTEMS)
+    queues.gave = {theirs}
+    look(one)
+    assert queues.hung_up == 1, "once in a while, and not again and again"
+
+
+def test_a_worker_that_serves_its_own_parties_is_not_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    everybody = Everybody()
+    everybody.add("intake-other")
+    one, queues, id = sharing(everybody)
+    look(one)
+    later = intake.time.monotonic() + intake.LET_GO_EVERY_S
+    monkeypatch.setattr(intake.time, "monotonic", lambda: later)
+    for _ in range(3):
+        everybody.rows[0]["seen_us"] += int(5e6)
+        queues.gave = {f"intake.{share(id, {id, 'intake-other'}, SYSTEMS)[0]}"}
+        look(one)
     assert queues.hung_up == 0
