@@ -168,10 +168,6 @@ class Chain:
         pids = self.supervisor.pids.values()
         return len(pids) == len(self._workers) and set(pids) <= {row["pid"] for row in self.rows("SELECT pid FROM worker")}
 
-    def world_systems(self) -> list[str]:
-        """OINs of the systems that connect over AMQP."""
-        return [row["oin"] for row in self.world.document["systems"] if "amqp" in row["channels"]]
-
     def copy_hand_ins(self, system: str, *, to: str) -> None:
         """From now on what this system hands in also comes into the hand-in queue of that one."""
         with pika.BlockingConnection(pika.URLParameters(self.node.admin_url)) as connection:
