@@ -118,6 +118,8 @@ class Publisher(Protocol):
 class Consumer(Protocol):
     """Takes batches from a changeable set of queues."""
 
+    connections: int  #: how many were made so far
+
     async def next_batch(self, limit: int = 100, wait_s: float = 0.005, *, idle_s: float | None = None) -> list[Incoming]:
         """What has arrived: up to `limit`, at most `wait_s` after the first; empty after `idle_s` of silence. Raises BrokerRefused."""
 

@@ -42,7 +42,7 @@ class Share:
 
     The broker gives all of a queue to whoever came first. So that a worker that comes later gets its share, those before it hang up,
     and everybody takes its own share first and stands by for the rest a little later. When one goes, those who stand by take over.
-    Whoever finds itself serving another's parties, because one of the two was late, hangs up as well.
+    The same after a time without the broker, and when one finds itself serving another's parties because one of the two was late.
     """
 
     def __init__(self, worker: Worker, consumer: Consumer, registry: Registry, systems: Callable[[], Sequence[str]]) -> None:
@@ -50,6 +50,7 @@ class Share:
         self._known: set[str] = set()
         self._stand_by_at = 0.0
         self._let_go_at = 0.0
+        self._connection = 1  #: the connection on which we are known to take our share only
         self._anothers: dict[str, int] = {}  #: worker -> when we first noticed that we serve a party of its
 
     async def follow(self) -> None:
@@ -65,11 +66,15 @@ class Share:
         """One look at who there is. Raises StoreUnavailable."""
         seen, systems, now = self._seen(), self._systems(), time.monotonic()
         newcomer, several = bool(seen.keys() - self._known), len(seen) > 1
-        if newcomer or (now >= self._let_go_at and self._serves_anothers(seen, systems)):
+        # the broker was away: whoever found it again first got everything
+        back = several and self._consumer.connections > self._connection
+        self._connection = max(self._connection, self._consumer.connections)
+        if newcomer or back or (now >= self._let_go_at and self._serves_anothers(seen, systems)):
             self._stand_by_at = now + (STAND_BY_AFTER_S if several else 0.0)
             self._let_go_at = now + LET_GO_EVERY_S
             if self._known:  # not by leaving queues one by one: what is in hand would be overtaken by what comes after it
                 await self._consumer.close()
+                self._connection = self._consumer.connections + 1
             self._anothers.clear()
             self._consumer.brought()
         self._known = set(seen)

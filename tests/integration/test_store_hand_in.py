@@ -343,7 +343,7 @@ def test_two_processes_with_crossed_batches_of_duplicates_never_deadlock_and_kee
 
 def test_of_two_messages_with_one_order_key_the_first_to_commit_has_the_lower_number(store: Store) -> None:
     """Otherwise a later one could be released before the earlier one is even visible."""
-    committed: list[str] = []
+    references: dict[str, str] = {}
     inside, go_on = threading.Event(), threading.Event()
 
     def slowly(*_: object) -> Judgement:
@@ -353,10 +353,10 @@ def test_of_two_messages_with_one_order_key_the_first_to_commit_has_the_lower_nu
 
     def first() -> None:
         step = StreamStep(key=b"s" * 16, number=1, status="nieuw")
-        committed.append(hand_in(store, a_message("1", order="k", step=step), judge_step=slowly)[0].reference)
+        references["first"] = hand_in(store, a_message("1", order="k", step=step), judge_step=slowly)[0].reference
 
     def second() -> None:
-        committed.append(hand_in(store, a_message("2", order="k"))[0].reference)
+        references["second"] = hand_in(store, a_message("2", order="k"))[0].reference
 
     threads = [threading.Thread(target=first), threading.Thread(target=second)]
     threads[0].start()
@@ -367,7 +367,7 @@ def test_of_two_messages_with_one_order_key_the_first_to_commit_has_the_lower_nu
     for thread in threads:
         thread.join(20)
     rows = run_sql(store, "SELECT reference FROM message ORDER BY seq")
-    assert [row.reference for row in rows] == committed
+    assert [row.reference for row in rows] == [references["first"], references["second"]]
 
 
 def test_two_first_steps_of_one_stream_at_the_same_moment_cannot_both_pass(store: Store) -> None:

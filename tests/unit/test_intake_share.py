@@ -36,6 +36,7 @@ class Queues:
         self.queues: list[str] = []
         self.hung_up = 0
         self.gave: set[str] = set()
+        self.connections = 1
 
     def brought(self) -> set[str]:
         found, self.gave = self.gave, set()
@@ -140,3 +141,31 @@ def test_a_worker_that_serves_its_own_parties_is_not_interrupted(monkeypatch: py
         queues.gave = {f"intake.{share(id, {id, 'intake-other'}, SYSTEMS)[0]}"}
         look(one)
     assert queues.hung_up == 0
+
+
+def test_after_a_time_without_the_broker_each_takes_its_own_share_first_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever finds the broker again first gets all queues it asks for, those it only stands by for included."""
+    everybody = Everybody()
+    everybody.add("intake-other")
+    one, queues, id = sharing(everybody)
+    look(one)
+    later = intake.time.monotonic() + intake.STAND_BY_AFTER_S
+    monkeypatch.setattr(intake.time, "monotonic", lambda: later)
+    look(one)
+    assert sorted(queues.queues) == SYSTEMS
+    queues.connections = 2
+    look(one)
+    assert queues.hung_up == 1
+    assert queues.queues == share(id, {id, "intake-other"}, SYSTEMS)
+    queues.connections = 3  # our own, after hanging up
+    look(one)
+    assert queues.hung_up == 1
+
+
+def test_one_worker_alone_is_not_interrupted_when_the_broker_comes_back() -> None:
+    one, queues, _ = sharing(Everybody())
+    look(one)
+    queues.connections = 2
+    look(one)
+    assert queues.hung_up == 0
+    assert queues.queues == SYSTEMS
