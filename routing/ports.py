@@ -58,7 +58,7 @@ class Published(StrEnum):
     NACKED = "nacked"  #: a queue is full or could not take it; try again later
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Outgoing:
     """A message to be published; always persistent and mandatory."""
 

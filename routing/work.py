@@ -1,4 +1,8 @@
-"""What workers and the store hand each other: plain values, so that a worker can be read without knowing any SQL."""
+"""What workers and the store hand each other: plain values, so that a worker can be read without knowing any SQL.
+
+Nobody changes one. But those of which a message needs several are not `frozen`: Python makes a frozen one three times slower, which was
+3% of all that a message costs.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +41,7 @@ class StreamStep:
     status: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class NewMessage:
     """A verified, authorised and valid hand-in that is to become a message."""
 
@@ -91,7 +95,7 @@ class NewRefusal:
     redelivered: bool = False  #: as of a NewMessage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class HandInResult:
     """What became of one hand-in, after the commit; the receipt says this."""
 
@@ -113,7 +117,7 @@ class Ticket:
     release: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Routable:
     """A message to be routed, with its sealed facts."""
 
@@ -135,7 +139,7 @@ class Routable:
     facts: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class NewDelivery:
     """One receiver of a message: to be delivered, waiting, filtered, or impossible."""
 
@@ -154,7 +158,7 @@ class NewDelivery:
     decisions: tuple[RecordedDecision, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class RoutedMessage:
     """The outcome of routing one message. `code` set: the message as a whole has failed."""
 
@@ -168,7 +172,7 @@ class RoutedMessage:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Claimed:
     """A delivery this worker has claimed, with all it needs to send it."""
 
@@ -201,7 +205,7 @@ class Claimed:
     body: bytes | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Settlement:
     """What one attempt came to."""
 
@@ -234,7 +238,7 @@ class Confirmation:
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Telling:
     """A receipt or outcome still to be told to a sender's system."""
 
