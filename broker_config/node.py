@@ -66,7 +66,7 @@ max_message_size = 4194304
 vm_memory_high_watermark.relative = 0.4
 disk_free_limit.absolute = {disk_free_limit}
 # The default of 512 MB is meant for machines that do nothing else.
-raft.wal_max_size_bytes = 16777216
+raft.wal_max_size_bytes = 12582912
 """
 
 
