@@ -201,6 +201,28 @@ def _intake(parts: Parts) -> list[Any]:
     ]
 
 
+def _gateway(parts: Parts) -> list[Any]:
+    from adapters.answers import Answers
+    from adapters.crls import FollowingVerifier
+    from adapters.https import LIMITS, GatewayServer, context_of
+    from adapters.pki import read_certificate, read_key
+    from adapters.signing import Signer
+    from schemas.oin import Oin
+    from workers.desk import Desk, step_judge
+    from workers.gateway import Gateway
+
+    settings, contracts = parts.settings, contracts_of(parts.settings)
+    context = context_of(settings)
+    assert settings.key is not None
+    assert settings.cert is not None
+    verifier = FollowingVerifier.for_https(settings, parts.store.registry, LIMITS)
+    desk = Desk(verifier=verifier, contracts=contracts, vault=parts.vault, own_oins=settings.own_oins, clock=parts.clock)
+    gateway = Gateway(parts.worker, parts.store, desk, parts.register, step_judge(contracts), batch_size=settings.batch_size)
+    answers = Answers(Signer(read_key(settings.key), read_certificate(settings.cert)), Oin(settings.own_oins[0]))
+    server = GatewayServer(gateway, verifier, contracts, answers, context=context, url=settings.gateway_address)
+    return [gateway.run(), gateway.serve(server, settings.gateway_host, settings.gateway_port)]
+
+
 def _relay(parts: Parts) -> list[Any]:
     from routing.release import is_mailbox
     from workers.relay import Relay
@@ -250,7 +272,7 @@ def _audit(parts: Parts) -> list[Any]:
 
     dead = Dead(parts.worker, parts.store, parts.publisher)
     return [
-        Auditor(parts.worker, parts.store, parts.publisher).run(),
+        Auditor(parts.worker, parts.store, parts.publisher, parts.register).run(),
         consume(parts.worker, parts.consumer("dead", prefetch=1), dead.handle, limit=1),
     ]
 
@@ -283,6 +305,7 @@ def _timetable(parts: Parts) -> list[Any]:
 WORKERS: dict[str, Callable[[Parts], list[Any]]] = {
     "audit": _audit,
     "deliver": _deliver,
+    "gateway": _gateway,
     "intake": _intake,
     "relay": _relay,
     "route": _route,
@@ -296,7 +319,10 @@ WORKERS: dict[str, Callable[[Parts], list[Any]]] = {
 def up_arguments(parser: Parser) -> None:
     _home(parser)
     parser.add_argument(
-        "--workers", metavar="NAMES", default=",".join(EVERY_WORKER), help="which workers, one process each (default: %(default)s)"
+        "--workers",
+        metavar="NAMES",
+        default=",".join((*EVERY_WORKER, "gateway")),
+        help="which workers, one process each (default: %(default)s)",
     )
 
 
@@ -335,6 +361,8 @@ async def _up(settings: Settings, names: Sequence[str]) -> int:
         await supervisor.start()
         amqp, management = amqp_urls(settings)
         print(f"Koppelpunt runs. home {settings.home}\n  AMQP        {mask(amqp)}\n  management  {mask(management or '(not known)')}")
+        if "gateway" in names:
+            print(f"  gateway     {settings.gateway_address}/wus/DIENST/VERSIE")
         print(f"  trust       {settings.trust}\n  workers     {', '.join(supervisor.pids)}\nStop it with Ctrl-C or SIGTERM.", flush=True)
         try:
             await backbone.keep(until_signal())
@@ -460,25 +488,55 @@ def prepare(arguments: Arguments) -> int:
 
 def send_arguments(parser: Parser) -> None:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="signed messages of one system")
-    parser.add_argument("--to", metavar="URL", help="amqp(s)://OIN:password@host/vhost; default: the private broker of the home")
+    parser.add_argument(
+        "--to",
+        metavar="URL",
+        help="amqp(s)://OIN:password@host/vhost, or https://host:port/wus/DIENST/VERSIE; default: the private broker of the home",
+    )
+    parser.add_argument("--cert", type=Path, metavar="FILE", help="certificate to connect to a gateway with")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="its private key")
     parser.add_argument("--wait", type=float, default=30.0, metavar="SECONDS", help="how long to wait for receipts (default: %(default)s)")
     _home_and_json(parser)
 
 
 def send_(arguments: Arguments) -> int:
-    """Hands in signed messages over AMQP and prints their receipts. Exit 1 unless every one was accepted."""
+    """Hands in signed messages and prints their receipts. Exit 1 unless every one was accepted."""
     import asyncio
 
     from adapters.parties.hand_in import send
     from workers.tables import print_json, print_table
 
-    rows = asyncio.run(send(arguments.files, read_settings(arguments), to=arguments.to, wait_s=arguments.wait))
+    party = (arguments.cert, arguments.key) if arguments.cert and arguments.key else None
+    rows = asyncio.run(send(arguments.files, read_settings(arguments), to=arguments.to, wait_s=arguments.wait, party=party))
     if arguments.json:
         for row in rows:
             print_json(row)
     else:
         print_table(("file", "accepted", "reference", "code", "reason", "warnings"), rows)
     return 0 if all(row["accepted"] for row in rows) else 1
+
+
+def wsdl_arguments(parser: Parser) -> None:
+    parser.add_argument("dienst", metavar="DIENST")
+    parser.add_argument("versie", metavar="VERSIE")
+    parser.add_argument("--url", help="where the dienst is (default: this gateway's address, KOPPELPUNT_GATEWAY_URL)")
+    _home(parser)
+
+
+def wsdl_(arguments: Arguments) -> int:
+    """The WSDL of a dienst version with its XSDs inside; nothing needs to run."""
+    from adapters.errors import UsageError
+    from adapters.wsdl import description
+
+    settings = read_settings(arguments)
+    contracts = contracts_of(settings)
+    contract = contracts.find(arguments.dienst, arguments.versie)
+    if contract is None:
+        known = ", ".join(f"{one.dienst} {one.versie}" for one in contracts.contracts)
+        raise UsageError(f"There is no dienst {arguments.dienst} {arguments.versie}; there are: {known}.")
+    url = arguments.url or f"{settings.gateway_address}/wus/{contract.dienst}/{contract.versie}"
+    sys.stdout.write(description(contract, url=url, inline=True).decode())
+    return 0
 
 
 def bench_arguments(parser: Parser) -> None:
@@ -556,7 +614,7 @@ Command = tuple[Callable[[Parser], None], Callable[[Arguments], int], str]
 
 COMMANDS: dict[str, Command] = {
     "demo": (demo_arguments, demo, "a private broker, a small chain, a season's messages with mistakes in them, and what became of them"),
-    "up": (up_arguments, up, "everything on this machine for real: broker, store and all workers, until SIGTERM"),
+    "up": (up_arguments, up, "everything on this machine for real: broker, store, gateway and all workers, until SIGTERM"),
     "work": (work_arguments, work, "one worker, for real deployments"),
     "status": (_home_and_json, status, "what runs, what is queued, what is open, how old register and CRLs are"),
     "send": (send_arguments, send_, "hand in signed messages over AMQP, and print the receipts"),
@@ -575,6 +633,7 @@ COMMANDS: dict[str, Command] = {
     "settings": (_home_and_json, settings_, "every setting with its value and meaning"),
     "topology": (_of("adapters.topology_cli", "add_arguments", _home_and_json), topology, "what the broker must look like: check or apply"),
     "register": (register_arguments, register, "the service register: load, show, explain"),
+    "wsdl": (wsdl_arguments, wsdl_, "the WSDL of a dienst version, for a supplier's software"),
     "validate": (
         _of("schemas.validate_cli", "add_arguments"),
         validate,

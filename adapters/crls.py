@@ -13,8 +13,9 @@ from typing import Any, Final
 import aiohttp
 from cryptography import x509
 
+from adapters.soap import Limits
 from adapters.store.registry import Registry, StoredCrl
-from adapters.trust import Revocation, TrustStore, read_crls
+from adapters.trust import Revocation, TrustedCertificate, TrustStore, read_crls
 from adapters.wsse import Verifier, VerifyPolicy
 from broker_config.settings import Settings, mask
 from routing.work import StoreUnavailable
@@ -155,8 +156,22 @@ class FollowingVerifier:
         """As hand-ins over AMQP are judged. Raises ValueError when the trusted certificates cannot be read."""
         return cls(_trust(settings), VerifyPolicy(skew=timedelta(seconds=settings.skew_s), any_age=AMQP_AGE), registry)
 
+    @classmethod
+    def for_https(cls, settings: Settings, registry: Registry, limits: Limits) -> FollowingVerifier:
+        """As hand-ins over HTTPS are judged: their sender waits for the answer, so the Timestamp must be good now (facts 3.5)."""
+        return cls(_trust(settings), VerifyPolicy(skew=timedelta(seconds=settings.skew_s), limits=limits), registry)
+
     def verify(self, raw: bytes, *, at: datetime) -> Envelope:
         """As `wsse.Verifier.verify`, with the newest CRLs. While the store is away, those we have go on being used until they expire."""
+        self._follow()
+        return self._verifier.verify(raw, at=at)
+
+    def certificate(self, der: bytes, *, at: datetime) -> TrustedCertificate:
+        """As `TrustStore.check`, with the newest CRLs."""
+        self._follow()
+        return self._trust.check(der, at=at)
+
+    def _follow(self) -> None:
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + LOOK_EVERY_S
             try:
@@ -166,4 +181,3 @@ class FollowingVerifier:
                     self._stamp = stamp
             except StoreUnavailable:
                 self._look_at = 0.0
-        return self._verifier.verify(raw, at=at)

@@ -121,8 +121,10 @@ class Signer:
         message_id: str,
         relates_to: Iterable[tuple[str, str]] = (),
         created: datetime | None = None,
+        confirms: Iterable[str | None] = (),
     ) -> bytes:
         """A signed message around a Body, built without parsing anything. `to` and `sender` are whole addresses, see `soap.address`.
+        `confirms`: in an answer, the signature value of the request; None where it had none (WB014; WSS 1.1, 8.5).
 
         Every part but the Body is composed in its canonical form, so its digest is taken from the text; then the namespace declarations
         that all parts share are written once, on the Envelope. That makes a fifth of a short message, which everybody who carries,
@@ -131,8 +133,10 @@ class Signer:
         mark = _mark(body)
         headers = soap.addressing(to=to, sender=sender, action=action, message_id=message_id, relates_to=relates_to, mark=mark)
         stamp = soap.timestamp(created or datetime.now(UTC), self._lifetime, mark)
+        confirmations = [soap.confirmation(value, f"{mark}-sc{number}") for number, value in enumerate(confirms)]
         token = self._token.replace('wsu:Id="kp-bst"', f'wsu:Id="{mark}-bst"') if mark != "kp" else self._token
         digests = [(identifier, _digest(xml.encode())) for identifier, xml in headers]
+        digests += [(identifier, _digest(xml.encode())) for identifier, xml in confirmations]
         digests += [(f"{mark}-ts", _digest(stamp.encode())), (body.id, body.digest)]
         digests.append((f"{mark}-bst", self._token_digest if mark == "kp" else _digest(token.encode())))
         return (
@@ -140,7 +144,8 @@ class Signer:
                 f'<soapenv:Envelope xmlns:soapenv="{SOAP}"{_WSA_WSU}><soapenv:Header>'
                 f"{''.join(xml.replace(_WSA_WSU, '', 1) for _, xml in headers)}"
                 f'<wsse:Security xmlns:wsse="{WSSE}"{self._must_understand}>{token.replace(_WSSE_WSU, "", 1)}'
-                f"{stamp.replace(_ONLY_WSU, '', 1)}{self._signature(digests)}</wsse:Security></soapenv:Header>"
+                f"{stamp.replace(_ONLY_WSU, '', 1)}{''.join(xml.replace(_ONLY_WSU, '', 1) for _, xml in confirmations)}"
+                f"{self._signature(digests)}</wsse:Security></soapenv:Header>"
             ).encode()
             + body.xml
             + b"</soapenv:Envelope>"

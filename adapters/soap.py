@@ -232,6 +232,13 @@ def timestamp(created: datetime, lifetime: timedelta, mark: str = "kp") -> str:
     )
 
 
+def confirmation(value: str | None, identifier: str) -> tuple[str, str]:
+    """A SignatureConfirmation (WSS 1.1) as (wsu:Id, canonical XML); without a value it says that the request was not signed."""
+    said = "" if value is None else f' Value="{attribute(value)}"'
+    name = "wsse11:SignatureConfirmation"
+    return identifier, f'<{name} xmlns:wsse11="{WSSE11}" xmlns:wsu="{WSU}"{said} wsu:Id="{identifier}"></{name}>'
+
+
 def body(content: bytes) -> bytes:
     """A Body around one element, which is taken as it is (no XML declaration before it)."""
     return b'<soapenv:Body xmlns:soapenv="%s" xmlns:wsu="%s" wsu:Id="kp-body">%s</soapenv:Body>' % (SOAP.encode(), WSU.encode(), content)
@@ -264,7 +271,7 @@ def unsigned_envelope(
     )
 
 
-def fault(problem: Fault, *, actor: str | None = None) -> bytes:
+def fault(problem: Fault, *, actor: str | None = None, language: str = "en") -> bytes:
     """The SOAP 1.1 Fault element for a problem, to be the content of a Body (facts 6.1). Our own codes travel as `Client.` or `Server.`.
 
     `detail` is there exactly when the problem concerns the Body.
@@ -272,7 +279,7 @@ def fault(problem: Fault, *, actor: str | None = None) -> bytes:
     code = problem.code if "." in problem.code else f"{'Server' if problem.kind.retry else 'Client'}.{problem.code}"
     parts = [
         f'<soapenv:Fault xmlns:soapenv="{SOAP}"><faultcode>soapenv:{text(code)}</faultcode>',
-        f'<faultstring xml:lang="en">{text(problem.reason)}</faultstring>',
+        f'<faultstring xml:lang="{language}">{text(problem.reason)}</faultstring>',
     ]
     if actor is not None:
         parts.append(f"<faultactor>{text(actor)}</faultactor>")

@@ -99,6 +99,7 @@ _UUID = re.compile(r"(urn:uuid:|uuid:)?[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"]+\Z")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z\Z")
 _SPACE: Final = " \t\r\n"
+_BASE64 = re.compile(r"[A-Za-z0-9+/=\s]{4,2000}\Z")
 #: The values of all attributes that end in Id; empty where one is not plain, so that nothing escaped passes for something else.
 _ID_VALUES = re.compile(rb"""Id\s*=\s*["']((?:[^"'&\s]+(?=["']))?)""")
 _SOMEWHERE = etree.XPath("boolean(//*[@wsu:Id = $id or @Id = $id])", namespaces={"wsu": WSU})
@@ -223,6 +224,7 @@ class Verifier:
             certificate_oin=certificate.oin,
             certificate_sha256=certificate.sha256,
             signed=tuple(name for name, _, _ in covered),
+            signature_value=security.value,
             content=frame.body[0],
             xml=raw,
         )
@@ -247,6 +249,41 @@ def check_from(envelope: Envelope, *, mandates: Collection[tuple[str, str]] = ()
 def require_addressed(root: etree._Element, policy: VerifyPolicy = EDUKOPPELING) -> None:
     """Raises Refused when a receiver would refuse this envelope for its headers, signed or not."""
     _addresses(_frame(root, policy.references), policy.message_id_forms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """What stands in a message that was refused, where it has the right form. Only for addressing the refusal: none of it is trusted."""
+
+    message_id: str | None = None
+    sender: Oin | None = None
+    signature_value: str | None = None
+
+
+def glance(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Glance:
+    """MessageID, From and signature value of a message, each None where it is not there, or not alone, or not of the right form."""
+    try:
+        root = soap.parse(raw, limits=limits)
+    except Refused:
+        return Glance()
+    header = root[0] if len(root) and root[0].tag == HEADER else []
+    found: dict[str, list[etree._Element]] = {}
+    for child in header:
+        found.setdefault(str(child.tag), []).append(child)
+
+    def text_of(path: str, *inside: str) -> str:
+        elements = found.get(path, [])
+        for tag in inside:
+            elements = [one for element in elements[:1] for one in element if one.tag == tag] if len(elements) == 1 else []
+        return (elements[0].text or "").strip(_SPACE) if len(elements) == 1 else ""
+
+    message_id, value = text_of(f"{{{WSA}}}MessageID"), text_of(SECURITY, SIGNATURE, _VALUE)
+    party = _party(text_of(f"{{{WSA}}}From", _ADDRESS))
+    return Glance(
+        message_id=message_id if _UUID.match(message_id) else None,
+        sender=None if isinstance(party, int) else party,
+        signature_value=value if _BASE64.match(value) else None,
+    )
 
 
 def content_digest(envelope: Envelope) -> bytes:

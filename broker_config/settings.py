@@ -98,6 +98,12 @@ def _number(least: int, most: int) -> Callable[[str], int]:
 _port = _number(1, 65_535)
 
 
+def _host(value: str) -> str:
+    if not re.match(r"[0-9A-Za-z.:-]{1,253}\Z", value):
+        raise ValueError("it must be an address or a name of this machine, such as 127.0.0.1")
+    return value
+
+
 def _setting(name: str, meaning: str, parse: Callable[[str], Any], default: str | None) -> Any:
     """A field that comes from the environment. `{home}` in a default is the home folder; None means: not set."""
     return field(metadata={"name": name, "meaning": meaning, "parse": parse, "default": default})
@@ -135,6 +141,15 @@ class Settings:
     key: Path | None = _setting("KOPPELPUNT_KEY", "PEM file with our private signing key", _path, None)
     cert: Path | None = _setting("KOPPELPUNT_CERT", "PEM file with our certificate and its chain", _path, None)
     amqp_port: int = _setting("KOPPELPUNT_AMQP_PORT", "port of the private broker, on this machine only", _port, "5673")
+    gateway_host: str = _setting(
+        "KOPPELPUNT_GATEWAY_HOST", "address the gateway listens on; 0.0.0.0: every one of this machine", _host, "127.0.0.1"
+    )
+    gateway_url: str | None = _setting(
+        "KOPPELPUNT_GATEWAY_URL",
+        "the gateway's address as senders know it, for the WSDLs; not set: localhost and its port",
+        _url("https"),
+        None,
+    )
     gateway_port: int = _setting("KOPPELPUNT_GATEWAY_PORT", "port of the gateway (https)", _port, "8443")
     portal_port: int = _setting("KOPPELPUNT_PORTAL_PORT", "port of the portal (http)", _port, "8080")
     metrics_port: int = _setting("KOPPELPUNT_METRICS_PORT", "port of the metrics (http)", _port, "9464")
@@ -145,6 +160,11 @@ class Settings:
     batch_ms: int = _setting("KOPPELPUNT_BATCH_MS", "milliseconds a worker waits to fill its batch, at most", _number(0, 1_000), "5")
     log_level: str = _setting("KOPPELPUNT_LOG_LEVEL", f"{', '.join(_LEVELS)}", _level, "INFO")
     named: frozenset[str] = frozenset()  #: the variables that were set
+
+    @property
+    def gateway_address(self) -> str:
+        """The gateway's URL as senders know it, without a path."""
+        return (self.gateway_url or f"https://localhost:{self.gateway_port}").rstrip("/")
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str], home: Path | None = None) -> Settings:

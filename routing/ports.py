@@ -30,7 +30,8 @@ from routing.work import (
 )
 from schemas.envelope import Envelope
 from schemas.events import Event
-from schemas.oin import is_oin
+from schemas.faults import Fault
+from schemas.oin import Oin, is_oin
 from schemas.rules import Judgement
 
 
@@ -160,6 +161,30 @@ class JudgeStep(Protocol):
     """Whether a message may follow the last one of its stream: a fault code when it may not, else perhaps a warning for its receipt."""
 
     def __call__(self, action: str, versie: str, last: StreamStep | None, step: StreamStep, /) -> Judgement: ...
+
+
+class Counter(Protocol):
+    """Where a channel that answers at once hands in: judged, stored in one transaction with others, and only then answered."""
+
+    async def hand_in(
+        self,
+        raw: bytes,
+        *,
+        system: Oin,
+        via: str,
+        message_id: str | None,
+        fault: Fault | None = None,
+        question: Callable[[Envelope], None] | None = None,
+    ) -> tuple[NewMessage | NewRefusal, HandInResult]:
+        """What it became, after the commit. `message_id`: as the channel read it before anything was verified, only to be echoed.
+        `fault`: what the channel found wrong already. `question`: what it asks of a verified envelope. Raises OurFailure when nobody
+        knows: then the sender offers it again, and a duplicate is recognised."""
+
+    def may_connect(self, system: Oin) -> bool:
+        """Whether the register has this system, today, with the channel `https`. Raises OurFailure when the register cannot be read."""
+
+    def schools_of(self, system: Oin) -> int:
+        """For how many organisations it may act: what it may do at a time grows with that."""
 
 
 class HandIns(Protocol):

@@ -25,6 +25,7 @@ class Envelope:
     certificate_oin: Oin  #: subject serialNumber of the signing certificate: the connecting system
     certificate_sha256: str  #: hex fingerprint of the signing certificate
     signed: tuple[str, ...]  #: names of the covered parts, in the signature's order, such as "Body", "Timestamp", "To"
+    signature_value: str  #: base64, as sent: an answer confirms it (WB014)
     content: etree._Element = field(repr=False)  #: the one child of soap:Body
     xml: bytes = field(repr=False)  #: as received, never re-serialised: that would break the signature
 

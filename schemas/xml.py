@@ -239,6 +239,17 @@ def _parser() -> etree.XMLParser:
     return etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
 
 
+def documents(xsd: Path) -> dict[Path, etree._Element]:
+    """An XSD and every file it includes, imports or redefines, freshly read, itself first. Raises SchemaError."""
+    path = xsd.resolve()
+    return dict(_documents(path, path.parent, set()))
+
+
+def target_of(reference: etree._Element, path: Path) -> Path:
+    """The file that an include, import or redefine in the XSD at `path` names."""
+    return (path.parent / unquote(reference.get("schemaLocation", ""))).resolve()
+
+
 def _documents(path: Path, folder: Path, seen: set[Path]) -> Iterator[tuple[Path, etree._Element]]:
     """The XSD and every file it includes, imports or redefines. Raises SchemaError for one outside the folder."""
     seen.add(path)
@@ -258,7 +269,7 @@ def _documents(path: Path, folder: Path, seen: set[Path]) -> Iterator[tuple[Path
         location = reference.get("schemaLocation")
         if location is None:
             continue
-        target = (path.parent / unquote(location)).resolve()
+        target = target_of(reference, path)
         if ":" in location or not target.is_relative_to(folder):
             raise SchemaError(
                 f"{path}: schemaLocation {location!r} leaves the dienst's folder; put a copy there and name it without a path"

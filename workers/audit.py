@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from routing.ports import Outgoing, Publisher, Store
+from routing.register import Register
 from routing.work import Lease, Telling
 from schemas.events import Event
 from schemas.faults import CODES
@@ -79,8 +80,8 @@ def to_tell(telling: Telling) -> Outgoing:
 class Auditor:
     """The journal's one writer, and the one that tells."""
 
-    def __init__(self, worker: Worker, store: Store, publisher: Publisher) -> None:
-        self._worker, self._store, self._publisher = worker, store, publisher
+    def __init__(self, worker: Worker, store: Store, publisher: Publisher, register: Callable[[], Register]) -> None:
+        self._worker, self._store, self._publisher, self._register = worker, store, publisher, register
         self._leader = Leader(worker, store.registry, "audit")
 
     async def run(self) -> None:
@@ -99,13 +100,22 @@ class Auditor:
         tellings = await self._worker.insist("untold", lambda: journal.untold(now_us=now_us, limit=TELL))
         if not tellings:
             return 0
-        outgoing = [to_tell(telling) for telling in tellings]
-        fates = await self._worker.insist_async("tell", lambda: self._publisher.publish_many(outgoing))
-        fate_of = list(zip(tellings, fates, strict=True))
-        done = [telling.event_id for telling, fate in fate_of if fate == "confirmed"]
+        register = await self._worker.insist("register", self._register)
+        queued = [telling for telling in tellings if not _asks_itself(register, telling.system)]
+        outgoing = [to_tell(telling) for telling in queued]
+        fates = await self._worker.insist_async("tell", lambda: self._publisher.publish_many(outgoing)) if outgoing else []
+        fate_of = list(zip(queued, fates, strict=True))
+        done = [telling.event_id for telling in tellings if telling not in queued]
+        done += [telling.event_id for telling, fate in fate_of if fate == "confirmed"]
         deaf = [telling for telling, fate in fate_of if fate != "confirmed"]
         if deaf:
             log.warning("outcomes_not_taken", extra={"systems": sorted({telling.system for telling in deaf})})
         until_us = now_us + int(DEAF_S * 1e6)
         await self._worker.insist("mark told", lambda: journal.mark_told(done, put_off=[t.event_id for t in deaf], until_us=until_us))
         return len(done)
+
+
+def _asks_itself(register: Register, system: str) -> bool:
+    """Whether a system has no queue, because it connects over HTTPS only: there it asks what became of its messages."""
+    known = register.system(system)
+    return known is not None and "amqp" not in known.channels

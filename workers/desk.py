@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -74,9 +74,11 @@ class Desk:
         hints: Hints,
         fault: Fault | None = None,
         redelivered: bool = False,
+        question: Callable[[Envelope], None] | None = None,
     ) -> NewMessage | NewRefusal:
         """What this hand-in is to become. `system` is the party the channel was opened by: certificate or AMQP user. `fault`: what
-        the channel already found wrong with it. `redelivered`: somebody may have taken it in before and died."""
+        the channel already found wrong with it. `redelivered`: somebody may have taken it in before and died. `question`: what the
+        channel itself asks of a verified envelope; it raises a Fault."""
         now = self._clock.now()
         reference = new_id()
         envelope: Envelope | None = None
@@ -86,6 +88,8 @@ class Desk:
             if fault:
                 raise fault
             envelope = self._verifier.verify(raw, at=now)
+            if question:
+                question(envelope)
             signed_by(envelope, system)
             decisions.append(self._signed(register.version, system))
             kind = self._contracts.kind(envelope.action)

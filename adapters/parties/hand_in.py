@@ -1,15 +1,21 @@
-"""Handing in files over AMQP and waiting for their receipts: what `run.py send` does."""
+"""Handing in files and waiting for their receipts, over AMQP or at the gateway: what `run.py send` does."""
 
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+import aiohttp
+from lxml import etree
+
+from adapters import soap
 from adapters.broker_keeper import password_file
 from adapters.errors import UsageError
 from adapters.home import amqp_urls
@@ -18,7 +24,10 @@ from adapters.trust import TrustStore
 from adapters.wsse import Verifier
 from broker_config.settings import Settings
 from routing.ports import BrokerUnavailable, Incoming, Outgoing, Published
+from schemas.envelope import Envelope
+from schemas.faults import Fault
 
+FAULT: Final = f"{{{soap.SOAP}}}Fault"
 CONTENT_TYPE: Final = "text/xml; charset=utf-8"
 
 
@@ -31,8 +40,11 @@ class HandIn:
     signed: bytes
 
 
-async def send(files: Sequence[Path], settings: Settings, *, to: str | None, wait_s: float) -> list[dict[str, Any]]:
+async def send(
+    files: Sequence[Path], settings: Settings, *, to: str | None, wait_s: float, party: tuple[Path, Path] | None = None
+) -> list[dict[str, Any]]:
     """Hands in signed messages of one system, at the private broker of the home or at the address `to`; returns a receipt for each.
+    `party`: its certificate and key, with which it connects to a gateway (https).
 
     Raises UsageError, Refused for what is not signed as it must be, and BrokerError.
     """
@@ -43,6 +55,10 @@ async def send(files: Sequence[Path], settings: Settings, *, to: str | None, wai
     systems = sorted({envelope.certificate_oin for _, envelope in read})
     if len(systems) > 1:
         raise UsageError(f"These files were signed by several systems ({', '.join(systems)}); send those of one system at a time.")
+    if to is not None and to.startswith("https://"):
+        if party is None:
+            raise UsageError("Name the certificate and key to connect with: --cert FILE --key FILE.")
+        return await at_gateway(to, [(str(file), envelope) for file, envelope in read], verifier, settings.trust, party, wait_s=wait_s)
     url = _private_url(settings, systems[0]) if to is None else to
     out = [HandIn(file=str(file), message_id=envelope.message_id, signed=envelope.xml) for file, envelope in read]
     receipts = await hand_in(url, systems[0], out, wait_s=wait_s)
@@ -84,3 +100,45 @@ async def hand_in(url: str, system: str, files: Sequence[HandIn], *, wait_s: flo
                     done.append(incoming)
             consumer.ack(done)
     return found
+
+
+async def at_gateway(
+    url: str, messages: Sequence[tuple[str, Envelope]], verifier: Verifier, trust: Path, party: tuple[Path, Path], *, wait_s: float
+) -> list[dict[str, Any]]:
+    """Posts each message to the dienst at `url` (https://host:port/wus/dienst/versie), and reads its answer: it must be signed, and say
+    which message it answers. Raises UsageError when there is nobody to talk to."""
+    certificate, key = party
+    try:
+        context = ssl.create_default_context(cafile=trust)
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(f"The certificate, key or CA file cannot be used: {error.strerror or error}") from None
+    found = []
+    timeout = aiohttp.ClientTimeout(total=wait_s)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context), timeout=timeout) as session:
+        for name, message in messages:
+            headers = {"Content-Type": CONTENT_TYPE, "SOAPAction": f'"{message.action}"'}
+            try:
+                async with session.post(url, data=message.xml, headers=headers, allow_redirects=False) as answer:
+                    body, status = await answer.read(), answer.status
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise UsageError(
+                    f"{url} did not answer: {str(error) or type(error).__name__}. What was sent may have arrived: send it again."
+                ) from None
+            found.append({"file": name, **_read_answer(body, status, message, verifier)})
+    return found
+
+
+def _read_answer(body: bytes, status: int, message: Envelope, verifier: Verifier) -> dict[str, Any]:
+    try:
+        answer = verifier.verify(body, at=datetime.now(UTC))
+    except Fault as fault:
+        return {"accepted": None, "reason": f"HTTP status {status}, and an answer that cannot be trusted: {fault}"}
+    if answer.relates_to and answer.relates_to[0][1] != message.message_id:
+        return {"accepted": None, "reason": "the answer is to another message; do not use it"}
+    if answer.content.tag == FAULT:
+        code = (answer.content.findtext("faultcode") or "").rpartition(":")[2]
+        return {"accepted": False, "code": code, "reason": answer.content.findtext("faultstring")}
+    said = {etree.QName(child).localname: child.text for child in answer.content if etree.QName(child).localname != "waarschuwing"}
+    warnings = [child.text for child in answer.content if etree.QName(child).localname == "waarschuwing"]
+    return {"accepted": True, "reference": said.get("referentie"), "received_at": said.get("ontvangenOp"), "warnings": warnings}

@@ -36,7 +36,7 @@ from broker_config.settings import Settings
 from routing.ports import Outgoing
 from schemas.oin import Oin
 from tests.support import signing as s
-from tests.support.broker import until
+from tests.support.broker import free_port, until
 from workers.clock import Clock
 from workers.loop import Worker
 from workers.register_cache import RegisterCache
@@ -65,8 +65,13 @@ DOCUMENT: Final[dict[str, list[dict[str, Any]]]] = {
         {"oin": HUB, "name": "Koppelpunt", "kind": "hub", "roles": ["hub"]},
     ],
     "systems": [
-        {"oin": oin, "name": name, "supplier": f"{name} BV", "channels": ["amqp"]}
-        for oin, name in ((LAS, "Leerlingwijzer"), (SIS, "Studiekern"), (CIVIC, "Burgerbalie"), (CENTRAAL, "Portaal"))
+        {"oin": oin, "name": name, "supplier": f"{name} BV", "channels": channels}
+        for oin, name, channels in (
+            (LAS, "Leerlingwijzer", ["amqp", "https"]),
+            (SIS, "Studiekern", ["amqp", "https"]),
+            (CIVIC, "Burgerbalie", ["amqp"]),
+            (CENTRAAL, "Portaal", ["amqp"]),
+        )
     ],
     "diensten": [
         {"dienst": "vva", "versie": "1", "namespace": "urn:x-backbone:vva:1"},
@@ -145,6 +150,7 @@ class Exchange:
             "KOPPELPUNT_TRUST": str(s.folder() / "ca.pem"),
             "KOPPELPUNT_CRL": str(s.folder() / "crl.pem"),
             "KOPPELPUNT_LOG_LEVEL": "DEBUG",
+            "KOPPELPUNT_GATEWAY_PORT": str(free_port()),
         }
         self.settings = make_private_home(Settings.from_environment(environment, home=self.home), environment=environment)
         store = program.open_store_of(self.settings)

@@ -1,0 +1,388 @@
+"""The gateway as suppliers' software meets it: real TLS, real sockets, a real store; the answers verified as a receiver would."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import re
+import socket
+import ssl
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import aiohttp
+import pytest
+from lxml import etree
+
+from adapters import https, pki, soap, wsse
+from adapters.answers import NAMESPACE
+from adapters.parties import invented
+from schemas.envelope import Envelope
+from tests.support import signing as s
+from tests.support.broker import until
+from tests.support.exchange import GANGER, HUB, LAS, MBO, PROEF, SCHOOL, SIS, Exchange
+
+pytestmark = pytest.mark.broker
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[Exchange]:
+    with Exchange() as made:
+        made.run(start(made))
+        yield made
+
+
+async def start(exchange: Exchange) -> None:
+    exchange.start_worker("gateway")
+    await until(lambda: listening(exchange.settings.gateway_port))
+
+
+def listening(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def client_context(party: pki.Party | None = None, **changes: Any) -> ssl.SSLContext:
+    """TLS as a supplier's software sets it up: our CAs trusted, its own certificate shown."""
+    context = ssl.create_default_context(cafile=s.folder() / "ca.pem")
+    for name, value in changes.items():
+        setattr(context, name, value)
+    if party is not None:
+        context.load_cert_chain(party.certificate, party.key)
+    return context
+
+
+@contextlib.asynccontextmanager
+async def client(exchange: Exchange, party: pki.Party | None = None, **changes: Any) -> AsyncIterator[aiohttp.ClientSession]:
+    connector = aiohttp.TCPConnector(ssl=client_context(party or s.party(), **changes))
+    async with aiohttp.ClientSession(f"https://localhost:{exchange.settings.gateway_port}", connector=connector) as session:
+        yield session
+
+
+def headers(action: str = PROEF, **changes: str | None) -> dict[str, str]:
+    given = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{action}"'} | {k.replace("_", "-"): v for k, v in changes.items()}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+async def post(session: aiohttp.ClientSession, body: Any, path: str = "/wus/proef/1", **given: Any) -> Answer:
+    async with session.post(path, data=body, headers=given.get("headers", headers())) as answer:
+        return answer.status, dict(answer.headers), await answer.read()
+
+
+def ask(exchange: Exchange, body: Any, path: str = "/wus/proef/1", party: pki.Party | None = None, **given: Any) -> Answer:
+    """One request on a connection of its own."""
+
+    async def act() -> Answer:
+        async with client(exchange, party) as session:
+            return await post(session, body, path, **given)
+
+    return exchange.run(act())
+
+
+def verified(answer: bytes) -> Envelope:
+    """The answer as its receiver verifies it: signed by the backbone, every addressing header and the confirmation covered."""
+    found = s.verifier(wsse.VerifyPolicy()).verify(answer, at=datetime.now(UTC))
+    assert found.certificate_oin == found.sender == HUB
+    return found
+
+
+def fault_of(answer: Answer) -> tuple[str, str]:
+    """Code and text of a signed fault."""
+    status, _, body = answer
+    assert status == 500, (status, body[:300])
+    fault = verified(body).content
+    assert fault.tag == f"{{{soap.SOAP}}}Fault"
+    return str(fault.findtext("faultcode")).removeprefix("soapenv:"), str(fault.findtext("faultstring"))
+
+
+def receipt_of(answer: Answer) -> dict[str, str]:
+    status, _, body = answer
+    assert status == 200, (status, body[:2000])
+    content = verified(body).content
+    assert content.tag == f"{{{NAMESPACE}}}ontvangst"
+    return {etree.QName(child).localname: child.text or "" for child in content}
+
+
+def confirmations(answer: bytes) -> list[str | None]:
+    return [one.get("Value") for one in soap.parse(answer).iter(f"{{{soap.WSSE11}}}SignatureConfirmation")]
+
+
+def test_a_good_message_gets_a_signed_receipt_that_names_it_and_confirms_its_signature(exchange: Exchange) -> None:
+    message_id = s.message_id()
+    raw = exchange.proef(message_id)
+    answer = ask(exchange, raw)
+    receipt, envelope = receipt_of(answer), verified(answer[2])
+    assert receipt["ontvangstBevestiging"] == "J"
+    assert exchange.rows("SELECT reference, via FROM message WHERE message_id = :id", id=message_id) == [
+        {"reference": receipt["referentie"], "via": "https"}
+    ]
+    assert envelope.relates_to == ((soap.REPLY, message_id),)
+    assert (envelope.receiver, envelope.action) == (SCHOOL, PROEF)
+    assert confirmations(answer[2]) == re.findall(rb"<ds:SignatureValue>(.*?)</ds:SignatureValue>", raw)[0].decode().split()
+    assert set(envelope.signed) >= {"Body", "Timestamp", "To", "From", "Action", "MessageID", "RelatesTo", "SignatureConfirmation"}
+
+
+def test_a_sender_that_sends_again_gets_the_same_reference_with_the_same_bytes_and_with_a_new_signature(exchange: Exchange) -> None:
+    message_id, now = s.message_id(), datetime.now(UTC)
+    content = invented.proef(business_id=str(uuid.uuid4()), sender=SCHOOL, receiver=MBO, created=now)
+    first = exchange.signed(content, message_id, PROEF, receiver=MBO, created=now - timedelta(seconds=60))
+    again = exchange.signed(content, message_id, PROEF, receiver=MBO, created=now)
+    receipts = [receipt_of(ask(exchange, raw)) for raw in (first, first, again)]
+    assert receipts[0] == receipts[1] == receipts[2]
+
+
+def test_many_at_once_over_kept_connections_are_each_stored_once(exchange: Exchange) -> None:
+    async def act() -> list[dict[str, str]]:
+        async with client(exchange) as session:
+            gate = asyncio.Semaphore(12)
+
+            async def one() -> Answer:
+                async with gate:
+                    return await post(session, exchange.proef(s.message_id()))
+
+            return [receipt_of(answer) for answer in await asyncio.gather(*(one() for _ in range(60)))]
+
+    references = {receipt["referentie"] for receipt in exchange.run(act())}
+    assert len(references) == 60
+    assert len(exchange.rows(f"SELECT 1 FROM message WHERE reference IN ({', '.join(repr(one) for one in references)})")) == 60
+
+
+def test_a_refused_message_is_told_why_in_a_signed_fault_and_stands_in_the_journal(exchange: Exchange) -> None:
+    message_id = s.message_id()
+    raw = exchange.proef(message_id).replace(b"ontvangendeInstantie>0", b"ontvangendeInstantie>1")
+    answer = ask(exchange, raw)
+    code, text = fault_of(answer)
+    assert code == "Client.EK0031"
+    assert text.startswith("Ondertekening ontbreekt of is onjuist: Body changed after signing")
+    found = exchange.rows("SELECT reference, code, via FROM refusal WHERE message_id = :id", id=message_id)
+    assert [(row["code"], row["via"]) for row in found] in ([], [("Client.EK0031", "https")])
+    assert re.search(r"\[referentie [0-9a-f-]{36}\]", text)
+    assert verified(answer[2]).relates_to == ((soap.REPLY, message_id),)
+
+
+def test_content_that_does_not_fit_is_explained_in_the_detail(exchange: Exchange) -> None:
+    raw = exchange.signed(b'<proef xmlns="urn:x-backbone:proef:1"><bedrijfsdocument/></proef>', s.message_id(), PROEF, receiver=MBO)
+    answer = ask(exchange, raw)
+    code, _ = fault_of(answer)
+    assert code == "Client.DK0004"
+    assert b"identificatiecodeBedrijfsdocument" in etree.tostring(verified(answer[2]).content.find("detail"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"SOAPAction": None}, "Client.DK0003"),
+        ({"SOAPAction": '"urn:x-backbone:proef:1/other"'}, "Client.DK0003"),
+        ({"SOAPAction": '""'}, None),
+        ({"SOAPAction": PROEF}, None),
+        ({"Content_Type": "text/xml"}, None),
+        ({"Content_Type": "text/xml; charset=iso-8859-1"}, "Client.DK0009"),
+        ({"Content_Type": "application/json"}, "Client.DK0009"),
+        ({"Content_Type": "application/soap+xml; charset=utf-8"}, "VersionMismatch.DK0001"),
+        ({"Content_Encoding": "br"}, "Client.DK0009"),
+        ({"Content_Encoding": "gzip"}, "Client.NOT_XML"),
+    ],
+)
+def test_the_headers_of_a_request_are_judged(exchange: Exchange, given: dict[str, str | None], code: str | None) -> None:
+    answer = ask(exchange, exchange.proef(s.message_id()), headers=headers(**given))
+    assert (receipt_of(answer)["ontvangstBevestiging"] if code is None else fault_of(answer)[0]) == (code or "J")
+
+
+def test_a_packed_message_is_taken_and_one_that_unpacks_to_too_much_is_not(exchange: Exchange) -> None:
+    packed = gzip.compress(exchange.proef(s.message_id()))
+    assert receipt_of(ask(exchange, packed, headers=headers(Content_Encoding="gzip")))["ontvangstBevestiging"] == "J"
+    bomb = gzip.compress(b" " * (64 << 20))
+    assert fault_of(ask(exchange, bomb, headers=headers(Content_Encoding="gzip")))[0] == "Client.TOO_LARGE"
+    assert fault_of(ask(exchange, packed[:-20], headers=headers(Content_Encoding="gzip")))[0] == "Client.NOT_XML"
+
+
+def test_a_message_that_is_too_large_is_refused_for_good_and_one_in_pieces_is_taken(exchange: Exchange) -> None:
+    async def pieces(raw: bytes) -> AsyncIterator[bytes]:
+        for start_at in range(0, len(raw), 700):
+            yield raw[start_at : start_at + 700]
+
+    answer = ask(exchange, b" " * (https.LARGEST + 1))
+    assert fault_of(answer)[0] == "Client.TOO_LARGE"
+    assert "Retry-After" not in answer[1]
+    assert receipt_of(ask(exchange, pieces(exchange.proef(s.message_id()))))["ontvangstBevestiging"] == "J"
+
+
+@pytest.mark.parametrize("path", ["/wus/proef/2", "/wus/vva/1"])
+def test_a_message_at_another_dienst_is_refused(exchange: Exchange, path: str) -> None:
+    assert fault_of(ask(exchange, exchange.proef(s.message_id()), path))[0] == "Client.UNKNOWN_DIENST"
+
+
+@pytest.mark.parametrize("path", ["/", "/wus", "/wus/proef", "/elsewhere"])
+def test_another_path_does_not_exist(exchange: Exchange, path: str) -> None:
+    assert ask(exchange, exchange.proef(s.message_id()), path)[0] == 404
+
+
+# -- who connects ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_certificate_a_message_is_refused_with_ek0030(exchange: Exchange) -> None:
+    async def act() -> Answer:
+        connector = aiohttp.TCPConnector(ssl=client_context())
+        async with aiohttp.ClientSession(f"https://localhost:{exchange.settings.gateway_port}", connector=connector) as session:
+            return await post(session, exchange.proef(s.message_id()))
+
+    status, _, body = exchange.run(act())
+    assert status == 500
+    assert b"<faultcode>soapenv:Client.EK0030</faultcode>" in body
+
+
+def test_a_system_that_is_not_in_the_register_is_refused_with_dk0002(exchange: Exchange) -> None:
+    stranger = s.party("stranger", oin="00000003000000990000")
+    assert fault_of(ask(exchange, exchange.proef(s.message_id()), party=stranger))[0] == "Client.DK0002"
+
+
+def test_a_system_that_is_in_the_register_for_amqp_only_is_refused_with_dk0002(exchange: Exchange) -> None:
+    civic = s.party("civic", oin="00000003272448370000")
+    code, text = fault_of(ask(exchange, exchange.proef(s.message_id()), party=civic))
+    assert code == "Client.DK0002"
+    assert "channel https" in text
+
+
+def test_a_message_that_another_system_signed_is_refused_with_dk0002(exchange: Exchange) -> None:
+    other = s.party("sis", oin=SIS)
+    assert fault_of(ask(exchange, exchange.proef(s.message_id()), party=other))[0] == "Client.DK0002"
+
+
+def test_without_a_mandate_a_message_is_refused_with_dk0002(exchange: Exchange) -> None:
+    raw = exchange.signed(b"<x/>", s.message_id(), GANGER, signer=s.signer("sis", oin=SIS))
+    answer = ask(exchange, raw, "/wus/vva/1", party=s.party("sis", oin=SIS), headers=headers(GANGER))
+    assert fault_of(answer)[0] == "Client.DK0002"
+
+
+def test_a_revoked_certificate_is_refused_with_ek0030(exchange: Exchange) -> None:
+    revoked = s.party("revoked", oin=LAS, revoked=True)
+
+    async def act() -> Answer:
+        from adapters.crls import CrlFetcher
+
+        await CrlFetcher.of(exchange.settings, exchange.store.registry).fetch_all()
+        await exchange.stop_workers("gateway")
+        await start(exchange)
+        async with client(exchange, revoked) as session:
+            return await post(session, exchange.proef(s.message_id()))
+
+    status, _, body = exchange.run(act())
+    assert status == 500
+    assert b"<faultcode>soapenv:Client.EK0030</faultcode>" in body
+    assert b"revoked" in body
+
+
+@pytest.mark.parametrize("party", ["expired", "foreign", "self-signed"])
+def test_a_certificate_that_is_not_good_ends_the_handshake_and_the_next_request_is_served(exchange: Exchange, party: str) -> None:
+    if party == "expired":
+        files = s.party("old", oin=LAS, days=-1)
+    else:
+        elsewhere = Path(mkdtemp())
+        pki.init(elsewhere)
+        files = pki.issue(elsewhere, oin=LAS, name="las")
+        if party == "self-signed":
+            files = pki.Party(key=elsewhere / "root.key", certificate=elsewhere / "root.crt")
+    with pytest.raises(aiohttp.ClientError):
+        ask(exchange, exchange.proef(s.message_id()), party=files)
+    assert ask(exchange, exchange.proef(s.message_id()))[0] == 200
+
+
+def test_tls_1_1_is_not_spoken_and_1_2_is_with_forward_secrecy_only(exchange: Exchange) -> None:
+    async def act() -> Answer:
+        async with client(exchange, maximum_version=ssl.TLSVersion.TLSv1_2) as session:
+            return await post(session, exchange.proef(s.message_id()))
+
+    assert exchange.run(act())[0] == 200
+    context = client_context(s.party(), maximum_version=ssl.TLSVersion.TLSv1_2)
+    context.set_ciphers("AES256-GCM-SHA384:AES128-SHA")  # without forward secrecy
+
+    async def weak() -> None:
+        await asyncio.open_connection("localhost", exchange.settings.gateway_port, ssl=context)
+
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        exchange.run(weak())
+
+
+def test_more_requests_at_a_time_than_a_system_may_have_are_asked_to_come_again(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(https, "AT_A_TIME", 1)
+    monkeypatch.setattr(https, "SCHOOLS_FOR_ONE_MORE", 1_000)
+    free = asyncio.Event()
+
+    async def slowly(raw: bytes) -> AsyncIterator[bytes]:
+        yield raw[:100]
+        await free.wait()
+        yield raw[100:]
+
+    async def act() -> tuple[Answer, Answer]:
+        async with client(exchange) as session:
+            first = asyncio.create_task(post(session, slowly(exchange.proef(s.message_id()))))
+            await asyncio.sleep(0.5)
+            second = await post(session, exchange.proef(s.message_id()))
+            free.set()
+            return await first, second
+
+    first, second = exchange.run(act())
+    assert receipt_of(first)["ontvangstBevestiging"] == "J"
+    assert fault_of(second)[0] == "Server.DK0051"
+    assert second[1]["Retry-After"] == str(https.COME_AGAIN_S)
+
+
+def test_a_body_that_comes_too_slowly_is_given_up(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(https, "READ_S", 0.3)
+
+    async def never(raw: bytes) -> AsyncIterator[bytes]:
+        yield raw[:100]
+        await asyncio.sleep(5)
+        yield raw[100:]
+
+    answer = ask(exchange, never(exchange.proef(s.message_id())))
+    assert fault_of(answer)[0] == "Server.DK0051"
+
+
+# -- the WSDL ----------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dienst", ["vva", "proef"])
+def test_the_wsdl_and_every_xsd_it_names_can_be_fetched(exchange: Exchange, dienst: str) -> None:
+    async def act() -> tuple[str, dict[str, int]]:
+        async with client(exchange) as session:
+            async with session.get(f"/wus/{dienst}/1?wsdl") as answer:
+                text = await answer.text()
+            found = {}
+            for name in re.findall(r'schemaLocation="[^"]*\?xsd=([^"]+)"', text):
+                async with session.get(f"/wus/{dienst}/1?xsd={name}") as answer:
+                    etree.fromstring(await answer.read())
+                    found[name] = answer.status
+            async with session.get(f"/wus/{dienst}/1?xsd=../../etc/passwd") as answer:
+                found["elsewhere"] = answer.status
+            return text, found
+
+    text, found = exchange.run(act())
+    assert found == {f"{dienst}.xsd": 200, "ontvangst.xsd": 200, "elsewhere": 404}
+    assert f'location="https://localhost:{exchange.settings.gateway_port}/wus/{dienst}/1"' in text
+
+
+# -- stopping ----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_gateway_that_is_told_to_stop_answers_what_it_has_in_hand(exchange: Exchange) -> None:
+    async def act() -> list[Answer]:
+        async with client(exchange) as session:
+            asked = [asyncio.create_task(post(session, exchange.proef(s.message_id()))) for _ in range(10)]
+            await asyncio.sleep(0.1)
+            await exchange.stop_workers("gateway")
+            answers = await asyncio.gather(*asked)
+        await start(exchange)
+        return answers
+
+    assert {receipt_of(answer)["ontvangstBevestiging"] for answer in exchange.run(act())} == {"J"}
