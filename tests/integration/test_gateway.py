@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import json
 import re
 import socket
 import ssl
@@ -19,6 +20,7 @@ import aiohttp
 import pytest
 from lxml import etree
 
+import run
 from adapters import https, pki, soap, wsse
 from adapters.answers import NAMESPACE
 from adapters.parties import invented
@@ -386,3 +388,28 @@ def test_a_gateway_that_is_told_to_stop_answers_what_it_has_in_hand(exchange: Ex
         return answers
 
     assert {receipt_of(answer)["ontvangstBevestiging"] for answer in exchange.run(act())} == {"J"}
+
+
+# -- run.py send -------------------------------------------------------------------------------------------------------------------------
+
+
+def test_send_hands_in_at_a_gateway_and_prints_the_receipt_that_it_verified(
+    exchange: Exchange, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = tmp_path / "good.xml"
+    good.write_bytes(exchange.proef(s.message_id()))
+    party, url = s.party(), f"https://localhost:{exchange.settings.gateway_port}/wus/proef/1"
+    monkeypatch.setenv("KOPPELPUNT_TRUST", str(s.folder() / "ca.pem"))
+    arguments = ["send", str(good), "--to", url, "--cert", str(party.certificate), "--key", str(party.key), "--json"]
+
+    def send(*given: str) -> int:
+        return exchange.run(asyncio.to_thread(run.main, [*arguments, *given]))
+
+    assert send("--home", str(exchange.home)) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["accepted"], said["warnings"]) == (True, [])
+    assert exchange.rows("SELECT via FROM message WHERE reference = :r", r=said["reference"]) == [{"via": "https"}]
+    assert (
+        send("--wait", "5", "--home", str(exchange.home), "--to", url.replace("localhost", "127.0.0.1")) == 2
+    )  # not the certificate's name
+    assert "did not answer" in capsys.readouterr().err

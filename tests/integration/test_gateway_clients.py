@@ -1,0 +1,178 @@
+"""Other people's SOAP stacks at the gateway: what they send is taken, or refused with a fault that says what to set; and they read us.
+
+zeep composes from our WSDL, xmlsec (libxmlsec1) signs and verifies: no code of ours on their side of the wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import pytest
+import requests
+import xmlsec
+from lxml import etree
+from zeep import Client
+from zeep.exceptions import Fault
+from zeep.plugins import HistoryPlugin
+from zeep.transports import Transport
+from zeep.wsse.signature import BinarySignature
+
+from adapters import soap
+from tests.integration.test_gateway import start
+from tests.support import signing as s
+from tests.support.exchange import MBO, SCHOOL, Exchange
+
+pytestmark = pytest.mark.broker
+
+T = TypeVar("T")
+
+FROM = f"http://www.w3.org/2005/08/addressing/anonymous?oin={SCHOOL}"
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[Exchange]:
+    with Exchange() as made:
+        made.run(start(made))
+        yield made
+
+
+def in_thread(exchange: Exchange, act: Callable[[], T]) -> T:
+    """zeep waits for its answers, and the gateway runs in the test's own event loop."""
+    return exchange.run(asyncio.to_thread(act))
+
+
+class Edukoppeling:
+    """A zeep plugin for profile 2W-be-S, as a supplier would write it (docs/connecting-a-party.md)."""
+
+    def __init__(self, key: str, certificate: str) -> None:
+        self._key_file, self._certificate_file = key, certificate
+
+    def apply(self, envelope: etree._Element, headers: dict[str, str]) -> tuple[etree._Element, dict[str, str]]:
+        """Adds token, Timestamp and a signature over every addressing header, Timestamp and Body."""
+        header, body = envelope.find(soap.HEADER), envelope.find(soap.BODY)
+        security = etree.SubElement(header, soap.SECURITY)
+        der = etree.SubElement(security, soap.TOKEN, EncodingType=soap.BASE64, ValueType=soap.X509V3)
+        der.text = "".join(open(self._certificate_file).read().split("-----")[2].split())
+        stamp = etree.SubElement(security, soap.TIMESTAMP)
+        now = datetime.now(UTC)
+        etree.SubElement(stamp, f"{{{soap.WSU}}}Created").text = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        etree.SubElement(stamp, f"{{{soap.WSU}}}Expires").text = (now + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        signature = xmlsec.template.create(envelope, xmlsec.Transform.EXCL_C14N, xmlsec.Transform.RSA_SHA256)
+        security.append(signature)
+        reference = etree.SubElement(
+            etree.SubElement(xmlsec.template.ensure_key_info(signature), f"{{{soap.WSSE}}}SecurityTokenReference"),
+            f"{{{soap.WSSE}}}Reference",
+        )
+        context = xmlsec.SignatureContext()
+        context.key = xmlsec.Key.from_file(self._key_file, xmlsec.KeyFormat.PEM)
+        for part in (der, stamp, body, *(one for one in header if one.tag.startswith(f"{{{soap.WSA}}}"))):
+            identifier = f"id-{uuid.uuid4()}"
+            part.set(soap.ID, identifier)
+            context.register_id(part, "Id", soap.WSU)
+            if part is der:
+                reference.set("URI", f"#{identifier}")
+                reference.set("ValueType", soap.X509V3)
+            xmlsec.template.add_transform(
+                xmlsec.template.add_reference(signature, xmlsec.Transform.SHA256, uri=f"#{identifier}"), xmlsec.Transform.EXCL_C14N
+            )
+        context.sign(signature)
+        return envelope, headers
+
+    def verify(self, envelope: etree._Element) -> etree._Element:
+        """The answer's signature, with the certificate it brings, over everything that has an Id. Raises xmlsec.Error."""
+        security = envelope.find(soap.HEADER).find(soap.SECURITY)
+        context = xmlsec.SignatureContext()
+        context.key = xmlsec.Key.from_memory(base64.b64decode(security.findtext(soap.TOKEN)), xmlsec.KeyFormat.CERT_DER)
+        for part in envelope.iter():
+            if part.get(soap.ID):
+                context.register_id(part, "Id", soap.WSU)
+        context.verify(security.find(soap.SIGNATURE))
+        return envelope
+
+
+def zeep_client(exchange: Exchange, dienst: str, wsse: Any, *, to: str = MBO) -> tuple[Client, Any, HistoryPlugin]:
+    """A client made from the WSDL that the gateway serves, over mutual TLS with the LAS's certificate; and its service.
+
+    Our WSDL says that addressing is required, so zeep adds the headers; wsa:To is the address it is given, with the receiver's OIN.
+    """
+    party, session, history = s.party(), requests.Session(), HistoryPlugin()
+    session.trust_env = False  # else a CA bundle in the environment goes before ours
+    session.cert, session.verify = (str(party.certificate), str(party.key)), str(s.folder() / "ca.pem")
+    url = f"https://localhost:{exchange.settings.gateway_port}/wus/{dienst}/1"
+    transport = Transport(session=session, timeout=20, operation_timeout=20)
+    client = in_thread(exchange, lambda: Client(f"{url}?wsdl", wsse=wsse, transport=transport, plugins=[history]))
+    binding = next(iter(client.wsdl.bindings))
+    return client, client.create_service(binding, f"{url}?oin={to}"), history
+
+
+def melding() -> dict[str, Any]:
+    return {
+        "bedrijfsdocument": {
+            "identificatiecodeBedrijfsdocument": str(uuid.uuid4()),
+            "verzendendeInstantie": SCHOOL,
+            "ontvangendeInstantie": MBO,
+            "datumTijdBedrijfsdocument": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        },
+        "echo": "hallo",
+    }
+
+
+def sender() -> etree._Element:
+    """The wsa:From that zeep's plugin does not add."""
+    element = etree.Element(f"{{{soap.WSA}}}From")
+    etree.SubElement(element, f"{{{soap.WSA}}}Address").text = FROM
+    return element
+
+
+def test_zeep_composes_from_our_wsdl_is_accepted_and_verifies_our_receipt(exchange: Exchange) -> None:
+    party = s.party()
+    _, service, history = zeep_client(exchange, "proef", Edukoppeling(str(party.key), str(party.certificate)))
+    receipt = in_thread(exchange, lambda: service.proef(**melding(), _soapheaders=[sender()]))
+    assert receipt.ontvangstBevestiging == "J"
+    sent = history.last_sent["envelope"].findtext(f"{soap.HEADER}/{{{soap.WSA}}}MessageID")
+    assert exchange.rows("SELECT reference FROM message WHERE message_id = :id", id=sent) == [{"reference": receipt.referentie}]
+
+
+def test_zeep_reads_our_fault_and_its_code(exchange: Exchange) -> None:
+    party = s.party()
+    _, service, _ = zeep_client(exchange, "proef", Edukoppeling(str(party.key), str(party.certificate)))
+    wrong = melding()
+    wrong["bedrijfsdocument"]["ontvangendeInstantie"] = SCHOOL  # not whom wsa:To names
+    with pytest.raises(Fault) as refused:
+        in_thread(exchange, lambda: service.proef(**wrong, _soapheaders=[sender()]))
+    assert refused.value.code == "soapenv:Client.HEADER_NOT_SENDER"
+    assert "ontvangendeInstantie" in refused.value.message
+
+
+def test_what_zeep_signs_by_default_is_refused_with_a_fault_that_names_the_algorithm(exchange: Exchange) -> None:
+    """Its BinarySignature: RSA-SHA1, over the Body only."""
+    party = s.party()
+
+    class Default(BinarySignature):  # type: ignore[misc]
+        def verify(self, envelope: etree._Element) -> etree._Element:
+            return envelope
+
+    _, service, _ = zeep_client(exchange, "proef", Default(str(party.key), str(party.certificate)))
+    with pytest.raises(Fault) as refused:
+        in_thread(exchange, lambda: service.proef(**melding(), _soapheaders=[sender()]))
+    assert refused.value.code == "soapenv:Client.EK0031"
+
+
+def test_without_from_zeep_is_told_that_it_is_missing(exchange: Exchange) -> None:
+    party = s.party()
+    _, service, _ = zeep_client(exchange, "proef", Edukoppeling(str(party.key), str(party.certificate)))
+    with pytest.raises(Fault) as refused:
+        in_thread(exchange, lambda: service.proef(**melding()))
+    assert refused.value.code == "soapenv:Client.EK0020"
+
+
+@pytest.mark.parametrize("dienst", ["vva", "proef"])
+def test_zeep_finds_an_operation_for_each_message_kind(exchange: Exchange, dienst: str) -> None:
+    client, _, _ = zeep_client(exchange, dienst, None)
+    operations = set(next(iter(next(iter(client.wsdl.services.values())).ports.values())).binding._operations)
+    assert operations == {"vva": {"mboGangerBericht", "aanmeldStatusBericht"}, "proef": {"proef"}}[dienst]
