@@ -409,7 +409,6 @@ def test_send_hands_in_at_a_gateway_and_prints_the_receipt_that_it_verified(
     said = json.loads(capsys.readouterr().out)
     assert (said["accepted"], said["warnings"]) == (True, [])
     assert exchange.rows("SELECT via FROM message WHERE reference = :r", r=said["reference"]) == [{"via": "https"}]
-    assert (
-        send("--wait", "5", "--home", str(exchange.home), "--to", url.replace("localhost", "127.0.0.1")) == 2
-    )  # not the certificate's name
+    elsewhere = url.replace("localhost", "127.0.0.1")  # not what the gateway's certificate says
+    assert send("--wait", "5", "--home", str(exchange.home), "--to", elsewhere) != 0
     assert "did not answer" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import base64
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -57,7 +58,7 @@ class Edukoppeling:
         header, body = envelope.find(soap.HEADER), envelope.find(soap.BODY)
         security = etree.SubElement(header, soap.SECURITY)
         der = etree.SubElement(security, soap.TOKEN, EncodingType=soap.BASE64, ValueType=soap.X509V3)
-        der.text = "".join(open(self._certificate_file).read().split("-----")[2].split())
+        der.text = "".join(Path(self._certificate_file).read_text().split("-----")[2].split())
         stamp = etree.SubElement(security, soap.TIMESTAMP)
         now = datetime.now(UTC)
         etree.SubElement(stamp, f"{{{soap.WSU}}}Created").text = now.strftime("%Y-%m-%dT%H:%M:%SZ")
