@@ -17,9 +17,9 @@ from collections import Counter as Tally
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from aiohttp import web
+from aiohttp import http_exceptions, web
 
 from adapters import soap, wsdl
 from adapters.answers import Answers, Request, fault_of
@@ -34,6 +34,8 @@ from schemas.faults import Fault, NotAllowed, OurFailure, Refused
 from schemas.oin import Oin
 
 log = logging.getLogger("koppelpunt.access")
+#: It writes a traceback, with what the client sent, for each request that is not HTTP.
+logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
 
 #: Bytes of one message. More does not fit through the broker into a mailbox.
 LARGEST: Final = 3 << 20
@@ -53,6 +55,8 @@ COME_AGAIN_S: Final = 2
 CIPHERS: Final = ":".join(
     f"ECDHE-{kind}-{cipher}" for cipher in ("AES256-GCM-SHA384", "CHACHA20-POLY1305", "AES128-GCM-SHA256") for kind in ("ECDSA", "RSA")
 )
+#: What aiohttp and the socket raise for a body that does not come as announced.
+_CUT_OFF: Final = (http_exceptions.HttpProcessingError, web.RequestPayloadError, ConnectionError)
 _TYPE = re.compile(r"\s*([^;\s]+)\s*((?:;[^;]*)*)\Z")
 _CHARSET = re.compile(r""";\s*charset\s*=\s*"?([^";\s]+)"?""", re.IGNORECASE)
 
@@ -100,6 +104,9 @@ class GatewayServer:
         self._context, self._url = context, url
         self._busy: Tally[Oin] = Tally()
         self._runner: web.AppRunner | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._silent: dict[Any, float] = {}  #: connections that brought no request yet, and since when
+        self._spoke: set[Any] = set()
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
@@ -119,19 +126,35 @@ class GatewayServer:
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port, ssl_context=self._context, reuse_port=True, backlog=512)
         await site.start()
+        self._watch = asyncio.create_task(self._hang_up_on_the_silent())
         assert site._server is not None
         self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
 
     async def stop(self) -> None:
         """Takes no more connections, and lets those that wait for an answer have it."""
+        if self._watch is not None:
+            self._watch.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
+
+    async def _hang_up_on_the_silent(self) -> None:
+        """Closes connections whose first request's headers do not come: aiohttp waits for those as long as it takes."""
+        while True:
+            await asyncio.sleep(READ_S / 4)
+            assert self._runner is not None and self._runner.server is not None
+            now, connections = time.monotonic(), set(self._runner.server.connections)
+            self._spoke &= connections
+            self._silent = {one: self._silent.get(one, now) for one in connections - self._spoke}
+            for connection, since in self._silent.items():
+                if now - since > READ_S:
+                    connection.force_close()
 
     # -- one request ---------------------------------------------------------------------------------------------------------------------
 
     def _logged(self, act: Callable[[web.Request, _Outcome], Awaitable[web.Response]]) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def handle(request: web.Request) -> web.Response:
             started, outcome = time.perf_counter(), _Outcome()
+            self._spoke.add(request.protocol)
             status = 0
             try:
                 response = await act(request, outcome)
@@ -164,7 +187,14 @@ class GatewayServer:
                 return await self._hand_in(request, system, outcome)
             finally:
                 self._busy[system] -= 1
-        except Fault as fault:
+        except Exception as error:
+            if isinstance(error, Fault):
+                fault: Fault = error
+            elif isinstance(error, _CUT_OFF):
+                fault = Refused("Client.NOT_XML", "the request's body is cut off, or not what its headers say", where="HTTP body")
+            else:  # whatever it is: the sender may come again, and somebody must look at it here
+                log.error("request_failed", extra={"system": outcome.system, "error": type(error).__name__}, exc_info=error)
+                fault = OurFailure("the request could not be handled")
             # its From was not read: the answer is for whoever is connected
             return self._refused(Request(sender=system), fault, outcome, close=not request.content.is_eof())
 

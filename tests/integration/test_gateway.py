@@ -351,6 +351,55 @@ def test_a_body_that_comes_too_slowly_is_given_up(exchange: Exchange, monkeypatc
     assert fault_of(answer)[0] == "Server.DK0051"
 
 
+async def raw_exchange(exchange: Exchange, sent: bytes, *, within_s: float = 10.0) -> bytes:
+    """What comes back for bytes that need not be HTTP, until the gateway hangs up."""
+    port = exchange.settings.gateway_port
+    reader, writer = await asyncio.open_connection("localhost", port, ssl=client_context(s.party()))
+    try:
+        writer.write(sent)
+        async with asyncio.timeout(within_s):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+def test_a_connection_on_which_no_request_comes_is_closed(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(https, "READ_S", 0.4)
+
+    async def act() -> list[bytes]:
+        await exchange.stop_workers("gateway")
+        await start(exchange)
+        return [await raw_exchange(exchange, sent) for sent in (b"", b"POST /wus/proef/1 HTTP/1.1\r\nHost: x\r\nX-Slow: ")]
+
+    assert exchange.run(act()) == [b"", b""]
+    assert ask(exchange, exchange.proef(s.message_id()))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01 not HTTP\r\n\r\n",
+        b"POST /wus/proef/1 HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
+        b"POST /wus/proef/1 HTTP/1.1\r\nHost: x\r\nContent-Length: abc\r\n\r\n",
+        b"POST /wus/proef/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
+)
+def test_what_is_not_http_gets_a_400_and_the_next_request_is_served(
+    exchange: Exchange, sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = exchange.run(raw_exchange(exchange, sent))
+    assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
+    assert "Traceback" not in caplog.text
+    assert ask(exchange, exchange.proef(s.message_id()))[0] == 200
+
+
+def test_a_chunked_body_that_is_not_chunked_is_refused(exchange: Exchange) -> None:
+    head = f'POST /wus/proef/1 HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\nSOAPAction: "{PROEF}"\r\nTransfer-Encoding: chunked\r\n\r\n'
+    answer = exchange.run(raw_exchange(exchange, head.encode() + b"zz\r\nnonsense\r\n"))
+    assert b" 400 " in answer.split(b"\r\n")[0] or b"Client.NOT_XML" in answer
+    assert ask(exchange, exchange.proef(s.message_id()))[0] == 200
+
+
 # -- the WSDL ----------------------------------------------------------------------------------------------------------------------------
 
 
