@@ -32,6 +32,7 @@ class Request:
     sender: Oin | None = None
     signature_value: str | None = None
     action: str | None = None
+    unread: bool = False  #: refused before its body was looked at: whether it was signed is not known, so nothing is confirmed
 
     @classmethod
     def of(cls, envelope: Envelope) -> Request:
@@ -72,7 +73,7 @@ class Answers:
             action=action,
             message_id=f"urn:uuid:{uuid.uuid4()}",
             relates_to=((soap.REPLY, request.message_id),) if request.message_id else (),
-            confirms=(request.signature_value,),
+            confirms=() if request.unread else (request.signature_value,),
         )
 
 

@@ -180,4 +180,4 @@ class FollowingVerifier:
                     self._trust.replace_crls([crl for stored in self._registry.crls() for crl in read_crls(stored.pem)])
                     self._stamp = stamp
             except StoreUnavailable:
-                self._look_at = 0.0
+                self._look_at = time.monotonic() + 1.0

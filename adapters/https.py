@@ -8,8 +8,10 @@ A message that is refused is answered with a SOAP fault and HTTP 500, as SOAP 1.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
+import resource
 import ssl
 import time
 import zlib
@@ -17,7 +19,7 @@ from collections import Counter as Tally
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from aiohttp import http_exceptions, web
 
@@ -46,6 +48,8 @@ LARGEST_HEADER: Final = 8_190
 READ_S: Final = 20.0
 #: Seconds without a request, after which an idle connection is closed.
 KEEP_ALIVE_S: Final = 75.0
+#: Seconds that requests under way get when the worker stops, and then their connections.
+FINISH_S, SHUTDOWN_S = 10.0, 3.0
 #: Requests of one certificate at a time: so many, and one more for so many schools for which it may act, up to the last number.
 AT_A_TIME, SCHOOLS_FOR_ONE_MORE, MOST_AT_A_TIME = 16, 10, 100
 #: Seconds after which a sender that came too often, or at a bad moment, is asked to come again.
@@ -55,6 +59,7 @@ COME_AGAIN_S: Final = 2
 CIPHERS: Final = ":".join(
     f"ECDHE-{kind}-{cipher}" for cipher in ("AES256-GCM-SHA384", "CHACHA20-POLY1305", "AES128-GCM-SHA256") for kind in ("ECDSA", "RSA")
 )
+_OUTCOME: Final = "outcome"
 #: What aiohttp and the socket raise for a body that does not come as announced.
 _CUT_OFF: Final = (http_exceptions.HttpProcessingError, web.RequestPayloadError, ConnectionError)
 _TYPE = re.compile(r"\s*([^;\s]+)\s*((?:;[^;]*)*)\Z")
@@ -104,16 +109,19 @@ class GatewayServer:
         self._context, self._url = context, url
         self._busy: Tally[Oin] = Tally()
         self._runner: web.AppRunner | None = None
+        self._site: web.TCPSite | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._in_hand = 0
+        self._stopping = False
         self._silent: dict[Any, float] = {}  #: connections that brought no request yet, and since when
         self._spoke: set[Any] = set()
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
         """Listens from now on; several processes may do so on one port. Raises OSError when the port cannot be had."""
-        app = web.Application(client_max_size=LARGEST)
-        app.router.add_post("/wus/{dienst}/{versie}", self._logged(self._wus))
-        app.router.add_get("/wus/{dienst}/{versie}", self._logged(self._description))
+        app = web.Application(client_max_size=LARGEST, middlewares=[self._logged])
+        app.router.add_post("/wus/{dienst}/{versie}", self._wus)
+        app.router.add_get("/wus/{dienst}/{versie}", self._description)
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -121,10 +129,11 @@ class GatewayServer:
             keepalive_timeout=KEEP_ALIVE_S,
             max_line_size=LARGEST_HEADER,
             max_field_size=LARGEST_HEADER,
-            shutdown_timeout=20.0,
+            shutdown_timeout=SHUTDOWN_S,
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, ssl_context=self._context, reuse_port=True, backlog=512)
+        _allow_many_files()
+        self._site = site = web.TCPSite(self._runner, host, port, ssl_context=self._context, reuse_port=True, backlog=512)
         await site.start()
         self._watch = asyncio.create_task(self._hang_up_on_the_silent())
         assert site._server is not None
@@ -132,6 +141,12 @@ class GatewayServer:
 
     async def stop(self) -> None:
         """Takes no more connections, and lets those that wait for an answer have it."""
+        self._stopping = True
+        if self._site is not None:
+            await self._site.stop()
+        until = time.monotonic() + FINISH_S  # aiohttp's own way to stop reads no more of what is still coming in
+        while self._in_hand and time.monotonic() < until:
+            await asyncio.sleep(0.02)
         if self._watch is not None:
             self._watch.cancel()
         if self._runner is not None:
@@ -151,33 +166,42 @@ class GatewayServer:
 
     # -- one request ---------------------------------------------------------------------------------------------------------------------
 
-    def _logged(self, act: Callable[[web.Request, _Outcome], Awaitable[web.Response]]) -> Callable[[web.Request], Awaitable[web.Response]]:
-        async def handle(request: web.Request) -> web.Response:
-            started, outcome = time.perf_counter(), _Outcome()
-            self._spoke.add(request.protocol)
-            status = 0
-            try:
-                response = await act(request, outcome)
-                status = response.status
-                return response
-            finally:
-                log.info(
-                    "request",
-                    extra={
-                        "method": request.method,
-                        "path": request.path[:200],
-                        "status": status,
-                        "system": outcome.system,
-                        "reference": outcome.reference,
-                        "code": outcome.code,
-                        "ms": round((time.perf_counter() - started) * 1e3, 1),
-                    },
-                )
+    @web.middleware
+    async def _logged(self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+        """One line for each request, whatever became of it; and no traceback to whoever sent it."""
+        started, outcome = time.perf_counter(), _Outcome()
+        request[_OUTCOME] = outcome
+        self._spoke.add(request.protocol)
+        self._in_hand += 1
+        response: web.StreamResponse = web.Response(status=500, text="Something went wrong here. Try again later.\n")
+        try:
+            response = await handler(request)
+        except web.HTTPException as told:  # no such path, or another method
+            allowed = {name: value for name, value in told.headers.items() if name == "Allow"}
+            response = web.Response(status=told.status, text=f"{told.reason}\n", headers=allowed)
+        except Exception as error:
+            log.error("request_failed", extra={"system": outcome.system, "error": type(error).__name__}, exc_info=error)
+        finally:
+            self._in_hand -= 1
+            log.info(
+                "request",
+                extra={
+                    "method": request.method,
+                    "path": request.path[:200],
+                    "status": response.status,
+                    "system": outcome.system,
+                    "reference": outcome.reference,
+                    "code": outcome.code,
+                    "ms": round((time.perf_counter() - started) * 1e3, 1),
+                },
+            )
+        if self._stopping or outcome.system is None:  # who shows no certificate gets one answer a connection
+            response.force_close()
+        return response
 
-        return handle
-
-    async def _wus(self, request: web.Request, outcome: _Outcome) -> web.Response:
+    async def _wus(self, request: web.Request) -> web.Response:
         """`POST /wus/{dienst}/{versie}`: one signed message in, a signed receipt or fault out."""
+        outcome = cast(_Outcome, request[_OUTCOME])
         system: Oin | None = None
         try:
             system = self._who(request)
@@ -196,7 +220,7 @@ class GatewayServer:
                 log.error("request_failed", extra={"system": outcome.system, "error": type(error).__name__}, exc_info=error)
                 fault = OurFailure("the request could not be handled")
             # its From was not read: the answer is for whoever is connected
-            return self._refused(Request(sender=system), fault, outcome, close=not request.content.is_eof())
+            return self._refused(Request(sender=system, unread=True), fault, outcome, close=not request.content.is_eof())
 
     def _who(self, request: web.Request) -> Oin:
         """The OIN in the client's certificate. Raises NotAllowed (EK0030) or OurFailure (a CRL of ours has expired)."""
@@ -221,36 +245,41 @@ class GatewayServer:
 
     async def _hand_in(self, request: web.Request, system: Oin, outcome: _Outcome) -> web.Response:
         contract = self._contracts.find(request.match_info["dienst"], request.match_info["versie"])
-        if contract is None:
-            raise Refused("UNKNOWN_DIENST", "there is no such dienst and version", where="path")
         action = _soap_action(request)
         fault = _wrong_properties(request)
+        if contract is None:
+            fault = Refused("UNKNOWN_DIENST", "there is no such dienst and version", where="path")
         raw = await _body(request)
-        seen: list[Envelope] = []
+        verified: list[Envelope] = []
+        glanced: list[Request] = []
 
         def question(envelope: Envelope) -> None:
-            seen.append(envelope)
+            verified.append(envelope)
             if action is None or action not in ("", envelope.action):
                 what = "is missing" if action is None else "is not equal to wsa:Action"
                 raise Refused("Client.DK0003", f"the HTTP header SOAPAction {what}", where="SOAPAction")
-            if envelope.action not in contract.kinds:
+            if contract is not None and envelope.action not in contract.kinds:
                 raise Refused("UNKNOWN_DIENST", f"{contract.dienst} {contract.versie} has no message with this Action", where="wsa:Action")
 
-        glanced = None if fault is None else Request.glance(raw, LIMITS)
-        message_id = glanced.message_id if glanced else None
+        def asked() -> Request:
+            if verified:
+                return Request.of(verified[0])
+            if not glanced:
+                glanced.append(Request.glance(raw, LIMITS))
+            return glanced[0]
+
         try:
             item, result = await self._counter.hand_in(
-                raw, system=system, via="https", message_id=message_id, fault=fault, question=question
+                raw, system=system, via="https", message_id=lambda: asked().message_id, fault=fault, question=question
             )
         except OurFailure as failure:
-            return self._refused(Request.of(seen[0]) if seen else Request.glance(raw, LIMITS), failure, outcome)
-        asked = Request.of(seen[0]) if seen else glanced or Request.glance(raw, LIMITS)
+            return self._refused(asked(), failure, outcome)
         outcome.reference, outcome.code = result.reference, result.code
         if result.accepted:
             received_at = datetime.fromtimestamp(result.received_us / 1e6, UTC)
-            return _xml(200, self._answers.receipt(asked, reference=result.reference, received_at=received_at, warnings=result.warnings))
+            return _xml(200, self._answers.receipt(asked(), reference=result.reference, received_at=received_at, warnings=result.warnings))
         details = item.details if isinstance(item, NewRefusal) else ()
-        return self._refused(asked, fault_of(result.code or "", result.reason or "", details), outcome, reference=result.reference)
+        return self._refused(asked(), fault_of(result.code or "", result.reason or "", details), outcome, reference=result.reference)
 
     def _refused(
         self, asked: Request, fault: Fault, outcome: _Outcome, *, reference: str | None = None, close: bool = False
@@ -263,7 +292,7 @@ class GatewayServer:
             response.force_close()
         return response
 
-    async def _description(self, request: web.Request, outcome: _Outcome) -> web.Response:
+    async def _description(self, request: web.Request) -> web.Response:
         """`GET …?wsdl`, and the XSDs it names. No certificate is needed: it says nothing that the documentation does not."""
         contract = self._contracts.find(request.match_info["dienst"], request.match_info["versie"])
         if contract is None:
@@ -278,6 +307,13 @@ class GatewayServer:
 
     def _place(self, contract: Contract) -> str:
         return f"{self._url}/wus/{contract.dienst}/{contract.versie}"
+
+
+def _allow_many_files() -> None:
+    """As many connections as the system lets this process have; the usual 1,024 are soon taken by idle ones."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _xml(status: int, body: bytes) -> web.Response:
@@ -312,16 +348,21 @@ async def _body(request: web.Request) -> bytes:
         raise Refused("Client.DK0009", "only gzip is taken as Content-Encoding", where="Content-Encoding")
     unpacker = zlib.decompressobj(wbits=31) if packing == "gzip" else None
     parts: list[bytes] = []
-    size = 0
+    packed = size = 0
     try:
         async with asyncio.timeout(READ_S):
             async for part in request.content.iter_any():
-                if unpacker is not None:
+                packed += len(part)
+                if unpacker is not None and packed <= LARGEST:
+                    if unpacker.eof:
+                        raise zlib.error
                     part = unpacker.decompress(part, LARGEST + 1 - size)
                 size += len(part)
                 parts.append(part)
-                if size > LARGEST or (unpacker is not None and unpacker.unconsumed_tail):
+                if packed > LARGEST or size > LARGEST or (unpacker is not None and unpacker.unconsumed_tail):
                     raise Refused("Client.TOO_LARGE", f"more than {LARGEST:,} bytes; at most that many are taken here")
+                if unpacker is not None and unpacker.unused_data:  # another member, or anything: it would be kept, and never be looked at
+                    raise zlib.error
     except TimeoutError:
         raise OurFailure(f"the request did not come in within {READ_S:g} s") from None
     except zlib.error:

@@ -172,11 +172,11 @@ class Counter(Protocol):
         *,
         system: Oin,
         via: str,
-        message_id: str | None,
+        message_id: Callable[[], str | None],
         fault: Fault | None = None,
         question: Callable[[Envelope], None] | None = None,
     ) -> tuple[NewMessage | NewRefusal, HandInResult]:
-        """What it became, after the commit. `message_id`: as the channel read it before anything was verified, only to be echoed.
+        """What it became, after the commit. `message_id`: tells how a message that cannot be verified calls itself, only to be echoed.
         `fault`: what the channel found wrong already. `question`: what it asks of a verified envelope. Raises OurFailure when nobody
         knows: then the sender offers it again, and a duplicate is recognised."""
 

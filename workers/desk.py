@@ -44,6 +44,7 @@ class Hints:
     """What the channel says of a hand-in that cannot be read: never trusted, only echoed so that a sender recognises its receipt."""
 
     message_id: str | None = None
+    look: Callable[[], str | None] | None = None  #: tells it when it is needed; for a channel that must read the message for it
 
 
 _MESSAGE_ID: Final = re.compile(r"(urn:uuid:|uuid:)?[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
@@ -120,7 +121,7 @@ class Desk:
                 via=via,
                 system=system,
                 sender=envelope.sender if envelope else None,
-                message_id=envelope.message_id if envelope else hints.message_id,
+                message_id=envelope.message_id if envelope else hints.look() if hints.look else hints.message_id,
                 dienst=kind.dienst if kind else None,
                 bericht=kind.name if kind else None,
                 details=fault.details,

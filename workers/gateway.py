@@ -29,6 +29,8 @@ log = logging.getLogger("koppelpunt.gateway")
 
 #: How long a sender is kept waiting while the store is away. After that nobody knows; it offers the message again.
 PATIENCE_S: Final = 10.0
+#: Seconds between two looks for a register that cannot be read.
+LOOK_AGAIN_S: Final = 1.0
 #: Seconds between two tries to get the port.
 LISTEN_AGAIN_S: Final = 5.0
 
@@ -65,6 +67,8 @@ class Gateway:
         self._waiting: list[_Waiting] = []
         self._some = asyncio.Event()
         self._in_hand = 0
+        self._last: Register | None = None
+        self._last_at = self._look_again_at = 0.0
         self._served = False  #: nobody will hand in any more
         self._schools: tuple[int, dict[Oin, int]] = (-1, {})
         # one thread: TLS and judging go on during a commit, and batches are stored in the order in which they came
@@ -76,14 +80,14 @@ class Gateway:
         *,
         system: Oin,
         via: str,
-        message_id: str | None,
+        message_id: Callable[[], str | None],
         fault: Fault | None = None,
         question: Callable[[Envelope], None] | None = None,
     ) -> tuple[NewMessage | NewRefusal, HandInResult]:
         """See `routing.ports.Counter`. Raises OurFailure."""
         self._in_hand += 1
         try:
-            hints = Hints(message_id=message_id)
+            hints = Hints(look=message_id)
             item = self._desk.judge(raw, system=system, register=self._current(), via=via, hints=hints, fault=fault, question=question)
             waiting = _Waiting(item, asyncio.get_running_loop().create_future())
             self._waiting.append(waiting)
@@ -108,10 +112,17 @@ class Gateway:
         return self._schools[1].get(system, 0)
 
     def _current(self) -> Register:
-        try:
-            return self._register()
-        except StoreUnavailable:
-            raise OurFailure("the service register cannot be read now") from None
+        """The register; while the store is away the last one, for as long as a sender would be kept waiting for it anyway: whether a
+        message is taken in is decided by the commit."""
+        now = time.monotonic()
+        if now >= self._look_again_at:
+            try:
+                self._last, self._last_at = self._register(), now
+            except StoreUnavailable:
+                self._look_again_at = now + LOOK_AGAIN_S  # each look may take seconds, and everybody waits for it
+        if self._last is None or now - self._last_at > PATIENCE_S:
+            raise OurFailure("the service register cannot be read now")
+        return self._last
 
     async def serve(self, server: Server, host: str, port: int) -> None:
         """Listens until the worker stops, and until all are answered. A port that somebody else has is tried again: it may be ours of a

@@ -19,9 +19,10 @@ from adapters import soap
 from adapters.broker_keeper import password_file
 from adapters.errors import UsageError
 from adapters.home import amqp_urls
+from adapters.https import LIMITS as GATEWAY_LIMITS
 from adapters.rabbit import Consumer, Publisher
 from adapters.trust import TrustStore
-from adapters.wsse import Verifier
+from adapters.wsse import Verifier, VerifyPolicy
 from broker_config.settings import Settings
 from routing.ports import BrokerUnavailable, Incoming, Outgoing, Published
 from schemas.envelope import Envelope
@@ -50,12 +51,14 @@ async def send(
     """
     if settings.trust is None:
         raise UsageError("Set KOPPELPUNT_TRUST to the CA certificates, or name a home that `run.py up` made with --home.")
-    verifier = Verifier(TrustStore.from_files([settings.trust]))
+    at_a_gateway = to is not None and to.startswith("https://")
+    policy = VerifyPolicy(limits=GATEWAY_LIMITS) if at_a_gateway else VerifyPolicy()
+    verifier = Verifier(TrustStore.from_files([settings.trust]), policy)
     read = [(file, verifier.verify(file.read_bytes(), at=None)) for file in files]
     systems = sorted({envelope.certificate_oin for _, envelope in read})
     if len(systems) > 1:
         raise UsageError(f"These files were signed by several systems ({', '.join(systems)}); send those of one system at a time.")
-    if to is not None and to.startswith("https://"):
+    if to is not None and at_a_gateway:
         if party is None:
             raise UsageError("Name the certificate and key to connect with: --cert FILE --key FILE.")
         return await at_gateway(to, [(str(file), envelope) for file, envelope in read], verifier, settings.trust, party, wait_s=wait_s)
@@ -106,7 +109,7 @@ async def at_gateway(
     url: str, messages: Sequence[tuple[str, Envelope]], verifier: Verifier, trust: Path, party: tuple[Path, Path], *, wait_s: float
 ) -> list[dict[str, Any]]:
     """Posts each message to the dienst at `url` (https://host:port/wus/dienst/versie), and reads its answer: it must be signed, and say
-    which message it answers. Raises UsageError when there is nobody to talk to."""
+    which message it answers. Raises UsageError when certificate or key cannot be used."""
     certificate, key = party
     try:
         context = ssl.create_default_context(cafile=trust)
@@ -122,9 +125,9 @@ async def at_gateway(
                 async with session.post(url, data=message.xml, headers=headers, allow_redirects=False) as answer:
                     body, status = await answer.read(), answer.status
             except (aiohttp.ClientError, TimeoutError) as error:
-                raise UsageError(
-                    f"{url} did not answer: {str(error) or type(error).__name__}. What was sent may have arrived: send it again."
-                ) from None
+                what = str(error) or type(error).__name__
+                found.append({"file": name, "accepted": None, "reason": f"no answer ({what}); it may have arrived: send it again"})
+                continue
             found.append({"file": name, **_read_answer(body, status, message, verifier)})
     return found
 
@@ -134,11 +137,15 @@ def _read_answer(body: bytes, status: int, message: Envelope, verifier: Verifier
         answer = verifier.verify(body, at=datetime.now(UTC))
     except Fault as fault:
         return {"accepted": None, "reason": f"HTTP status {status}, and an answer that cannot be trusted: {fault}"}
-    if answer.relates_to and answer.relates_to[0][1] != message.message_id:
-        return {"accepted": None, "reason": "the answer is to another message; do not use it"}
-    if answer.content.tag == FAULT:
+    related = [message_id for kind, message_id in answer.relates_to if kind == soap.REPLY]
+    if answer.certificate_oin != answer.sender or related not in ([], [message.message_id]):
+        return {"accepted": None, "reason": "the answer is to another message, or somebody else's; do not use it"}
+    if answer.content.tag == FAULT:  # one that comes before the message was read names none
         code = (answer.content.findtext("faultcode") or "").rpartition(":")[2]
         return {"accepted": False, "code": code, "reason": answer.content.findtext("faultstring")}
+    confirmed = [one.get("Value") for one in answer.content.getroottree().iter(f"{{{soap.WSSE11}}}SignatureConfirmation")]
+    if status != 200 or not related or answer.receiver != message.sender or confirmed != [message.signature_value]:
+        return {"accepted": None, "reason": "the answer does not say that it is to this message; do not use it"}
     said = {etree.QName(child).localname: child.text for child in answer.content if etree.QName(child).localname != "waarschuwing"}
     warnings = [child.text for child in answer.content if etree.QName(child).localname == "waarschuwing"]
     return {"accepted": True, "reference": said.get("referentie"), "received_at": said.get("ontvangenOp"), "warnings": warnings}

@@ -8,6 +8,7 @@ import gzip
 import json
 import re
 import socket
+import sqlite3
 import ssl
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -21,9 +22,10 @@ import pytest
 from lxml import etree
 
 import run
-from adapters import https, pki, soap, wsse
+from adapters import answers, https, pki, soap, wsse
 from adapters.answers import NAMESPACE
 from adapters.parties import invented
+from adapters.parties.hand_in import _read_answer
 from schemas.envelope import Envelope
 from tests.support import signing as s
 from tests.support.broker import until
@@ -165,7 +167,7 @@ def test_a_refused_message_is_told_why_in_a_signed_fault_and_stands_in_the_journ
     assert code == "Client.EK0031"
     assert text.startswith("Ondertekening ontbreekt of is onjuist: Body changed after signing")
     found = exchange.rows("SELECT reference, code, via FROM refusal WHERE message_id = :id", id=message_id)
-    assert [(row["code"], row["via"]) for row in found] in ([], [("Client.EK0031", "https")])
+    assert [(row["code"], row["via"]) for row in found] == [("Client.EK0031", "https")]
     assert re.search(r"\[referentie [0-9a-f-]{36}\]", text)
     assert verified(answer[2]).relates_to == ((soap.REPLY, message_id),)
 
@@ -204,6 +206,18 @@ def test_a_packed_message_is_taken_and_one_that_unpacks_to_too_much_is_not(excha
     bomb = gzip.compress(b" " * (64 << 20))
     assert fault_of(ask(exchange, bomb, headers=headers(Content_Encoding="gzip")))[0] == "Client.TOO_LARGE"
     assert fault_of(ask(exchange, packed[:-20], headers=headers(Content_Encoding="gzip")))[0] == "Client.NOT_XML"
+    for more in (b"junk", gzip.compress(b"<more/>"), b"\0" * (https.LARGEST + 1)):
+        assert fault_of(ask(exchange, packed + more, headers=headers(Content_Encoding="gzip")))[0] in ("Client.NOT_XML", "Client.TOO_LARGE")
+
+
+def test_a_packed_body_that_goes_on_for_ever_without_unpacking_to_anything_is_cut_off(exchange: Exchange) -> None:
+    async def nothing() -> AsyncIterator[bytes]:
+        yield gzip.compress(b"")[:10]  # its header
+        for _ in range(1_000):
+            yield b"\0\0\0\xff\xff" * 10_000  # empty blocks
+
+    answer = ask(exchange, nothing(), headers=headers(Content_Encoding="gzip"))
+    assert fault_of(answer)[0] == "Client.TOO_LARGE"
 
 
 def test_a_message_that_is_too_large_is_refused_for_good_and_one_in_pieces_is_taken(exchange: Exchange) -> None:
@@ -426,6 +440,40 @@ def test_the_wsdl_and_every_xsd_it_names_can_be_fetched(exchange: Exchange, dien
 # -- stopping ----------------------------------------------------------------------------------------------------------------------------
 
 
+def test_a_gateway_that_is_told_to_stop_takes_in_what_is_still_coming(exchange: Exchange) -> None:
+    async def slowly(raw: bytes) -> AsyncIterator[bytes]:
+        yield raw[:100]
+        await asyncio.sleep(1.0)
+        yield raw[100:]
+
+    async def act() -> Answer:
+        async with client(exchange) as session:
+            asked = asyncio.create_task(post(session, slowly(exchange.proef(s.message_id()))))
+            await asyncio.sleep(0.5)
+            await exchange.stop_workers("gateway")
+            answer = await asked
+        await start(exchange)
+        return answer
+
+    assert receipt_of(exchange.run(act()))["ontvangstBevestiging"] == "J"
+
+
+def test_while_the_store_is_away_for_a_moment_a_sender_waits_and_then_gets_its_receipt(exchange: Exchange) -> None:
+    async def act() -> Answer:
+        async with client(exchange) as session:
+            assert (await post(session, exchange.proef(s.message_id())))[0] == 200
+            path = str(exchange.store.database.url.database)
+            held = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            held.execute("BEGIN IMMEDIATE")
+            asked = asyncio.create_task(post(session, exchange.proef(s.message_id())))
+            await asyncio.sleep(1.5)
+            assert not asked.done()
+            held.execute("ROLLBACK")
+            return await asked
+
+    assert receipt_of(exchange.run(act()))["ontvangstBevestiging"] == "J"
+
+
 def test_a_gateway_that_is_told_to_stop_answers_what_it_has_in_hand(exchange: Exchange) -> None:
     async def act() -> list[Answer]:
         async with client(exchange) as session:
@@ -460,4 +508,19 @@ def test_send_hands_in_at_a_gateway_and_prints_the_receipt_that_it_verified(
     assert exchange.rows("SELECT via FROM message WHERE reference = :r", r=said["reference"]) == [{"via": "https"}]
     elsewhere = url.replace("localhost", "127.0.0.1")  # not what the gateway's certificate says
     assert send("--wait", "5", "--home", str(exchange.home), "--to", elsewhere) != 0
-    assert "did not answer" in capsys.readouterr().err
+    assert json.loads(capsys.readouterr().out)["accepted"] is None
+
+
+def test_an_answer_that_another_party_signed_is_not_taken_for_a_receipt(exchange: Exchange) -> None:
+    """`send` reads it as a supplier should: signed by whom it says it is from, about this message, confirming its signature."""
+    raw = exchange.proef(s.message_id())
+    status, _, body = ask(exchange, raw)
+    verifier = s.verifier(wsse.VerifyPolicy())
+    mine, other = (verifier.verify(one, at=datetime.now(UTC)) for one in (raw, exchange.proef(s.message_id())))
+    assert _read_answer(body, status, mine, verifier)["accepted"] is True
+    assert _read_answer(body, 500, mine, verifier)["accepted"] is None
+    assert _read_answer(body, status, other, verifier)["accepted"] is None
+    forged = answers.Answers(s.signer("sis", oin=SIS), HUB).receipt(
+        answers.Request.of(mine), reference="r", received_at=datetime.now(UTC), warnings=()
+    )
+    assert _read_answer(forged, 200, mine, verifier)["accepted"] is None
