@@ -17,9 +17,10 @@ import time
 import zlib
 from collections import Counter as Tally
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 from aiohttp import http_exceptions, web
 
@@ -59,7 +60,6 @@ COME_AGAIN_S: Final = 2
 CIPHERS: Final = ":".join(
     f"ECDHE-{kind}-{cipher}" for cipher in ("AES256-GCM-SHA384", "CHACHA20-POLY1305", "AES128-GCM-SHA256") for kind in ("ECDSA", "RSA")
 )
-_OUTCOME: Final = "outcome"
 #: What aiohttp and the socket raise for a body that does not come as announced.
 _CUT_OFF: Final = (http_exceptions.HttpProcessingError, web.RequestPayloadError, ConnectionError)
 _TYPE = re.compile(r"\s*([^;\s]+)\s*((?:;[^;]*)*)\Z")
@@ -80,6 +80,10 @@ class _Outcome:
     system: str | None = None
     reference: str | None = None
     code: str | None = None
+
+
+#: Of the request that this task handles.
+_OUTCOME: Final[ContextVar[_Outcome]] = ContextVar("outcome")
 
 
 def context_of(settings: Settings) -> ssl.SSLContext:
@@ -170,7 +174,7 @@ class GatewayServer:
     async def _logged(self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
         """One line for each request, whatever became of it; and no traceback to whoever sent it."""
         started, outcome = time.perf_counter(), _Outcome()
-        request[_OUTCOME] = outcome
+        _OUTCOME.set(outcome)
         self._spoke.add(request.protocol)
         self._in_hand += 1
         response: web.StreamResponse = web.Response(status=500, text="Something went wrong here. Try again later.\n")
@@ -201,7 +205,7 @@ class GatewayServer:
 
     async def _wus(self, request: web.Request) -> web.Response:
         """`POST /wus/{dienst}/{versie}`: one signed message in, a signed receipt or fault out."""
-        outcome = cast(_Outcome, request[_OUTCOME])
+        outcome = _OUTCOME.get()
         system: Oin | None = None
         try:
             system = self._who(request)
