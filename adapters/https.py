@@ -138,7 +138,11 @@ class GatewayServer:
         await self._runner.setup()
         _allow_many_files()
         self._site = site = web.TCPSite(self._runner, host, port, ssl_context=self._context, reuse_port=True, backlog=512)
-        await site.start()
+        try:
+            await site.start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
         self._watch = asyncio.create_task(self._hang_up_on_the_silent())
         assert site._server is not None
         self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]

@@ -86,8 +86,10 @@ class Share:
         """Whether hand-ins came to us of whose worker we know that it lives: it said so after we first noticed."""
         brought = self._consumer.brought()
         owners = {worker for worker in seen if any(PREFIX + oin in brought for oin in share(worker, seen, systems))} - {self._worker.id}
-        for owner in owners:
-            self._anothers.setdefault(owner, self._worker.clock.now_us())
+        now_us = self._worker.clock.now_us()
+        # an older notice is of another time: since then the owner may have served them again, and died a moment ago
+        recent = {owner: at_us for owner, at_us in self._anothers.items() if now_us - at_us < LET_GO_EVERY_S * 1e6}
+        self._anothers = dict.fromkeys(owners, now_us) | recent
         return any(seen[owner] > self._anothers[owner] for owner in owners)
 
     def _seen(self) -> dict[str, int]:

@@ -30,6 +30,7 @@ from schemas.envelope import Envelope
 from tests.support import signing as s
 from tests.support.broker import until
 from tests.support.exchange import GANGER, HUB, LAS, MBO, PROEF, SCHOOL, SIS, Exchange
+from workers import gateway
 
 pytestmark = pytest.mark.broker
 
@@ -438,6 +439,27 @@ def test_the_wsdl_and_every_xsd_it_names_can_be_fetched(exchange: Exchange, dien
 
 
 # -- stopping ----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_gateway_whose_port_is_taken_says_so_and_listens_when_it_is_free(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(gateway, "LISTEN_AGAIN_S", 0.2)
+
+    async def act() -> None:
+        await exchange.stop_workers("gateway")
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind(("127.0.0.1", exchange.settings.gateway_port))
+            other.listen()
+            exchange.start_worker("gateway")
+            await until(lambda: "gateway_cannot_listen" in caplog.text)
+        async with client(exchange) as session:
+            await until(lambda: "gateway_listens" in caplog.text)
+            assert receipt_of(await post(session, exchange.proef(s.message_id())))["ontvangstBevestiging"] == "J"
+
+    with caplog.at_level("INFO", logger="koppelpunt.gateway"):
+        exchange.run(act())
 
 
 def test_a_gateway_that_is_told_to_stop_takes_in_what_is_still_coming(exchange: Exchange) -> None:

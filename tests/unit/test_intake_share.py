@@ -169,3 +169,21 @@ def test_one_worker_alone_is_not_interrupted_when_the_broker_comes_back() -> Non
     look(one)
     assert queues.hung_up == 0
     assert queues.queues == SYSTEMS
+
+
+def test_a_worker_that_has_just_died_is_stood_in_for_whatever_was_noticed_of_it_long_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    everybody = Everybody()
+    everybody.add("intake-other")
+    one, queues, id = sharing(everybody)
+    look(one)
+    later = intake.time.monotonic() + intake.LET_GO_EVERY_S
+    monkeypatch.setattr(intake.time, "monotonic", lambda: later)
+    theirs = f"intake.{share('intake-other', {id, 'intake-other'}, SYSTEMS)[0]}"
+    queues.gave = {theirs}
+    look(one)  # a moment's failover, noticed
+    now_us = Clock().now_us()
+    monkeypatch.setattr(Clock, "now_us", lambda _: now_us + int((intake.LET_GO_EVERY_S + 5) * 1e6))
+    everybody.rows[0]["seen_us"] = now_us + int((intake.LET_GO_EVERY_S + 3) * 1e6)  # alive until two seconds ago
+    queues.gave = {theirs}
+    look(one)
+    assert queues.hung_up == 0
