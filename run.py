@@ -204,9 +204,10 @@ def _intake(parts: Parts) -> list[Any]:
 def _gateway(parts: Parts) -> list[Any]:
     from adapters.answers import Answers
     from adapters.crls import FollowingVerifier
-    from adapters.https import LIMITS, GatewayServer, context_of
+    from adapters.https import LIMITS, Door, GatewayServer, context_of
     from adapters.pki import read_certificate, read_key
     from adapters.signing import Signer
+    from adapters.wus import WusPages
     from schemas.oin import Oin
     from workers.desk import Desk, step_judge
     from workers.gateway import Gateway
@@ -219,8 +220,9 @@ def _gateway(parts: Parts) -> list[Any]:
     desk = Desk(verifier=verifier, contracts=contracts, vault=parts.vault, own_oins=settings.own_oins, clock=parts.clock)
     gateway = Gateway(parts.worker, parts.store, desk, parts.register, step_judge(contracts), batch_size=settings.batch_size)
     answers = Answers(Signer(read_key(settings.key), read_certificate(settings.cert)), Oin(settings.own_oins[0]))
-    server = GatewayServer(gateway, verifier, contracts, answers, context=context, url=settings.gateway_address)
-    return [gateway.run(), gateway.serve(server, settings.gateway_host, settings.gateway_port)]
+    door = Door(gateway, verifier)
+    pages = [WusPages(gateway, door, contracts, answers, url=settings.gateway_address)]
+    return [gateway.run(), gateway.serve(GatewayServer(pages, context=context), settings.gateway_host, settings.gateway_port)]
 
 
 def _relay(parts: Parts) -> list[Any]:

@@ -1,8 +1,6 @@
-"""The gateway's HTTPS side: mutual TLS, limits, and the path to a `Counter` (routing.ports). Facts 1.4, 4.1 and 5.4.
+"""The gateway's HTTPS side: mutual TLS, who may enter, limits, and one line in the access log for each request. Facts 4.1 and 5.4.
 
-    TLS -> certificate and its OIN -> how much at a time -> content type, size, time -> the message itself (desk) -> signed answer
-
-A message that is refused is answered with a SOAP fault and HTTP 500, as SOAP 1.1 has it, whatever was wrong with it.
+TLS -> certificate and its OIN -> how much at a time -> size, time -> pages: what is at each path (adapters.wus)
 """
 
 from __future__ import annotations
@@ -10,13 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import resource
 import ssl
 import time
 import zlib
 from collections import Counter as Tally
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,15 +21,10 @@ from typing import Any, Final, Protocol
 
 from aiohttp import http_exceptions, web
 
-from adapters import soap, wsdl
-from adapters.answers import Answers, Request, fault_of
+from adapters import soap
 from adapters.trust import TrustedCertificate
 from broker_config.settings import Settings
 from routing.ports import Counter
-from routing.work import NewRefusal
-from schemas.contract import Contract
-from schemas.contracts import Contracts
-from schemas.envelope import Envelope
 from schemas.faults import Fault, NotAllowed, OurFailure, Refused
 from schemas.oin import Oin
 
@@ -62,8 +54,6 @@ CIPHERS: Final = ":".join(
 )
 #: What aiohttp and the socket raise for a body that does not come as announced.
 _CUT_OFF: Final = (http_exceptions.HttpProcessingError, web.RequestPayloadError, ConnectionError)
-_TYPE = re.compile(r"\s*([^;\s]+)\s*((?:;[^;]*)*)\Z")
-_CHARSET = re.compile(r""";\s*charset\s*=\s*"?([^";\s]+)"?""", re.IGNORECASE)
 
 
 class Certificates(Protocol):
@@ -74,16 +64,23 @@ class Certificates(Protocol):
 
 
 @dataclass(slots=True)
-class _Outcome:
+class Outcome:
     """What became of a request, for the access log."""
 
-    system: str | None = None
+    system: Oin | None = None
     reference: str | None = None
     code: str | None = None
 
 
 #: Of the request that this task handles.
-_OUTCOME: Final[ContextVar[_Outcome]] = ContextVar("outcome")
+OUTCOME: Final[ContextVar[Outcome]] = ContextVar("outcome")
+
+
+class Pages(Protocol):
+    """What answers at some paths."""
+
+    def routes(self) -> Iterable[web.RouteDef]:
+        """The paths and their handlers. A handler answers whatever happens; what it raises becomes a bare HTTP 500."""
 
 
 def context_of(settings: Settings) -> ssl.SSLContext:
@@ -102,16 +99,50 @@ def context_of(settings: Settings) -> ssl.SSLContext:
     return context
 
 
-class GatewayServer:
-    """Listens, and answers each hand-in after its commit."""
+class Door:
+    """Who may enter, and how many requests of each at a time."""
 
-    def __init__(
-        self, counter: Counter, certificates: Certificates, contracts: Contracts, answers: Answers, *, context: ssl.SSLContext, url: str
-    ) -> None:
-        """`url`: our address as senders know it, without a path; it stands in the WSDLs."""
-        self._counter, self._certificates, self._contracts, self._answers = counter, certificates, contracts, answers
-        self._context, self._url = context, url
+    def __init__(self, counter: Counter, certificates: Certificates) -> None:
+        self._counter, self._certificates = counter, certificates
         self._busy: Tally[Oin] = Tally()
+
+    @contextlib.contextmanager
+    def admitted(self, request: web.Request) -> Iterator[Oin]:
+        """Whose system it is, while its request is under way. Raises NotAllowed or OurFailure."""
+        system = OUTCOME.get().system = self._who(request)
+        self._enter(system)
+        try:
+            yield system
+        finally:
+            self._busy[system] -= 1
+
+    def _who(self, request: web.Request) -> Oin:
+        """The OIN in the client's certificate. Raises NotAllowed (EK0030) or OurFailure (a CRL of ours has expired)."""
+        transport = request.transport
+        peer = transport.get_extra_info("ssl_object") if transport else None
+        der = peer.getpeercert(binary_form=True) if peer else None
+        if not der:
+            raise NotAllowed("Client.EK0030", "the connection has no client certificate", where="TLS")
+        try:
+            return self._certificates.certificate(der, at=datetime.now(UTC)).oin
+        except NotAllowed as refused:
+            raise NotAllowed("Client.EK0030", refused.reason, where="TLS") from None
+
+    def _enter(self, system: Oin) -> None:
+        """Raises NotAllowed (DK0002) for a system that the register does not have, and OurFailure when it has too much under way."""
+        if not self._counter.may_connect(system):
+            raise NotAllowed("Client.DK0002", f"system {system} is not in the service register today with the channel https", where="TLS")
+        most = min(MOST_AT_A_TIME, AT_A_TIME + self._counter.schools_of(system) // SCHOOLS_FOR_ONE_MORE)
+        if self._busy[system] >= most:
+            raise OurFailure(f"system {system} has {most} requests under way already", where="TLS")
+        self._busy[system] += 1
+
+
+class GatewayServer:
+    """Listens, and has each request answered by the page at its path."""
+
+    def __init__(self, pages: Sequence[Pages], *, context: ssl.SSLContext) -> None:
+        self._pages, self._context = pages, context
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -124,8 +155,8 @@ class GatewayServer:
     async def start(self, host: str, port: int) -> None:
         """Listens from now on; several processes may do so on one port. Raises OSError when the port cannot be had."""
         app = web.Application(client_max_size=LARGEST, middlewares=[self._logged])
-        app.router.add_post("/wus/{dienst}/{versie}", self._wus)
-        app.router.add_get("/wus/{dienst}/{versie}", self._description)
+        for pages in self._pages:
+            app.router.add_routes(pages.routes())
         self._runner = web.AppRunner(
             app,
             access_log=None,
@@ -177,8 +208,8 @@ class GatewayServer:
     @web.middleware
     async def _logged(self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
         """One line for each request, whatever became of it; and no traceback to whoever sent it."""
-        started, outcome = time.perf_counter(), _Outcome()
-        _OUTCOME.set(outcome)
+        started, outcome = time.perf_counter(), Outcome()
+        OUTCOME.set(outcome)
         self._spoke.add(request.protocol)
         self._in_hand += 1
         response: web.StreamResponse = web.Response(status=500, text="Something went wrong here. Try again later.\n")
@@ -207,114 +238,16 @@ class GatewayServer:
             response.force_close()
         return response
 
-    async def _wus(self, request: web.Request) -> web.Response:
-        """`POST /wus/{dienst}/{versie}`: one signed message in, a signed receipt or fault out."""
-        outcome = _OUTCOME.get()
-        system: Oin | None = None
-        try:
-            system = self._who(request)
-            outcome.system = system
-            self._enter(system)
-            try:
-                return await self._hand_in(request, system, outcome)
-            finally:
-                self._busy[system] -= 1
-        except Exception as error:
-            if isinstance(error, Fault):
-                fault: Fault = error
-            elif isinstance(error, _CUT_OFF):
-                fault = Refused("Client.NOT_XML", "the request's body is cut off, or not what its headers say", where="HTTP body")
-            else:  # whatever it is: the sender may come again, and somebody must look at it here
-                log.error("request_failed", extra={"system": outcome.system, "error": type(error).__name__}, exc_info=error)
-                fault = OurFailure("the request could not be handled")
-            # its From was not read: the answer is for whoever is connected
-            return self._refused(Request(sender=system, unread=True), fault, outcome, close=not request.content.is_eof())
 
-    def _who(self, request: web.Request) -> Oin:
-        """The OIN in the client's certificate. Raises NotAllowed (EK0030) or OurFailure (a CRL of ours has expired)."""
-        transport = request.transport
-        peer = transport.get_extra_info("ssl_object") if transport else None
-        der = peer.getpeercert(binary_form=True) if peer else None
-        if not der:
-            raise NotAllowed("Client.EK0030", "the connection has no client certificate", where="TLS")
-        try:
-            return self._certificates.certificate(der, at=datetime.now(UTC)).oin
-        except NotAllowed as refused:
-            raise NotAllowed("Client.EK0030", refused.reason, where="TLS") from None
-
-    def _enter(self, system: Oin) -> None:
-        """Raises NotAllowed (DK0002) for a system that the register does not have, and OurFailure when it has too much under way."""
-        if not self._counter.may_connect(system):
-            raise NotAllowed("Client.DK0002", f"system {system} is not in the service register today with the channel https", where="TLS")
-        most = min(MOST_AT_A_TIME, AT_A_TIME + self._counter.schools_of(system) // SCHOOLS_FOR_ONE_MORE)
-        if self._busy[system] >= most:
-            raise OurFailure(f"system {system} has {most} requests under way already", where="TLS")
-        self._busy[system] += 1
-
-    async def _hand_in(self, request: web.Request, system: Oin, outcome: _Outcome) -> web.Response:
-        contract = self._contracts.find(request.match_info["dienst"], request.match_info["versie"])
-        action = _soap_action(request)
-        fault = _wrong_properties(request)
-        if contract is None:
-            fault = Refused("UNKNOWN_DIENST", "there is no such dienst and version", where="path")
-        raw = await _body(request)
-        verified: list[Envelope] = []
-        glanced: list[Request] = []
-
-        def question(envelope: Envelope) -> None:
-            verified.append(envelope)
-            if action is None or action not in ("", envelope.action):
-                what = "is missing" if action is None else "is not equal to wsa:Action"
-                raise Refused("Client.DK0003", f"the HTTP header SOAPAction {what}", where="SOAPAction")
-            if contract is not None and envelope.action not in contract.kinds:
-                raise Refused("UNKNOWN_DIENST", f"{contract.dienst} {contract.versie} has no message with this Action", where="wsa:Action")
-
-        def asked() -> Request:
-            if verified:
-                return Request.of(verified[0])
-            if not glanced:
-                glanced.append(Request.glance(raw, LIMITS))
-            return glanced[0]
-
-        try:
-            item, result = await self._counter.hand_in(
-                raw, system=system, via="https", message_id=lambda: asked().message_id, fault=fault, question=question
-            )
-        except OurFailure as failure:
-            return self._refused(asked(), failure, outcome)
-        outcome.reference, outcome.code = result.reference, result.code
-        if result.accepted:
-            received_at = datetime.fromtimestamp(result.received_us / 1e6, UTC)
-            return _xml(200, self._answers.receipt(asked(), reference=result.reference, received_at=received_at, warnings=result.warnings))
-        details = item.details if isinstance(item, NewRefusal) else ()
-        return self._refused(asked(), fault_of(result.code or "", result.reason or "", details), outcome, reference=result.reference)
-
-    def _refused(
-        self, asked: Request, fault: Fault, outcome: _Outcome, *, reference: str | None = None, close: bool = False
-    ) -> web.Response:
-        outcome.code = fault.code
-        response = _xml(500, self._answers.fault(asked, fault, reference=reference))
-        if fault.kind.retry:
-            response.headers["Retry-After"] = str(COME_AGAIN_S)
-        if close:  # what is still to come of the request is not waited for
-            response.force_close()
-        return response
-
-    async def _description(self, request: web.Request) -> web.Response:
-        """`GET …?wsdl`, and the XSDs it names. No certificate is needed: it says nothing that the documentation does not."""
-        contract = self._contracts.find(request.match_info["dienst"], request.match_info["versie"])
-        if contract is None:
-            return web.Response(status=404, text="There is no such dienst and version.\n")
-        asked = {name.lower(): value for name, value in request.query.items()}
-        if "wsdl" in asked:
-            return _xml(200, wsdl.description(contract, url=self._place(contract)))
-        document = wsdl.documents(contract).get(asked.get("xsd", ""))
-        if document is None:
-            return web.Response(status=404, text="Ask for ?wsdl, or hand in a message with POST.\n")
-        return _xml(200, document)
-
-    def _place(self, contract: Contract) -> str:
-        return f"{self._url}/wus/{contract.dienst}/{contract.versie}"
+def fault_in(error: Exception) -> Fault:
+    """What went wrong with a request, as a fault that its sender may be told. What nobody expected is logged."""
+    if isinstance(error, Fault):
+        return error
+    if isinstance(error, _CUT_OFF):
+        return Refused("Client.NOT_XML", "the request's body is cut off, or not what its headers say", where="HTTP body")
+    # whatever it is: the sender may come again, and somebody must look at it here
+    log.error("request_failed", extra={"system": OUTCOME.get().system, "error": type(error).__name__}, exc_info=error)
+    return OurFailure("the request could not be handled")
 
 
 def _allow_many_files() -> None:
@@ -324,31 +257,7 @@ def _allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _xml(status: int, body: bytes) -> web.Response:
-    return web.Response(status=status, body=body, headers={"Content-Type": "text/xml; charset=utf-8"})
-
-
-def _soap_action(request: web.Request) -> str | None:
-    """The header's value without its quotes; None when it is not there exactly once."""
-    values = request.headers.getall("SOAPAction", [])
-    return values[0].strip().strip('"') if len(values) == 1 else None
-
-
-def _wrong_properties(request: web.Request) -> Fault | None:
-    """What is wrong with the content type (facts 1.4; SOAP 1.1, 6)."""
-    given = _TYPE.match(request.headers.get("Content-Type", ""))
-    kind, parameters = (given.group(1).lower(), given.group(2)) if given else ("", "")
-    if kind == "application/soap+xml":
-        return Refused("VersionMismatch.DK0001", "the content type is that of SOAP 1.2; only SOAP 1.1 is taken", where="Content-Type")
-    if kind != "text/xml":
-        return Refused("Client.DK0009", "the content type must be text/xml; charset=utf-8", where="Content-Type")
-    charset = _CHARSET.search(parameters)
-    if charset and charset.group(1).lower() not in ("utf-8", "utf8"):
-        return Refused("Client.DK0009", "the content type names another charset; only UTF-8 is taken", where="Content-Type")
-    return None
-
-
-async def _body(request: web.Request) -> bytes:
+async def read_body(request: web.Request) -> bytes:
     """The request's body, unpacked. Raises Refused when it is larger than we take, packed or not, or packed in a way we do not know;
     OurFailure when it takes too long to come."""
     packing = request.headers.get("Content-Encoding", "identity").strip().lower()

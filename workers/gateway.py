@@ -1,7 +1,7 @@
 """Gateway: hand-ins that are answered on the connection they came by. Judged one by one, stored many at a time, answered after the commit.
 
-What speaks HTTPS is an adapter (`adapters.https`); it hands in here. While one batch is being committed the next one gathers: with few
-senders a batch is one message and nobody waits for another, with many it is as large as they make it.
+What speaks HTTPS is an adapter (`adapters.https`, `adapters.wus`); it hands in here. While one batch is being committed the next one
+gathers: with few senders a batch is one message and nobody waits for another, with many it is as large as they make it.
 """
 
 from __future__ import annotations

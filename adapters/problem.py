@@ -1,0 +1,72 @@
+"""What REST answers when something is wrong: `application/problem+json` (RFC 9457), with the same code, owner and remedy as elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from aiohttp import web
+
+from adapters.https import COME_AGAIN_S
+from schemas.faults import Cause, Fault
+
+CONTENT_TYPE: Final = "application/problem+json"
+#: A code is a name, not a place: nothing is to be fetched there.
+TYPE: Final = "urn:x-backbone:code:"
+_STATUS: Final[Mapping[Cause, int]] = MappingProxyType(
+    {
+        Cause.CERT: 401,
+        Cause.AUTH: 403,
+        Cause.SCHEMA: 400,
+        Cause.CONTENT: 422,
+        Cause.DUPLICATE: 409,
+        Cause.ROUTE: 422,
+        Cause.RECEIVER: 422,
+        Cause.EXPIRED: 410,
+        Cause.TRANSPORT: 503,
+        Cause.INTERNAL: 503,
+    }
+)
+
+
+def status_of(fault: Fault) -> int:
+    """The HTTP status of a fault: 503 for what may succeed unchanged, 413 for what is too large, else by the cause of its code."""
+    if fault.kind.retry:
+        return 503
+    return 413 if fault.code == "Client.TOO_LARGE" else _STATUS[fault.kind.cause]
+
+
+def document(fault: Fault, *, reference: str | None = None) -> dict[str, Any]:
+    """The answer's members: Dutch first, as everywhere. No content of the message and no personal numbers (a Fault has none)."""
+    said: dict[str, Any] = {
+        "type": TYPE + fault.code,
+        "title": fault.kind.nl,
+        "title_en": fault.kind.en,
+        "status": status_of(fault),
+        "detail": fault.reason,
+        "code": fault.code,
+        "owner": str(fault.owner),
+        "remedy": fault.kind.remedy_nl,
+        "remedy_en": fault.kind.remedy_en,
+        "retry": fault.kind.retry,
+    }
+    if fault.where:
+        said["where"] = fault.where
+    if fault.details:
+        said["errors"] = list(fault.details)
+    if reference:
+        said["reference"] = reference
+    return said
+
+
+def response(fault: Fault, *, reference: str | None = None, status: int | None = None) -> web.Response:
+    """The answer, with Retry-After where coming again makes sense. `status`: another than the fault's own, such as 404."""
+    said = document(fault, reference=reference)
+    if status is not None:
+        said["status"] = status
+    headers = {"Retry-After": str(COME_AGAIN_S)} if fault.kind.retry else {}
+    return web.Response(
+        status=said["status"], body=json.dumps(said, ensure_ascii=False).encode(), content_type=CONTENT_TYPE, headers=headers
+    )
