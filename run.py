@@ -518,6 +518,17 @@ def send_(arguments: Arguments) -> int:
     return 0 if all(row["accepted"] for row in rows) else 1
 
 
+def sandbox(arguments: Arguments) -> int:
+    """A partner that plays a WUS endpoint, until SIGTERM or Ctrl-C."""
+    import asyncio
+
+    from adapters.parties.sandbox_cli import serve
+    from workers.supervisor import until_signal
+
+    asyncio.run(serve(arguments, until_signal))
+    return 0
+
+
 def wsdl_arguments(parser: Parser) -> None:
     parser.add_argument("dienst", metavar="DIENST")
     parser.add_argument("versie", metavar="VERSIE")
@@ -620,6 +631,11 @@ COMMANDS: dict[str, Command] = {
     "work": (work_arguments, work, "one worker, for real deployments"),
     "status": (_home_and_json, status, "what runs, what is queued, what is open, how old register and CRLs are"),
     "send": (send_arguments, send_, "hand in signed messages over AMQP, and print the receipts"),
+    "sandbox": (
+        _of("adapters.parties.sandbox_cli", "add_arguments", _json),
+        sandbox,
+        "a partner to test against: plays a receiver's WUS endpoint, well or badly",
+    ),
     "bench": (bench_arguments, bench, "how fast it is on this machine, beside what a message costs at least"),
     "pki": (
         _of("adapters.wsse_cli", "pki_arguments"),

@@ -46,6 +46,15 @@ class Request:
         return cls(message_id=seen.message_id, sender=seen.sender, signature_value=seen.signature_value)
 
 
+def receipt_content(*, reference: str, received_at: datetime, warnings: Sequence[str] = ()) -> bytes:
+    """The element of a receipt, see `ontvangst.xsd`."""
+    said = "".join(f"<waarschuwing>{soap.text(warning)}</waarschuwing>" for warning in warnings)
+    return (
+        f'<ontvangst xmlns="{NAMESPACE}"><ontvangstBevestiging>J</ontvangstBevestiging><referentie>{soap.text(reference)}</referentie>'
+        f"<ontvangenOp>{soap.moment(received_at)}</ontvangenOp>{said}</ontvangst>"
+    ).encode()
+
+
 class Answers:
     """Makes answers, signed as the backbone."""
 
@@ -54,12 +63,8 @@ class Answers:
 
     def receipt(self, request: Request, *, reference: str, received_at: datetime, warnings: Sequence[str]) -> bytes:
         """Accepted: durable and authorised. Its Action is the request's, as DUO does and our WSDL says."""
-        said = "".join(f"<waarschuwing>{soap.text(warning)}</waarschuwing>" for warning in warnings)
-        content = (
-            f'<ontvangst xmlns="{NAMESPACE}"><ontvangstBevestiging>J</ontvangstBevestiging><referentie>{soap.text(reference)}</referentie>'
-            f"<ontvangenOp>{soap.moment(received_at)}</ontvangenOp>{said}</ontvangst>"
-        )
-        return self._signed(content.encode(), request, request.action or soap.FAULT_ACTION)
+        content = receipt_content(reference=reference, received_at=received_at, warnings=warnings)
+        return self._signed(content, request, request.action or soap.FAULT_ACTION)
 
     def fault(self, request: Request, fault: Fault, *, reference: str | None = None) -> bytes:
         """Refused, or not possible now. The short Dutch text of the code comes first, then what is wrong in this very case."""

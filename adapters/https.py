@@ -53,7 +53,7 @@ CIPHERS: Final = ":".join(
     f"ECDHE-{kind}-{cipher}" for cipher in ("AES256-GCM-SHA384", "CHACHA20-POLY1305", "AES128-GCM-SHA256") for kind in ("ECDSA", "RSA")
 )
 #: What aiohttp and the socket raise for a body that does not come as announced.
-_CUT_OFF: Final = (http_exceptions.HttpProcessingError, web.RequestPayloadError, ConnectionError)
+CUT_OFF: Final = (http_exceptions.HttpProcessingError, web.RequestPayloadError, ConnectionError)
 
 
 class Certificates(Protocol):
@@ -243,7 +243,7 @@ def fault_in(error: Exception) -> Fault:
     """What went wrong with a request, as a fault that its sender may be told. What nobody expected is logged."""
     if isinstance(error, Fault):
         return error
-    if isinstance(error, _CUT_OFF):
+    if isinstance(error, CUT_OFF):
         return Refused("Client.NOT_XML", "the request's body is cut off, or not what its headers say", where="HTTP body")
     # whatever it is: the sender may come again, and somebody must look at it here
     log.error("request_failed", extra={"system": OUTCOME.get().system, "error": type(error).__name__}, exc_info=error)

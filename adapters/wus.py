@@ -52,8 +52,8 @@ class WusPages:
 
     async def _hand_in(self, request: web.Request, system: Oin, outcome: Outcome) -> web.Response:
         contract = self._contracts.find(request.match_info["dienst"], request.match_info["versie"])
-        action = _soap_action(request)
-        fault = _wrong_properties(request)
+        action = soap_action(request)
+        fault = wrong_properties(request)
         if contract is None:
             fault = Refused("UNKNOWN_DIENST", "there is no such dienst and version", where="path")
         raw = await read_body(request)
@@ -120,13 +120,13 @@ def _xml(status: int, body: bytes) -> web.Response:
     return web.Response(status=status, body=body, headers={"Content-Type": "text/xml; charset=utf-8"})
 
 
-def _soap_action(request: web.Request) -> str | None:
+def soap_action(request: web.Request) -> str | None:
     """The header's value without its quotes; None when it is not there exactly once."""
     values = request.headers.getall("SOAPAction", [])
     return values[0].strip().strip('"') if len(values) == 1 else None
 
 
-def _wrong_properties(request: web.Request) -> Fault | None:
+def wrong_properties(request: web.Request) -> Fault | None:
     """What is wrong with the content type (facts 1.4; SOAP 1.1, 6)."""
     given = _TYPE.match(request.headers.get("Content-Type", ""))
     kind, parameters = (given.group(1).lower(), given.group(2)) if given else ("", "")
