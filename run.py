@@ -632,7 +632,7 @@ COMMANDS: dict[str, Command] = {
     "status": (_home_and_json, status, "what runs, what is queued, what is open, how old register and CRLs are"),
     "send": (send_arguments, send_, "hand in signed messages over AMQP, and print the receipts"),
     "sandbox": (
-        _of("adapters.parties.sandbox_cli", "add_arguments", _json),
+        _of("adapters.parties.sandbox_cli", "add_arguments"),
         sandbox,
         "a partner to test against: plays a receiver's WUS endpoint, well or badly",
     ),

@@ -22,7 +22,7 @@ from adapters.answers import Answers, Request
 from adapters.errors import UsageError
 from adapters.https import CUT_OFF, LIMITS, context_of, read_body
 from adapters.parties.behaviour import GOOD, Behaviour, Content, Reply, Voice
-from adapters.pki import read_certificate, read_key
+from adapters.pki import PkiError, read_certificate, read_key
 from adapters.signing import Signer
 from adapters.trust import TrustStore
 from adapters.wsse import Verifier, VerifyPolicy, content_digest
@@ -57,6 +57,16 @@ class Received:
     content_sha256: str | None  #: hex, of the canonical content: the same in whatever envelope it comes
 
 
+def signer_of(cert: Path, key: Path) -> Signer:
+    """Signs with the certificate and key of these files. Raises UsageError, PkiError or OSError."""
+    try:
+        return Signer(read_key(key), read_certificate(cert))
+    except PkiError:
+        raise
+    except ValueError:
+        raise UsageError(f"The private key in {key} does not belong to the certificate in {cert}.") from None
+
+
 class Sandbox:
     """Listens between `start` and `stop`, or inside `async with`. Everything happens in one event loop."""
 
@@ -75,11 +85,12 @@ class Sandbox:
         host: str = "127.0.0.1",
     ) -> None:
         """`oins`: for whom it receives. `peers`: who may connect; none: whoever has a trusted certificate. `tell`: is told of each message.
-        `content` and `other`: see `Voice`. Raises PkiError, TrustError, OSError or ssl.SSLError for files that cannot be used.
+        `now`: its clock, for verifying and for answers that are no refusal. `port`: 0 is any; while it is `down` nobody keeps it for us.
+        `content` and `other`: see `Voice`. Raises UsageError, PkiError, TrustError or OSError for files that cannot be used.
         """
         if not oins:
             raise UsageError("A sandbox needs at least one OIN for which it receives.")
-        signer = Signer(read_key(key), read_certificate(cert))
+        signer = signer_of(cert, key)
         self._trust, self._oins, self._peers, self._tell, self._now = TrustStore.from_files([trust]), oins, frozenset(peers), tell, now
         files = {"KOPPELPUNT_CERT": str(cert), "KOPPELPUNT_KEY": str(key), "KOPPELPUNT_TRUST": str(trust)}
         self._context = context_of(Settings.from_environment(files))
@@ -322,7 +333,11 @@ class Control:
         app.router.add_get("/received", self._received)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        try:
+            await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
         self.port = self._runner.addresses[0][1]
         return self
 

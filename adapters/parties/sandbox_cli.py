@@ -15,9 +15,8 @@ from pathlib import Path
 from adapters import soap
 from adapters.errors import UsageError
 from adapters.parties.behaviour import KINDS, Behaviour, Content
-from adapters.parties.sandbox import Control, Received, Sandbox
-from adapters.pki import read_certificate, read_key
-from adapters.signing import BodyPart, Signer
+from adapters.parties.sandbox import Control, Received, Sandbox, signer_of
+from adapters.signing import BodyPart
 from schemas.envelope import Envelope
 from schemas.faults import Refused
 from schemas.oin import Oin, parse_oin
@@ -35,12 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--trust", type=Path, required=True, metavar="FILE", help="CA certificates of those who connect and sign")
     add("--peer", type=_oin, action="append", default=[], metavar="OIN", help="who may connect (default: all that --trust knows)")
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    add("--port", type=int, default=8444, metavar="P", help="0: any that is free (default: %(default)s)")
-    add("--control-port", type=int, metavar="P", help="plain HTTP on 127.0.0.1: GET and PUT /behaviour, GET /received (default: none)")
+    add("--port", type=_port, default=8444, metavar="P", help="0: any that is free (default: %(default)s)")
+    add("--control-port", type=_port, metavar="P", help="plain HTTP on 127.0.0.1: GET and PUT /behaviour, GET /received (default: none)")
     add("--behave", action="append", default=[], metavar="NAME[=VALUE][*N]", help="see below; repeated: one after another (default: good)")
     add("--answer", type=Path, metavar="FILE", help="the XML element in a good answer (default: our ontvangst)")
     add("--other-cert", type=Path, metavar="FILE", help="with whose certificate the behaviour `stranger` signs (default: an unknown CA's)")
     add("--other-key", type=Path, metavar="FILE", help="its private key")
+    add("--json", action="store_true", help="print a JSON object for each message, and first one with the addresses")
 
 
 def _oin(text: str) -> Oin:
@@ -48,6 +48,12 @@ def _oin(text: str) -> Oin:
         return parse_oin(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a port: it must be a number from 0 to 65535")
+    return int(text)
 
 
 def _explained() -> str:
@@ -67,7 +73,6 @@ async def serve(arguments: argparse.Namespace, until_signal: Callable[[], asynci
     """Runs until told to stop. Raises UsageError, PkiError, TrustError or OSError, each with a sentence."""
     if bool(arguments.other_cert) != bool(arguments.other_key):
         raise UsageError("--other-cert and --other-key go together.")
-    other = Signer(read_key(arguments.other_key), read_certificate(arguments.other_cert)) if arguments.other_key else None
     sandbox = Sandbox(
         *dict.fromkeys(arguments.oin),
         cert=arguments.cert,
@@ -75,7 +80,7 @@ async def serve(arguments: argparse.Namespace, until_signal: Callable[[], asynci
         trust=arguments.trust,
         peers=arguments.peer,
         content=_content(arguments.answer) if arguments.answer else None,
-        other=other,
+        other=signer_of(arguments.other_cert, arguments.other_key) if arguments.other_key else None,
         tell=_as_json if arguments.json else _as_line,
         host=arguments.host,
         port=arguments.port,
@@ -107,8 +112,9 @@ def _content(file: Path) -> Content:
 
 
 def _as_json(one: Received) -> None:
-    shown = {name: redact(value) if isinstance(value, str) else value for name, value in asdict(one).items()}
-    _say(json.dumps(shown | {"at": one.at.isoformat(), "behaviour": str(one.behaviour)}))
+    facts = asdict(one) | {"at": one.at.isoformat(), "behaviour": str(one.behaviour)}
+    foreign = {name: redact(facts[name] or "") for name in ("path", "soap_action", "content_type")}  # may hold anything
+    _say(json.dumps(facts | foreign))
 
 
 def _as_line(one: Received) -> None:
@@ -123,5 +129,6 @@ def _as_line(one: Received) -> None:
 
 
 def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    with contextlib.suppress(BrokenPipeError):  # who no longer reads this may still be pushing
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()

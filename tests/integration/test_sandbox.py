@@ -13,7 +13,7 @@ import signal
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +27,8 @@ from adapters import pki, soap, wsse
 from adapters.answers import NAMESPACE
 from adapters.errors import UsageError
 from adapters.parties.behaviour import KINDS, Behaviour
-from adapters.parties.sandbox import Control, Sandbox
+from adapters.parties.sandbox import Control, Received, Sandbox
+from adapters.parties.sandbox_cli import _as_json, _as_line
 from schemas.envelope import Envelope
 from schemas.faults import Fault
 from schemas.oin import Oin
@@ -269,15 +270,14 @@ def test_a_certificate_of_an_unknown_ca_ends_the_handshake(tmp_path: Path) -> No
 
 
 def test_slow_answers_well_and_not_before_its_time() -> None:
-    async def meet() -> Answer:
+    async def meet() -> tuple[Answer, float]:
         async with sandbox("slow=0.3") as target:
-            asked = asyncio.ensure_future(push(target))
-            await until(lambda: target.received)
-            await asyncio.sleep(0.1)
-            assert not asked.done()
-            return await asked
+            started = asyncio.get_running_loop().time()
+            return await push(target), asyncio.get_running_loop().time() - started
 
-    assert verified(act(meet())[2]).sender == GEMEENTE
+    answer, took_s = act(meet())
+    assert verified(answer[2]).sender == GEMEENTE
+    assert took_s >= 0.3
 
 
 def test_hang_never_answers_until_it_stops() -> None:
@@ -318,7 +318,7 @@ def test_down_refuses_connections_ends_those_there_are_and_comes_up_on_the_same_
 def test_cut_closes_after_reading_the_request() -> None:
     async def meet() -> None:
         async with sandbox("cut") as target:
-            with pytest.raises(aiohttp.ServerDisconnectedError):
+            with pytest.raises(aiohttp.ClientConnectionError):
                 await push(target)
             assert target.received[0].content_sha256
 
@@ -586,7 +586,7 @@ def test_the_control_port_tells_and_changes_how_it_behaves_and_what_came() -> No
                 {"behaviour": ["http=503*1", "duplicate"], "by_message_id": {mine: ["cut*1"]}},
             )
             assert [(await push(target))[0] for _ in range(2)] == [503, 500]
-            with pytest.raises(aiohttp.ServerDisconnectedError):
+            with pytest.raises(aiohttp.ClientConnectionError):
                 await push(target, message(message=mine))
             for wrong in (
                 {"behaviour": "kind"},
@@ -618,20 +618,32 @@ def test_the_control_port_tells_and_changes_how_it_behaves_and_what_came() -> No
 def test_a_port_that_somebody_else_has_is_an_error_and_leaves_nothing_behind() -> None:
     async def meet() -> None:
         async with sandbox() as first:
-            second = sandbox(port=first.port)
             with pytest.raises(OSError, match="in use"):
-                await second.start()
+                await sandbox(port=first.port).start()
+            with pytest.raises(OSError, match="in use"):
+                await Control(first, first.port).__aenter__()
             assert (await push(first))[0] == 200
 
     act(meet())
 
 
-def test_the_command_says_where_it_listens_and_what_came_and_stops_when_told() -> None:
+@contextlib.contextmanager
+def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """However the test goes."""
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_says_where_it_listens_and_what_came_and_stops_when_told(stop: signal.Signals) -> None:
     files = s.party("civic", oin=SYSTEM)
     command = [sys.executable, str(ROOT / "run.py"), "sandbox", "--oin", GEMEENTE, "--port", "0", "--control-port", "0", "--json"]
     command += ["--cert", str(files.certificate), "--key", str(files.key), "--trust", str(s.folder() / "ca.pem"), "--behave", "rejected*1"]
     mine = s.message_id()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with ended(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         said = json.loads(process.stdout.readline())
@@ -639,7 +651,7 @@ def test_the_command_says_where_it_listens_and_what_came_and_stops_when_told() -
         target.port = int(said["address"].rpartition(":")[2])
         bodies = [act(push(target, message(message=mine)))[2] for _ in range(2)]
         lines = [json.loads(process.stdout.readline()) for _ in range(2)]
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(stop)
         assert process.wait(20) == 0
         assert process.stderr.read() == ""
     assert [b"requestGoedgekeurd>false" in body for body in bodies] == [True, False]
@@ -648,18 +660,44 @@ def test_the_command_says_where_it_listens_and_what_came_and_stops_when_told() -
     assert said["control"].startswith("http://127.0.0.1:")
 
 
+@pytest.mark.parametrize("tell", [_as_line, _as_json])
+def test_what_is_printed_of_a_message_is_one_line_without_content_or_personal_numbers(
+    tell: Callable[[Received], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = s.message_id()
+
+    async def meet() -> None:
+        async with sandbox(tell=tell) as target, backbone(target, hub()) as session:
+            await post(session, message(message=mine))
+            await post(session, b"hello")
+            async with session.post("/999900006", data=message(), headers={"SOAPAction": "\x9b 999900006", "Content-Type": "999900006"}):
+                pass
+
+    act(meet())
+    good, unreadable, wrong = capsys.readouterr().out.splitlines()
+    assert all(told in good for told in (mine, s.SCHOOL, GEMEENTE, s.LAS, HUB, "good"))
+    assert "Client.NOT_XML" in unreadable
+    assert "Client.DK0009" in wrong
+    assert "999900006" not in good + unreadable + wrong
+    assert (good + unreadable + wrong).isprintable()
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [
         (["--behave", "kind"], "There is no behaviour 'kind'"),
         (["--other-cert", "x"], "go together"),
         (["--key", "/nowhere"], "/nowhere"),
+        (["--key", "another's"], "does not belong"),
+        (["--trust", os.devnull], "cannot be used"),
+        (["--host", "192.0.2.1"], "assign requested address"),
         (["--answer", os.devnull], "one XML element"),
     ],
 )
 def test_the_command_says_in_one_sentence_what_is_wrong(more: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
     files = s.party("civic", oin=SYSTEM)
     given = ["sandbox", "--oin", GEMEENTE, "--cert", str(files.certificate), "--key", str(files.key), "--trust", str(s.folder() / "ca.pem")]
+    more = [str(s.party().key) if one == "another's" else one for one in more]
     assert run.main([*given, "--port", "0", *more]) == 1
     assert says in capsys.readouterr().err
 
