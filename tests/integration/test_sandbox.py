@@ -10,6 +10,7 @@ import json
 import os
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -183,6 +184,8 @@ def test_it_counts_how_many_came_at_once() -> None:
             for one in asked:
                 one.cancel()
             await until(lambda: target.at_once == 0)  # who hangs up is no longer waited for
+            target.behaviour = Behaviour("good")
+            await post(session, message())
             return target
 
     assert act(meet()).most_at_once == 5
@@ -311,6 +314,18 @@ def test_down_refuses_connections_ends_those_there_are_and_comes_up_on_the_same_
             for name in ("good", "down", "good"):  # faster than the loop can follow
                 target.behaviour = Behaviour(name)
             assert (await post(session, message()))[0] == 200
+
+    act(meet())
+
+
+def test_coming_up_on_a_port_that_somebody_took_meanwhile_fails_and_can_be_tried_again() -> None:
+    async def meet() -> None:
+        async with sandbox("down") as target:
+            with socket.create_server(("127.0.0.1", target.port)), pytest.raises(OSError, match="in use"):
+                target.behaviour = Behaviour("good")
+            assert target.behaviour.name == "down"
+            target.behaviour = Behaviour("good")
+            assert (await push(target))[0] == 200
 
     act(meet())
 
