@@ -99,6 +99,20 @@ def context_of(settings: Settings) -> ssl.SSLContext:
     return context
 
 
+def who(request: web.Request, certificate: Callable[[bytes], TrustedCertificate]) -> Oin:
+    """The OIN in the client's certificate, which `certificate` judges. Raises NotAllowed (EK0030), and OurFailure when a CRL of ours has
+    expired."""
+    transport = request.transport
+    peer = transport.get_extra_info("ssl_object") if transport else None
+    der = peer.getpeercert(binary_form=True) if peer else None
+    if not der:
+        raise NotAllowed("Client.EK0030", "the connection has no client certificate", where="TLS")
+    try:
+        return certificate(der).oin
+    except NotAllowed as refused:
+        raise NotAllowed("Client.EK0030", refused.reason, where="TLS") from None
+
+
 class Door:
     """Who may enter, and how many requests of each at a time."""
 
@@ -109,24 +123,12 @@ class Door:
     @contextlib.contextmanager
     def admitted(self, request: web.Request) -> Iterator[Oin]:
         """Whose system it is, while its request is under way. Raises NotAllowed or OurFailure."""
-        system = OUTCOME.get().system = self._who(request)
+        system = OUTCOME.get().system = who(request, lambda der: self._certificates.certificate(der, at=datetime.now(UTC)))
         self._enter(system)
         try:
             yield system
         finally:
             self._busy[system] -= 1
-
-    def _who(self, request: web.Request) -> Oin:
-        """The OIN in the client's certificate. Raises NotAllowed (EK0030) or OurFailure (a CRL of ours has expired)."""
-        transport = request.transport
-        peer = transport.get_extra_info("ssl_object") if transport else None
-        der = peer.getpeercert(binary_form=True) if peer else None
-        if not der:
-            raise NotAllowed("Client.EK0030", "the connection has no client certificate", where="TLS")
-        try:
-            return self._certificates.certificate(der, at=datetime.now(UTC)).oin
-        except NotAllowed as refused:
-            raise NotAllowed("Client.EK0030", refused.reason, where="TLS") from None
 
     def _enter(self, system: Oin) -> None:
         """Raises NotAllowed (DK0002) for a system that the register does not have, and OurFailure when it has too much under way."""

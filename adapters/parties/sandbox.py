@@ -20,7 +20,7 @@ from aiohttp import web
 
 from adapters.answers import Answers, Request
 from adapters.errors import UsageError
-from adapters.https import CUT_OFF, LIMITS, context_of, read_body
+from adapters.https import CUT_OFF, LIMITS, context_of, read_body, who
 from adapters.parties.behaviour import GOOD, Behaviour, Content, Reply, Voice
 from adapters.pki import PkiError, read_certificate, read_key
 from adapters.signing import Signer
@@ -106,7 +106,7 @@ class Sandbox:
         self.by_message_id: dict[str, list[Behaviour]] = {}
         self.received: deque[Received] = deque(maxlen=REMEMBERED)  #: oldest first
         self.requests = 0  #: ever begun
-        self.at_once = 0  #: under way now
+        self.at_once = 0  #: whose bodies have not come or that are not answered yet
         self.most_at_once = 0
 
     # -- how it behaves ------------------------------------------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ class Sandbox:
         fault: Fault | None = None
         raw = b""
         try:
-            connected = self._who(request)
+            connected = who(request, lambda der: self._trust.check(der, at=self._now()))
             if self._peers and connected not in self._peers:
                 raise NotAllowed("Client.DK0002", f"{connected} may not connect here", where="TLS")
             raw = await read_body(request)
@@ -264,18 +264,6 @@ class Sandbox:
             return behaviour.reply(self._voice, envelope)
         assert fault is not None
         return Reply(status=500, body=self._answers.fault(asked, fault))
-
-    def _who(self, request: web.Request) -> Oin:
-        """The OIN of whoever is connected. Raises NotAllowed."""
-        transport = request.transport
-        peer = transport.get_extra_info("ssl_object") if transport else None
-        der = peer.getpeercert(binary_form=True) if peer else None
-        if not der:
-            raise NotAllowed("Client.EK0030", "the connection has no client certificate", where="TLS")
-        try:
-            return self._trust.check(der, at=self._now()).oin
-        except NotAllowed as refused:
-            raise NotAllowed("Client.EK0030", refused.reason, where="TLS") from None
 
     def _judge(self, request: web.Request, raw: bytes) -> Envelope:
         """The message, verified as it is now. Raises Refused."""
