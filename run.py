@@ -146,8 +146,8 @@ async def _work(name: str, settings: Settings) -> None:
     try:
         await worker.run(*WORKERS[name](parts))
     finally:
-        for consumer in parts.consumers:
-            await consumer.close()
+        for connection in (*parts.consumers, *parts.closing):
+            await connection.close()
         await publisher.close()
         store.close()
 
@@ -161,6 +161,7 @@ class Parts:
         self.settings, self.store, self.worker, self.vault, self.register = settings, store, worker, vault, register
         self.publisher, self.clock, self.amqp = publisher, clock, amqp
         self.consumers: list[Any] = []
+        self.closing: list[Any] = []  #: what else is to be closed when the worker ends
 
     def consumer(self, *queues: str, prefetch: int, **more: Any) -> Any:
         """A consumer of its own connection, closed when the worker ends."""
@@ -226,12 +227,10 @@ def _gateway(parts: Parts) -> list[Any]:
 
 
 def _relay(parts: Parts) -> list[Any]:
-    from routing.release import is_mailbox
-    from workers.relay import Relay
+    from workers.relay import Relay, Windows
 
-    mailbox, push = parts.settings.mailbox_window, parts.settings.push_window
-    relay = Relay(parts.worker, parts.store, parts.publisher, parts.keeper(), lambda lane: mailbox if is_mailbox(lane) else push)
-    return [relay.run()]
+    windows = Windows(parts.register, mailbox=parts.settings.mailbox_window, push=parts.settings.push_window)
+    return [Relay(parts.worker, parts.store, parts.publisher, parts.keeper(), windows.of).run()]
 
 
 def _route(parts: Parts) -> list[Any]:
@@ -265,6 +264,39 @@ def _deliver(parts: Parts) -> list[Any]:
         consume(parts.worker, confirmations, courier.handle_confirmations, limit=settings.batch_size, wait_s=4 * settings.batch_ms / 1000),
         follow_queues(parts.worker, confirmations, "confirm", parts.systems),
     ]
+
+
+def _push(parts: Parts) -> list[Any]:
+    from adapters.crls import FollowingVerifier
+    from adapters.endpoints import Endpoints, context_of
+    from adapters.forwarding import Forwarding
+    from adapters.reply import LIMITS
+    from workers.loop import consume
+    from workers.push import AT_ONCE, TOGETHER, Pusher
+
+    settings, contracts = parts.settings, contracts_of(parts.settings)
+    endpoints = Endpoints(
+        context_of(settings),
+        FollowingVerifier.for_https(settings, parts.store.registry, LIMITS),
+        allowed=settings.push_networks,
+        answer_s=settings.push_answer_s,
+        at_once=settings.push_window,
+        now=parts.clock.now,
+    )
+    pusher = Pusher(
+        parts.worker,
+        parts.store,
+        parts.vault,
+        parts.register,
+        Forwarding.of(settings),
+        endpoints,
+        contracts.kind,
+        parts.clock,
+        answer_s=settings.push_answer_s,
+    )
+    parts.closing.append(endpoints)
+    consumer = parts.consumer("push", prefetch=AT_ONCE * TOGETHER)
+    return [consume(parts.worker, consumer, pusher.handle, limit=TOGETHER, at_once=AT_ONCE)]
 
 
 def _audit(parts: Parts) -> list[Any]:
@@ -309,6 +341,7 @@ WORKERS: dict[str, Callable[[Parts], list[Any]]] = {
     "deliver": _deliver,
     "gateway": _gateway,
     "intake": _intake,
+    "push": _push,
     "relay": _relay,
     "route": _route,
     "timetable": _timetable,
@@ -323,7 +356,7 @@ def up_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--workers",
         metavar="NAMES",
-        default=",".join((*EVERY_WORKER, "gateway")),
+        default=",".join((*EVERY_WORKER, "push", "gateway")),
         help="which workers, one process each (default: %(default)s)",
     )
 
@@ -423,6 +456,23 @@ def retry(arguments: Arguments) -> int:
     from workers import commands
 
     return commands.retry(arguments, open_store_of(read_settings(arguments)), who=commands.operator(os.environ))
+
+
+def resolve(arguments: Arguments) -> int:
+    """Exit 1 when nothing of it is uncertain."""
+    from workers import commands
+
+    return commands.resolve(arguments, open_store_of(read_settings(arguments)), who=commands.operator(os.environ))
+
+
+def lanes(arguments: Arguments) -> int:
+    """Exit 1 when there is no such lane."""
+    from workers import lane_commands
+    from workers.commands import operator
+    from workers.register_cache import RegisterCache
+
+    store = open_store_of(read_settings(arguments))
+    return lane_commands.lanes(arguments, store.outbox, RegisterCache(store.registry), who=operator(os.environ))
 
 
 def _on_store(name: str) -> Callable[[Arguments], int]:
@@ -665,6 +715,16 @@ COMMANDS: dict[str, Command] = {
     ),
     "message": (_of("workers.commands", "message_arguments", _home_and_json), _on_store("message"), "one message's whole timeline"),
     "retry": (_of("workers.commands", "message_arguments", _home_and_json), retry, "offer again what failed, with the same ids"),
+    "resolve": (
+        _of("workers.commands", "resolve_arguments", _home_and_json),
+        resolve,
+        "record whether a delivery of which nobody knew it has arrived",
+    ),
+    "lanes": (
+        _of("workers.lane_commands", "arguments", _home_and_json),
+        lanes,
+        "receivers' endpoints that fail or are held; hold one, or let it go",
+    ),
     "journal": (_of("workers.commands", "journal_arguments", _home_and_json), _on_store("journal"), "the hash-chained journal: verify"),
     "prepare": (prepare_arguments, prepare, "see to the system packages this needs, through apt where they are missing and we may"),
 }

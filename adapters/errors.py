@@ -22,6 +22,7 @@ _SENTENCES: Final = (
     ("workers.commands", "WrongArgument"),
     ("broker_config.install", "NotInstalled"),
     ("adapters.store.repair", "CannotRetry"),
+    ("workers.lane_commands", "NoSuchLane"),
 )
 
 

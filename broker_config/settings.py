@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 #: The backbone's own OIN until an operator sets a real one: from the range for tests, so that nobody can mistake it for theirs.
 OUR_TEST_OIN: Final = "00000099000000010000"
@@ -95,6 +98,13 @@ def _number(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+def _networks(value: str) -> tuple[Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(part) for part in _list(value))
+    except ValueError as error:
+        raise ValueError(f"one of its networks is none ({error}); write 10.1.0.0/16 or 127.0.0.1/32") from None
+
+
 _port = _number(1, 65_535)
 
 
@@ -155,6 +165,13 @@ class Settings:
     metrics_port: int = _setting("KOPPELPUNT_METRICS_PORT", "port of the metrics (http)", _port, "9464")
     skew_s: int = _setting("KOPPELPUNT_SKEW_S", "seconds a sender's clock may differ from ours", _number(0, 3_600), "300")
     push_window: int = _setting("KOPPELPUNT_PUSH_WINDOW", "open releases per push endpoint", _number(1, 1_000), "20")
+    push_answer_s: int = _setting("KOPPELPUNT_PUSH_ANSWER_S", "seconds an endpoint has for its whole answer", _number(1, 600), "30")
+    push_networks: tuple[Network, ...] = _setting(
+        "KOPPELPUNT_PUSH_NETWORKS",
+        "networks that endpoints may be in though they are not public, such as 10.1.0.0/16; separated by commas",
+        _networks,
+        "",
+    )
     mailbox_window: int = _setting("KOPPELPUNT_MAILBOX_WINDOW", "open deliveries shown per mailbox", _number(1, 1_000), "1000")
     batch_size: int = _setting("KOPPELPUNT_BATCH_SIZE", "messages a worker takes at once, at most", _number(1, 1_000), "200")
     batch_ms: int = _setting("KOPPELPUNT_BATCH_MS", "milliseconds a worker waits to fill its batch, at most", _number(0, 1_000), "5")

@@ -30,13 +30,14 @@ INTAKE: Final = "intake"  #: exchange for hand-ins; routing key = the system's O
 CONFIRM: Final = "confirm"  #: exchange for confirmations and refusals from mailboxes; routing key = the system's OIN (contract)
 DEAD: Final = "dead"  #: exchange and queue of what was handed out too often
 ROUTE: Final = "route"  #: queue of message ids to be routed
-DELIVER: Final = "deliver"  #: queue of delivery ids to be delivered
+DELIVER: Final = "deliver"  #: queue of delivery ids to be put into mailboxes
+PUSH: Final = "push"  #: queue of delivery ids to be offered to endpoints, which may take long to answer
 EPOCH: Final = "epoch"  #: queue with one message: the value by which we see that the broker was wiped
 
 #: Kinds of queue that exist once per party, as `<kind>.<oin>`.
 SENDER_QUEUES: Final = ("intake", "receipt")
 RECEIVER_QUEUES: Final = ("mailbox", "confirm")
-INTERNAL_QUEUES: Final = (ROUTE, DELIVER, DEAD, EPOCH)
+INTERNAL_QUEUES: Final = (ROUTE, DELIVER, PUSH, DEAD, EPOCH)
 
 #: One consumer of such a queue gets everything, the others stand by until it goes: hand-ins of one party are stored in the order
 #: in which they came, however many intake workers there are. Two of them at once would make a later status of an application
@@ -206,7 +207,7 @@ def _policies(bounds: Bounds) -> list[tuple[str, str, dict[str, Any]]]:
         ("receipt", of("receipt"), {"max-length": bounds.receipt, **full, **dead, **party}),
         ("mailbox", of("mailbox"), {"max-length": bounds.mailbox, **full, **dead, **party}),
         ("confirm", of("confirm"), {"max-length": bounds.confirm, "max-length-bytes": bounds.confirm_bytes, **full, **dead, **work}),
-        ("internal", rf"^({ROUTE}|{DELIVER})$", {"max-length": bounds.internal, **full, **dead, **work}),
+        ("internal", rf"^({ROUTE}|{DELIVER}|{PUSH})$", {"max-length": bounds.internal, **full, **dead, **work}),
         ("dead", rf"^{DEAD}$", {"max-length": bounds.dead, "max-length-bytes": bounds.dead_bytes, **full, **endless}),
         ("keep", rf"^{EPOCH}$", endless),
     ]

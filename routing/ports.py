@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from routing.mailbox import Copy, InMailbox, Standing, TakenBack, Withdrawn
+from routing.outcome import Asked, Heard
+from routing.release import Circuit
 from routing.work import (
     Claimed,
     Confirmation,
@@ -219,6 +221,10 @@ class Outbox(Protocol):
 
     def settle(self, settlements: Sequence[Settlement], *, worker: str, actor: str) -> int: ...
 
+    def unheard(self, seqs: Sequence[int]) -> set[int]: ...
+
+    def circuits(self) -> dict[str, Circuit]: ...
+
     def confirm(self, confirmations: Sequence[Confirmation], *, actor: str, now_us: int) -> list[Confirmation]: ...
 
     def waiting(self, *, after: int = 0, limit: int = 1000) -> list[Waiting]: ...
@@ -346,6 +352,16 @@ class Store(Protocol):
 
     @property
     def queries(self) -> Queries: ...
+
+
+class Endpoints(Protocol):
+    """Receivers' own software, called over HTTPS."""
+
+    async def offer(self, url: str, message: bytes, *, action: str, asked: Asked) -> Heard:
+        """One attempt: what was heard. Never raises for what the other side does."""
+
+    async def close(self) -> None:
+        """Hangs up."""
 
 
 class BrokerKeeper(Protocol):

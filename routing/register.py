@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from functools import lru_cache
 from sys import intern
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from routing.register_model import (
@@ -57,11 +57,13 @@ FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "mandates": frozenset({"organisation", "dienst", "system", "revoked", "from", "until"}),
     "endpoints": frozenset(
         {"id", "organisation", "routeringskenmerk", "dienst", "versie", "system", "url", "mailbox", "attributes", "from", "until"}
+        | {"address", "at_once", "per_second"}
     ),
 }
 
 #: Roles, dienst codes and versions: they become parts of names and routing keys.
 _WORD: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}\Z")
+_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"#]{1,500}\Z")
 _CODE: Final = re.compile(r"[0-9]{4}\Z")
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 #: A register says the same few days, and names the same systems, tens of thousands of times; one object each will do.
@@ -346,10 +348,31 @@ class _Reader:
             versie=versie,
             system=system,
             url=self._url(row),
+            address=self._address(row),
+            at_once=self._number(row, "at_once", 1, 1_000),
+            per_second=self._number(row, "per_second", 0.01, 10_000),
             attributes=row.words("attributes"),
             start=start,
             until=until,
         )
+
+    def _address(self, row: _Row) -> str | None:
+        """A logical address: nothing is ever connected to there."""
+        if row.fields.get("address") is None:
+            return None
+        address = row.text("address")
+        if address and (not _ADDRESS.match(address) or "oin=" in address.lower()):
+            row.wrong(f"address {address[:80]!r} is not usable; write the absolute URI of the service, without oin (that is added)")
+        return address
+
+    def _number(self, row: _Row, name: str, least: float, most: float) -> Any:
+        value = row.fields.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int if isinstance(least, int) else int | float) or not least <= value <= most:
+            row.wrong(f"{name} must be a number from {least:g} to {most:g}{', whole' if isinstance(least, int) else ''}")
+            return None
+        return value
 
     def _url(self, row: _Row) -> str | None:
         mailbox = row.flag("mailbox")

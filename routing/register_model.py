@@ -124,7 +124,16 @@ class Endpoint(Dated):
     versie: str
     system: Oin
     url: str | None = None  #: None: the system's mailbox
+    address: str | None = None  #: logical address for wsa:To, without oin, where we write the envelope; None: anonymous
+    at_once: int | None = None  #: calls under way at a time, less than the usual
+    per_second: float | None = None  #: calls a second, of each process that pushes
     attributes: tuple[str, ...] = ()
+
+    def address_for(self, receiver: str) -> str | None:
+        """wsa:To of a message for this receiver; None: whoever writes the envelope uses the anonymous address (facts 2.3)."""
+        if self.address is None:
+            return None
+        return f"{self.address}{'&' if '?' in self.address else '?'}oin={receiver}"
 
     @property
     def lane(self) -> str:
@@ -320,5 +329,8 @@ def _endpoint_row(row: Endpoint) -> dict[str, object]:
         system=row.system,
         url=row.url,
         mailbox=row.url is None,
+        address=row.address,
+        at_once=row.at_once,
+        per_second=row.per_second,
         attributes=list(row.attributes),
     )

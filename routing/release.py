@@ -6,10 +6,13 @@ who sends the probes, is for the workers.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
+
+from routing.register import Register
 
 #: Deliveries of a push lane that may be on their way at once.
 PUSH_WINDOW: Final = 20
@@ -38,7 +41,7 @@ class Circuit:
     state: CircuitState = CircuitState.CLOSED
     failures: int = 0  #: in a row, while it flows
     probes: int = 0  #: that failed since it is held
-    probe_at: datetime | None = None  #: UTC; while held, when one delivery may try
+    probe_at: datetime | None = None  #: UTC; while held, when one delivery may try. None: an operator holds it, and lets it go
 
 
 #: How a breaker starts, and what it becomes at any success: a late answer to something sent before the hold proves as much.
@@ -64,6 +67,19 @@ def room(lane: str, opened: int, circuit: Circuit = CLOSED) -> int:
     return max(0, window(lane, circuit) - opened)
 
 
+def narrowed(register: Register) -> dict[str, int]:
+    """The lanes that the register gives a smaller window: by a number of calls at a time, or by a rate, of which two seconds may be under
+    way. A lane that several endpoints share has the smallest."""
+    found: dict[str, int] = {}
+    for endpoint in register.endpoints.values():
+        limits = [endpoint.at_once or PUSH_WINDOW]
+        if endpoint.per_second is not None:
+            limits.append(max(1, math.ceil(2 * endpoint.per_second)))
+        if (most := min(limits)) < PUSH_WINDOW or endpoint.at_once is not None:
+            found[endpoint.lane] = min(most, found.get(endpoint.lane, most))
+    return found
+
+
 def after_failure(circuit: Circuit, now: datetime) -> Circuit:
     """The receiver was silent. While held nothing changes: what fails then was sent before, and says nothing new."""
     if circuit.state is CircuitState.HELD:
@@ -72,6 +88,23 @@ def after_failure(circuit: Circuit, now: datetime) -> Circuit:
         return _held(circuit.probes + 1, now)
     failures = circuit.failures + 1
     return _held(0, now) if failures >= HOLD_AFTER else replace(circuit, failures=failures)
+
+
+def after_success(circuit: Circuit) -> Circuit:
+    """The receiver answered. What an operator holds stays held: the answer is to something sent before."""
+    return circuit if held_by_hand(circuit) else CLOSED
+
+
+def stopped(circuit: Circuit, until: datetime) -> Circuit:
+    """The receiver asked us to come back at `until` (UTC), or later than it asked before."""
+    if held_by_hand(circuit) or (circuit.probe_at is not None and circuit.probe_at >= until):
+        return circuit
+    return Circuit(state=CircuitState.HELD, failures=circuit.failures, probes=circuit.probes, probe_at=until)
+
+
+def held_by_hand(circuit: Circuit) -> bool:
+    """Whether an operator holds it: no probe leaves until the operator lets it go."""
+    return circuit.state is CircuitState.HELD and circuit.probe_at is None
 
 
 def as_of(circuit: Circuit, now: datetime) -> Circuit:

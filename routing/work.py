@@ -115,6 +115,7 @@ class Ticket:
 
     seq: int
     release: int
+    push: bool = field(default=False, compare=False)  #: for an endpoint, and not a mailbox: another queue, because it may take long
 
 
 @dataclass(slots=True, kw_only=True)
@@ -183,6 +184,7 @@ class Claimed:
     target: str
     receiver: str
     endpoint: str
+    lane: str
     receiver_system: str
     attempts: int
     deadline_us: int
@@ -203,6 +205,7 @@ class Claimed:
     stale: bool
     wrapped_key: bytes | None
     body: bytes | None
+    taken_over: bool = False  #: another worker had claimed this release, and died: it may have been sent
 
 
 @dataclass(slots=True, kw_only=True)
@@ -210,7 +213,7 @@ class Settlement:
     """What one attempt came to."""
 
     claimed: Claimed
-    state: str  #: delivered, postponed, uncertain, failed, or routed (back to wait for an endpoint or mandate)
+    state: str  #: delivered, acknowledged, postponed, uncertain, failed, or routed (back to wait for an endpoint or mandate)
     at_us: int
     took_us: int
     register_version: int
@@ -224,6 +227,8 @@ class Settlement:
     lane: str | None = None
     receiver_system: str | None = None
     decisions: tuple[RecordedDecision, ...] = ()
+    heard: str | None = None  #: what it says of the lane (routing.outcome.Lane); None: nothing
+    stop_until_us: int = 0  #: with `stop`: when the receiver wants to hear of us again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,6 +77,7 @@ class MessageKind:
     business_id: str | None  #: name of the fact that is the identificatiecodeBedrijfsdocument
     subject: tuple[str, ...]  #: names of the facts that may hold the pupil's personal number (only keyed hashes of it are kept)
     order_key: tuple[str, ...]  #: names of the facts that together are the order key; empty: no order
+    idempotent: bool = True  #: a receiver that gets it twice does the work once, so one that did not answer is asked again
     newest_replaces: bool = False  #: a state message: a newer one makes older unsent ones superseded
     sequence: SequenceRule | None = None
     defaults: Mapping[str, str] = field(default_factory=dict)  #: fact name -> its value when the message leaves it out

@@ -211,6 +211,7 @@ def _kind(table: _Table, name: str, identity: tuple[str, str, str], schema: Sche
         business_id=business_id,
         subject=subject,
         order_key=order_key,
+        idempotent=table.boolean("idempotent", default=True),
         newest_replaces=newest_replaces,
         sequence=_sequence(table.sub("sequence"), facts) if "sequence" in table.values else None,
         defaults=defaults,

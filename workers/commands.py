@@ -223,6 +223,30 @@ def retry(arguments: Namespace, store: Repairable, *, who: str) -> int:
     return 0
 
 
+def resolve_arguments(parser: ArgumentParser) -> None:
+    """`resolve`."""
+    message_arguments(parser)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--delivered", action="store_true", help="the receiver has it: finished")
+    which.add_argument("--failed", action="store_true", help="the receiver does not have it: failed, and `retry` may offer it again")
+
+
+def resolve(arguments: Namespace, store: Repairable, *, who: str) -> int:
+    """Records whether an uncertain delivery arrived, as its receiver was asked. Raises CannotRetry when nothing is uncertain."""
+    reference = _found(store, arguments.id)
+    delivery = arguments.id if _is_delivery(store, reference, arguments.id) else ""
+    count = store.repair.resolve(reference, delivery=delivery, arrived=arguments.delivered, actor=who, now_us=Clock().now_us())
+    if arguments.json:
+        print_json({"reference": reference, "deliveries": count, "state": "acknowledged" if arguments.delivered else "failed"})
+    else:
+        say(f"{count} deliveries of {reference} are recorded as {'delivered' if arguments.delivered else 'failed'}.")
+    return 0
+
+
+def _is_delivery(store: Store, reference: str, id: str) -> bool:
+    return any(row["id"] == id for row in (store.queries.message(reference) or {}).get("deliveries", ()))
+
+
 def show_retried(reference: str, *, message: bool, deliveries: int, as_json: bool) -> None:
     """What of one message is offered again: the whole of it, or so many deliveries."""
     if as_json:

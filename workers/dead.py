@@ -42,7 +42,7 @@ class Dead:
             origin = incoming.died_in
             kind, _, system = origin.partition(".")
             log.error("dead", extra={"queue": origin, "bytes": len(incoming.body)})
-            if origin in ("route", "deliver"):
+            if origin in ("route", "deliver", "push"):
                 await self._tickets(origin, incoming.body)
             elif kind == "intake":
                 await self._hand_in(system, incoming)
@@ -123,7 +123,7 @@ class Dead:
             "fail poison",
             lambda: self._store.outbox.fail_poison(
                 messages=seqs if origin == "route" else (),
-                deliveries=seqs if origin == "deliver" else (),
+                deliveries=seqs if origin != "route" else (),
                 actor=self._worker.id,
                 now_us=self._worker.clock.now_us(),
             ),

@@ -1,6 +1,6 @@
 """Deliver: hand one delivery to its receiver. A release is claimed once; only a crash after the answer can make it arrive twice.
 
-In this file: mailboxes. The receiver's mandate and endpoint are judged again here, at every attempt (rule 4).
+In this file: mailboxes; endpoints are in workers.push. The receiver's mandate and endpoint are judged again, at every attempt (rule 4).
 """
 
 from __future__ import annotations
@@ -13,16 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from routing.mandate import judge_receiver
 from routing.ports import Incoming, Outgoing, Publisher, Store, Vault
 from routing.register import Register
-from routing.resolver import resolve
 from routing.work import Claimed, Confirmation, Settlement, Ticket
 from schemas.faults import kind_of
-from schemas.oin import Oin
 from schemas.privacy import plain, redact
 from workers.clock import Clock, micros, moment
 from workers.loop import Worker
+from workers.places import elsewhere, erased, place_of, settled, strange_places
 from workers.register_cache import Records, RegisterCache
 from workers.relay import decode_tickets
 
@@ -121,12 +119,10 @@ class Courier:
         outgoing: list[Outgoing] = []
         strange = strange_places(claimed, register, now)
         for one in claimed:
-            if (one.endpoint, one.receiver_system) in strange:
-                settlements.append(self._elsewhere(one, register, now))
+            if place_of(one) in strange:
+                settlements.append(elsewhere(one, register, now, self._record))
             elif one.wrapped_key is None or one.body is None:
-                settlements.append(
-                    self._settled(one, "failed", now, 0, register, "original", code="DEADLINE_PASSED", reason="the body has been erased")
-                )
+                settlements.append(erased(one, register, now))
             else:
                 envelope, message = self._mail(one, one.wrapped_key, one.body)
                 sent.append((one, envelope))
@@ -136,17 +132,17 @@ class Courier:
         done = self._clock.now()
         for (one, envelope), fate in zip(sent, fates, strict=True):
             if fate == "confirmed":
-                settlements.append(self._settled(one, "delivered", done, took_us, register, envelope))
+                settlements.append(settled(one, "delivered", done, register, took_us=took_us, envelope=envelope))
             else:
                 log.warning("mailbox_not_reached", extra={"delivery": one.id, "fate": fate})
                 settlements.append(
-                    self._settled(
+                    settled(
                         one,
                         "postponed",
                         done,
-                        took_us,
                         register,
-                        envelope,
+                        took_us=took_us,
+                        envelope=envelope,
                         hold_code="ENDPOINT_UNREACHABLE",
                         reason=f"the mailbox did not take it ({fate})",
                         not_before_us=micros(done) + int(MAILBOX_RETRY_S * 1e6),
@@ -196,47 +192,6 @@ class Courier:
             headers=headers,
         )
 
-    def _elsewhere(self, one: Claimed, register: Register, now: datetime) -> Settlement:
-        """The endpoint or its mandate is gone: the successor for the same receiver gets it; without one it waits, with an owner."""
-        found = resolve(register, receiver=Oin(one.receiver), dienst=one.dienst, versie=one.versie, now=now)
-        decision, endpoint = found.decision, found.endpoint
-        if decision.outcome == "no":
-            return self._settled(
-                one,
-                "failed",
-                now,
-                0,
-                register,
-                "original",
-                code=decision.code,
-                owner=str(decision.owner),
-                reason=decision.text_nl,
-                decisions=(self._record(decision),),
-            )
-        return self._settled(
-            one,
-            "routed",
-            now,
-            0,
-            register,
-            "original",
-            hold_code=None if endpoint else decision.code,
-            owner=None if endpoint else str(decision.owner),
-            reason=None if endpoint else decision.text_nl,
-            endpoint=endpoint.id if endpoint else None,
-            lane=endpoint.lane if endpoint else None,
-            receiver_system=endpoint.system if endpoint else None,
-            decisions=(self._record(decision),),
-        )
-
-    @staticmethod
-    def _settled(one: Claimed, state: str, at: datetime, took_us: int, register: Register, envelope: str, **rest: Any) -> Settlement:
-        if rest.get("code") and "owner" not in rest:
-            rest["owner"] = str(kind_of(rest["code"]).owner)
-        return Settlement(
-            claimed=one, state=state, at_us=micros(at), took_us=took_us, register_version=register.version, envelope=envelope, **rest
-        )
-
     async def handle_confirmations(self, batch: list[Incoming]) -> Sequence[Incoming]:
         """Parties' words on their mailbox deliveries. Those that overtook our own commit are offered again."""
         read = {confirmation: incoming for incoming in batch if (confirmation := read_confirmation(incoming)) is not None}
@@ -246,16 +201,6 @@ class Courier:
             "store confirmations", lambda: self._store.outbox.confirm(list(read), actor=self._worker.id, now_us=self._clock.now_us())
         )
         return [read[confirmation] for confirmation in early]
-
-
-def strange_places(claimed: Sequence[Claimed], register: Register, now: datetime) -> set[tuple[str, str]]:
-    """Endpoints, and the systems they were, to which these deliveries may not go now."""
-    places = {(one.endpoint, one.receiver_system) for one in claimed}
-    return {
-        (endpoint, system)
-        for endpoint, system in places
-        if not endpoint or judge_receiver(register, endpoint, now, system=system).outcome != "yes"
-    }
 
 
 def read_confirmation(incoming: Incoming) -> Confirmation | None:

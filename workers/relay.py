@@ -10,10 +10,12 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from routing.ports import BrokerKeeper, Outgoing, Publisher, Store
+from routing.register import Register
+from routing.release import Circuit, as_of, is_mailbox, narrowed, window
 from routing.work import Lease, Ticket
 from workers.loop import Leader, Worker, lead
 
@@ -49,11 +51,11 @@ EPOCH: Final = "epoch"
 NUDGE: Final = "nudge"
 
 
-def encode_tickets(tickets: Sequence[Ticket]) -> list[bytes]:
-    """Tickets as bodies for `route` and `deliver`: JSON lists of [seq, release]."""
+def encode_tickets(tickets: Sequence[Ticket], size: int = TICKET_SIZE) -> list[bytes]:
+    """Tickets as bodies for `route`, `deliver` and `push`: JSON lists of at most `size` of [seq, release]."""
     return [
-        json.dumps([[t.seq, t.release] for t in tickets[start : start + TICKET_SIZE]], separators=(",", ":")).encode()
-        for start in range(0, len(tickets), TICKET_SIZE)
+        json.dumps([[t.seq, t.release] for t in tickets[start : start + size]], separators=(",", ":")).encode()
+        for start in range(0, len(tickets), size)
     ]
 
 
@@ -65,6 +67,23 @@ def decode_tickets(body: bytes) -> list[Ticket]:
     return [Ticket(int(seq), int(release)) for seq, release in rows]
 
 
+class Windows:
+    """How many deliveries of a lane may be open: as the settings say, or less where the register does."""
+
+    def __init__(self, register: Callable[[], Register], *, mailbox: int, push: int) -> None:
+        self._register, self._mailbox, self._push = register, mailbox, push
+        self._narrow: tuple[int, dict[str, int]] = (-1, {})
+
+    def of(self, lane: str) -> int:
+        """Raises StoreUnavailable."""
+        if is_mailbox(lane):
+            return self._mailbox
+        register = self._register()
+        if self._narrow[0] != register.version:
+            self._narrow = (register.version, narrowed(register))
+        return min(self._push, self._narrow[1].get(lane, self._push))
+
+
 class Relay:
     """One cycle after another, as long as it leads."""
 
@@ -72,6 +91,7 @@ class Relay:
         self._worker, self._store, self._publisher, self._keeper, self._window_of = worker, store, publisher, keeper, window_of
         self._leader = Leader(worker, store.registry, "relay")
         self._resting: dict[str, float] = {}  # lane -> until when
+        self._circuits: Mapping[str, Circuit] = {}
         self._due_at = 0.0
         self._quiet = 0  #: cycles without work since the last one with
         self._nudge: str | None = None
@@ -89,7 +109,10 @@ class Relay:
             await self._make_sure(lease)
         insist, outbox, clock = self._worker.insist, self._store.outbox, self._worker.clock
         now = time.monotonic()
-        lanes = [(lane, self._window_of(lane)) for lane in await insist("lanes", outbox.lanes) if self._resting.get(lane, 0) <= now]
+        some = [lane for lane in await insist("lanes", outbox.lanes) if self._resting.get(lane, 0) <= now]
+        if now >= self._due_at or not all(map(is_mailbox, some)):
+            self._circuits = await insist("circuits", outbox.circuits)
+        lanes = await insist("windows", lambda: [(lane, self._room_of(lane)) for lane in some])
         messages, deliveries, idle = await self._release(
             lambda: outbox.release(lease, lanes, window=ROUTE_WINDOW, now_us=clock.now_us(), limit=RELEASE_LIMIT)
         )
@@ -99,7 +122,7 @@ class Relay:
             nudge = await insist("nudge", lambda: self._store.registry.note(NUDGE))
             self._unsure, self._nudge = self._unsure or nudge != self._nudge, nudge
             deliveries += await self._release(
-                lambda: outbox.release_due(lease, now_us=clock.now_us(), limit=RELEASE_LIMIT, window_of=self._window_of)
+                lambda: outbox.release_due(lease, now_us=clock.now_us(), limit=RELEASE_LIMIT, window_of=self._room_of)
             )
         await self._publish(messages, deliveries)
         handed = len(messages) + len(deliveries)
@@ -108,6 +131,11 @@ class Relay:
             return 0.0
         self._quiet = 0 if handed else self._quiet + 1
         return min(max(REST_S, FOR_EACH_S * handed), BUSY_S) if handed else min(REST_S * (1 + self._quiet), QUIET_S)
+
+    def _room_of(self, lane: str) -> int:
+        """The lane's window: smaller while its receiver fails (rule 7)."""
+        most, circuit = self._window_of(lane), self._circuits.get(lane)
+        return most if circuit is None else min(most, window(lane, as_of(circuit, self._worker.clock.now())))
 
     async def _release(self, act: Callable[[], T]) -> T:
         """Hands something out. When the store goes away in the midst of it, nobody knows whether it was kept, and tried again it may find
@@ -122,8 +150,10 @@ class Relay:
         return await self._worker.insist("release", once)
 
     async def _publish(self, messages: Sequence[Ticket], deliveries: Sequence[Ticket]) -> None:
-        tickets = (("route", messages), ("deliver", deliveries))
-        outgoing = [Outgoing(routing_key=queue, body=body) for queue, some in tickets for body in encode_tickets(some)]
+        to_mailboxes, to_endpoints = [t for t in deliveries if not t.push], [t for t in deliveries if t.push]
+        # one that waits for an endpoint's answer must not keep others' tickets from being acknowledged
+        tickets = (("route", messages, TICKET_SIZE), ("deliver", to_mailboxes, TICKET_SIZE), ("push", to_endpoints, 1))
+        outgoing = [Outgoing(routing_key=queue, body=body) for queue, some, size in tickets for body in encode_tickets(some, size)]
         if not outgoing:
             return
         fates = await self._worker.insist_async("publish tickets", lambda: self._publisher.publish_many(outgoing))

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any, Final
 
+from adapters.store.lanes import note_heard
 from adapters.store.mailboxes import may_have_left
 from adapters.store.release import Part
 from adapters.store.rows import Row, decision_rows, event_row, ids_of, write_decisions, write_events
 from adapters.store.sql import Insert, Sql
 from adapters.store.tables import attempt
+from routing.release import is_mailbox
 from routing.work import Claimed, Confirmation, Settlement, Ticket
 from schemas.events import Event
 
@@ -19,9 +21,11 @@ _CLAIM: Final = Sql(
     "AND (claim IS NULL OR claim = :worker OR claim_until_us < :now) RETURNING seq"
 )
 _HELD: Final = Sql("SELECT seq, release FROM delivery WHERE seq IN @seqs AND state = 'released'")
-_CLAIMED_FIELDS: Final = tuple(Claimed.__dataclass_fields__)
+_UNHEARD: Final = Sql("SELECT delivery_seq FROM attempt WHERE delivery_seq IN @seqs AND code = 'ANSWER_NOT_HEARD'")
+_OTHERS: Final = Sql("SELECT seq FROM delivery WHERE seq IN @seqs AND state = 'released' AND claim IS NOT NULL AND claim <> :worker")
+_CLAIMED_FIELDS: Final = tuple(name for name in Claimed.__dataclass_fields__ if name != "taken_over")
 _OF_DELIVERY: Final = frozenset(
-    ("seq", "release", "id", "message_seq", "target", "receiver", "endpoint", "receiver_system", "attempts", "deadline_us")
+    ("seq", "release", "id", "message_seq", "target", "receiver", "endpoint", "lane", "receiver_system", "attempts", "deadline_us")
 )
 _OF_BODY: Final = frozenset(("wrapped_key", "body"))
 
@@ -40,6 +44,7 @@ _SETTLE: Final = Sql(
     "owner = :owner, reason = :reason, hold_code = :hold_code, not_before_us = :not_before, delivered_us = :delivered "
     "WHERE seq IN @seqs AND state = 'released' AND claim = :worker AND release = :release RETURNING seq"
 )
+_ACKNOWLEDGE: Final = Sql("UPDATE delivery SET state = 'acknowledged' WHERE seq IN @seqs AND state = 'delivered'")
 _POINT_ELSEWHERE: Final = Sql("UPDATE delivery SET endpoint = :endpoint, lane = :lane, receiver_system = :receiver_system WHERE seq = :seq")
 _ATTEMPTS: Final = Insert(
     attempt,
@@ -67,7 +72,10 @@ class Deliveries(Part):
     def claim(self, tickets: Sequence[Ticket], *, worker: str, now_us: int, until_us: int) -> tuple[list[Claimed], list[Ticket]]:
         """Claims what may be worked on now. Second: tickets whose release somebody else holds; look again when its claim has ended."""
         mine: set[int] = set()
+        others: set[int] = set()
         with self._db.write() as tx:
+            if pushed := [ticket.seq for ticket in tickets if ticket.push]:
+                others.update(_OTHERS(tx, seqs=pushed, worker=worker).scalars().all())
             for release, group in groupby(sorted(tickets, key=lambda t: (t.release, t.seq)), key=lambda t: t.release):
                 seqs = [ticket.seq for ticket in group]
                 mine.update(_CLAIM(tx, seqs=seqs, release=release, worker=worker, now=now_us, until=until_us).scalars().all())
@@ -75,8 +83,13 @@ class Deliveries(Part):
             rows = _CLAIMED(connection, seqs=sorted(mine)).all() if mine else []
             rest = [ticket for ticket in tickets if ticket.seq not in mine]
             held = {(row.seq, row.release) for row in _HELD(connection, seqs=[t.seq for t in rest]).all()} if rest else set()
-        claimed = [Claimed(**dict(zip(_CLAIMED_FIELDS, row, strict=True))) for row in rows]
+        claimed = [Claimed(**dict(zip(_CLAIMED_FIELDS, row, strict=True)), taken_over=row.seq in others) for row in rows]
         return claimed, [ticket for ticket in rest if (ticket.seq, ticket.release) in held]
+
+    def unheard(self, seqs: Sequence[int]) -> set[int]:
+        """Which of these deliveries were sent before without an answer: they may have arrived."""
+        with self._db.read() as connection:
+            return set(_UNHEARD(connection, seqs=list(seqs)).scalars().all())
 
     def settle(self, settlements: Sequence[Settlement], *, worker: str, actor: str) -> int:
         """State, attempt and event of each attempt, in one transaction. A delivery whose claim was lost meanwhile is left alone."""
@@ -90,16 +103,19 @@ class Deliveries(Part):
                     seqs=[s.claimed.seq for s in members],
                     release=first.claimed.release,
                     worker=worker,
-                    state=first.state,
+                    state="delivered" if first.state == "acknowledged" else first.state,
                     now=first.at_us,
                     code=first.code,
                     owner=first.owner,
                     reason=first.reason,
                     hold_code=first.hold_code,
                     not_before=first.not_before_us,
-                    delivered=first.at_us if first.state == "delivered" else None,
+                    delivered=first.at_us if first.state in ("delivered", "acknowledged") else None,
                 )
-                done.update(moved.scalars().all())
+                seqs = moved.scalars().all()
+                if first.state == "acknowledged":
+                    _ACKNOWLEDGE(tx, seqs=seqs)
+                done.update(seqs)
             settled = [s for s in settlements if s.claimed.seq in done]
             for s in settled:
                 if s.state == "routed":
@@ -107,7 +123,7 @@ class Deliveries(Part):
             may_have_left(tx, [(s.claimed.receiver_system, s.claimed.id) for s in settled if _left_a_mailbox(s)], settlements[0].at_us)
             _ATTEMPTS(tx, [_attempt_row(s) for s in settled])
             write_decisions(tx, [row for s in settled for row in decision_rows(s.claimed.reference, s.claimed.id, s.at_us, s.decisions)])
-            write_events(tx, [_settled_event(s, actor) for s in settled])
+            write_events(tx, [_settled_event(s, actor) for s in settled] + note_heard(tx, settled, actor))
             return len(settled)
 
     def confirm(self, confirmations: Sequence[Confirmation], *, actor: str, now_us: int) -> list[Confirmation]:
@@ -148,7 +164,7 @@ def _alike(s: Settlement) -> tuple[Any, ...]:
 def _left_a_mailbox(s: Settlement) -> bool:
     """Whether a copy may stand where it was: it was tried before, and goes elsewhere now."""
     elsewhere = s.state == "routed" and s.receiver_system != s.claimed.receiver_system
-    return elsewhere and s.claimed.attempts > 0 and s.claimed.receiver_system is not None
+    return elsewhere and is_mailbox(s.claimed.lane) and s.claimed.attempts > 0 and s.claimed.receiver_system is not None
 
 
 def _attempt_row(s: Settlement) -> Row:
@@ -167,7 +183,7 @@ def _attempt_row(s: Settlement) -> Row:
 
 
 #: Outcomes of an attempt the sender's system is told of; `delivered` in a mailbox is not finished until the party confirms.
-_TOLD: Final = frozenset({"failed", "uncertain", "waiting"})
+_TOLD: Final = frozenset({"acknowledged", "failed", "uncertain", "waiting"})
 
 
 def _settled_event(s: Settlement, actor: str) -> Row:

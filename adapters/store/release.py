@@ -63,7 +63,7 @@ _LOOKED_AT: Final = Sql(
 )
 _RELEASE_DELIVERIES: Final = Sql(
     "UPDATE delivery SET state = 'released', release = release + 1, claim = NULL, claim_until_us = NULL, hold_code = NULL, at_us = :now "
-    "WHERE seq IN @seqs AND state IN ('routed', 'postponed') AND lane IS NOT NULL RETURNING seq, release"
+    "WHERE seq IN @seqs AND state IN ('routed', 'postponed') AND lane IS NOT NULL RETURNING seq, release, lane LIKE 'push %' AS push"
 )
 _IS_DUE: Final = Sql(
     f"SELECT seq FROM delivery WHERE {DUE} AND lane = :lane AND not_before_us <= :now ORDER BY not_before_us, seq LIMIT :limit"
@@ -73,7 +73,8 @@ _UNCLAIMED_MESSAGES: Final = Sql(
     f"UNION ALL SELECT seq, release FROM message WHERE {AGAIN} ORDER BY seq"
 )
 _UNCLAIMED_DELIVERIES: Final = Sql(
-    f"SELECT seq, release FROM delivery WHERE {OPEN} AND state = 'released' AND (claim IS NULL OR claim_until_us < :now) ORDER BY seq"
+    f"SELECT seq, release, lane LIKE 'push %' AS push FROM delivery WHERE {OPEN} AND state = 'released' "
+    "AND (claim IS NULL OR claim_until_us < :now) ORDER BY seq"
 )
 _AFTER_WIPE_RELEASED: Final = Sql(
     f"UPDATE delivery SET release = release + 1, claim = NULL, claim_until_us = NULL WHERE {OPEN} AND state = 'released'"
@@ -180,7 +181,7 @@ class Release(Part):
             self._db.require(tx, lease)
             to_route = _RELEASE_MESSAGES(tx, seqs=messages).scalars().all() if messages else ()
             to_deliver = _RELEASE_DELIVERIES(tx, seqs=deliveries, now=now_us).all() if deliveries else ()
-        by_seq = sorted((Ticket(row.seq, row.release) for row in to_deliver), key=lambda ticket: ticket.seq)
+        by_seq = sorted((Ticket(row.seq, row.release, bool(row.push)) for row in to_deliver), key=lambda ticket: ticket.seq)
         return [Ticket(seq, 1) for seq in sorted(to_route)], by_seq
 
     def release_due(self, lease: Lease, *, now_us: int, limit: int, window_of: Callable[[str], int] | None = None) -> list[Ticket]:
@@ -206,7 +207,7 @@ class Release(Part):
         with self._db.read() as connection:
             return (
                 [Ticket(row.seq, row.release) for row in _UNCLAIMED_MESSAGES(connection).all()],
-                [Ticket(row.seq, row.release) for row in _UNCLAIMED_DELIVERIES(connection, now=now_us).all()],
+                [Ticket(row.seq, row.release, bool(row.push)) for row in _UNCLAIMED_DELIVERIES(connection, now=now_us).all()],
             )
 
     def release_after_wipe(self, lease: Lease, *, now_us: int) -> int:

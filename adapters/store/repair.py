@@ -29,6 +29,21 @@ _REFUSAL: Final = Sql("SELECT code FROM refusal WHERE reference = :reference")
 _NUDGE: Final = Sql("INSERT INTO note (name, value) VALUES ('nudge', :value) ON CONFLICT (name) DO UPDATE SET value = :value")
 
 
+_UNCERTAIN: Final = Sql(
+    "SELECT d.seq, d.id, d.state, d.code, d.receiver, d.receiver_system, m.reference, m.message_id, m.business_id, m.system, m.sender, "
+    "m.dienst, m.versie, m.bericht FROM delivery d JOIN message m ON m.seq = d.message_seq "
+    "WHERE m.reference = :reference AND (d.id = :id OR :id = '') ORDER BY d.seq"
+)
+_ARRIVED: Final = Sql(
+    "UPDATE delivery SET state = 'delivered', code = NULL, owner = NULL, reason = NULL, delivered_us = :now, at_us = :now "
+    "WHERE seq = :seq AND state = 'uncertain' RETURNING seq"
+)
+_ACKNOWLEDGED: Final = Sql("UPDATE delivery SET state = 'acknowledged' WHERE seq = :seq AND state = 'delivered'")
+_LOST: Final = Sql(
+    "UPDATE delivery SET state = 'failed', owner = 'us', at_us = :now WHERE seq = :seq AND state = 'uncertain' RETURNING seq"
+)
+
+
 class CannotRetry(Exception):
     """There is nothing of it to be offered again; the text is one sentence that says why, and what to do instead."""
 
@@ -42,7 +57,7 @@ class Retried:
 
 
 class Repair:
-    """The store's side of `retry`."""
+    """The store's side of `retry` and `resolve`."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -74,6 +89,42 @@ class Repair:
             write_events(tx, events)
             _NUDGE(tx, value=str(now_us))
             return done
+
+    def resolve(self, reference: str, *, delivery: str, arrived: bool, actor: str, now_us: int) -> int:
+        """Records what the receiver said of deliveries of which nobody knew whether they arrived (WB013): all of the message's, or the one
+        named. Arrived: finished. Not: failed, and `retry` may offer it again. Returns how many. Raises CannotRetry when none is."""
+        with self._db.write() as tx:
+            rows = _UNCERTAIN(tx, reference=reference, id=delivery).all()
+            events: list[Row] = []
+            for row in rows:
+                if row.state != "uncertain" or (_ARRIVED if arrived else _LOST)(tx, seq=row.seq, now=now_us).first() is None:
+                    continue
+                if arrived:
+                    _ACKNOWLEDGED(tx, seq=row.seq)
+                events.append(_resolved(row, arrived, actor, now_us))
+            if not events:
+                stand = ", ".join(f"{row.id} is {row.state}" for row in rows) or "it has no such delivery"
+                raise CannotRetry(f"Nothing of {reference} is uncertain: {stand}.")
+            write_events(tx, events)
+            return len(events)
+
+
+def _resolved(row: Any, arrived: bool, actor: str, now_us: int) -> Row:
+    state = "acknowledged" if arrived else "failed"
+    ending = {} if arrived else {"code": row.code, "owner": "us"}
+    happened = Event(
+        kind=state,
+        at_us=now_us,
+        actor=actor,
+        delivery=row.id,
+        receiver=row.receiver,
+        receiver_system=row.receiver_system,
+        state=state,
+        details={"resolved": row.code or ""},
+        **ending,
+        **ids_of(row),
+    )
+    return event_row(happened, tell=row.system)
 
 
 def _retried(message: Any, actor: str, now_us: int, receiver: str, **more: Any) -> Row:

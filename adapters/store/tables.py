@@ -205,6 +205,21 @@ withdrawal = Table(
 )
 Index("withdrawal_look", withdrawal.c.look_at_us)
 
+#: Circuit breakers: a row for each lane that had trouble, and how it stands (routing.release). Held without a probe: by an operator.
+lane = Table(
+    "lane",
+    metadata,
+    Column("lane", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("probes", Integer, nullable=False),
+    Column("probe_at_us", BigInteger),
+    Column("code", Text),
+    Column("at_us", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 attempt = Table(
     "attempt",
     metadata,

@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -108,8 +108,9 @@ class MovedClock(Clock):
 class Exchange:
     """Everything runs in one event loop, which stands still between tests. Use as `with`."""
 
-    def __init__(self, *, processes: Sequence[str] = (), clock: Clock | None = None) -> None:
-        """`processes`: workers that run as processes; others can be started inside, by `clock`."""
+    def __init__(self, *, processes: Sequence[str] = (), clock: Clock | None = None, settings: Mapping[str, str] | None = None) -> None:
+        """`processes`: workers that run as processes; others can be started inside, by `clock`. `settings`: more than the usual ones."""
+        self._more = dict(settings or {})
         self.home = Path(tempfile.mkdtemp(prefix="koppelpunt-exchange-"))
         self.home.chmod(0o755)  # so that RabbitMQ's own user may enter when the tests run as root
         self.clock = clock or Clock()
@@ -151,6 +152,8 @@ class Exchange:
             "KOPPELPUNT_CRL": str(s.folder() / "crl.pem"),
             "KOPPELPUNT_LOG_LEVEL": "DEBUG",
             "KOPPELPUNT_GATEWAY_PORT": str(free_port()),
+            "KOPPELPUNT_PUSH_NETWORKS": "127.0.0.0/8,::1/128",
+            **self._more,
         }
         self.settings = make_private_home(Settings.from_environment(environment, home=self.home), environment=environment)
         store = program.open_store_of(self.settings)
@@ -202,7 +205,7 @@ class Exchange:
         for worker, parts, task in leaving:
             worker.stop()
             await task
-            for connection in (*parts.consumers, parts.publisher):
+            for connection in (*parts.consumers, *parts.closing, parts.publisher):
                 await connection.close()
             parts.store.close()
 

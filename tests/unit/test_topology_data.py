@@ -41,7 +41,7 @@ def test_the_contract_of_design_section_4_is_kept() -> None:
     assert (intake["max-length"], intake["overflow"]) == (50_000, "reject-publish")
     assert {q["name"] for q in WANTED["queues"]} == {
         f"intake.{LAS}", f"receipt.{LAS}", f"mailbox.{LAS}", f"confirm.{LAS}", f"mailbox.{GEMEENTE}", f"confirm.{GEMEENTE}",
-        "route", "deliver", "dead", "epoch",
+        "route", "deliver", "push", "dead", "epoch",
     }  # fmt: skip
     assert {"source": "intake", "destination": f"intake.{LAS}", "routing_key": LAS}.items() <= by(
         "bindings", f"intake.{LAS}", "destination"

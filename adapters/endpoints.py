@@ -1,0 +1,259 @@
+"""Receivers' endpoints: one call each, over mutual TLS. What was heard becomes a `Heard`; what that means is for routing.outcome.
+
+The address comes from the service register, the answer from somebody else's server: neither leads us anywhere else. Redirects are not
+followed, names that lead to private addresses are refused unless the operator allows them, certificates are always verified.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import SimpleNamespace
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import DefaultResolver
+
+from adapters import soap
+from adapters.https import CIPHERS
+from adapters.reply import LARGEST, Judge, read
+from adapters.wsse import glance
+from broker_config.settings import Settings
+from routing.outcome import Asked, Heard, Wire
+
+log = logging.getLogger("koppelpunt.push")
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+#: What we send may be as large as what we take in.
+SENT: Final = soap.Limits(size=64 << 20)
+#: Seconds to get a connection, TLS included. Nothing has been sent by then.
+CONNECT_S: Final = 10.0
+#: Seconds an idle connection is kept: less than what servers do, so that we close it and not they in the midst of our request.
+IDLE_S: Final = 10.0
+#: Seconds a name's addresses are remembered: an endpoint that moves is followed within a minute.
+NAMES_S: Final = 60
+#: A longer line or header is not an answer.
+LONGEST_LINE: Final = 8_190
+#: How a server's TLS says that it does not take our certificate (RFC 8446, 6.2).
+_REFUSES_US: Final = (
+    *(f"CERTIFICATE_{why}" for why in ("REQUIRED", "UNKNOWN", "REVOKED", "EXPIRED")),
+    *("BAD_CERTIFICATE", "UNSUPPORTED_CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED"),
+    "DECRYPT_ERROR",  # its CA has the name of ours, and another key
+)
+
+
+class AddressNotAllowed(OSError):
+    """The name leads to an address that may not be called."""
+
+
+class _Resolver(AbstractResolver):
+    """Names to addresses that may be called. Also guards against a name that leads elsewhere a moment after it was looked at: what is
+    checked is what is connected to."""
+
+    def __init__(self, allowed: Sequence[Network]) -> None:
+        self._allowed, self._inner = allowed, DefaultResolver()
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
+        found = await self._inner.resolve(host, port, family)
+        usable = [one for one in found if may_call(one["host"], self._allowed)]
+        if not usable:
+            raise AddressNotAllowed(f"{host} leads to an address inside this network")
+        return usable
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+def may_call(address: str, allowed: Sequence[Network]) -> bool:
+    """Whether an IP address is public, or in a network that the operator allows."""
+    one = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(one, ipaddress.IPv6Address) and one.ipv4_mapped is not None:
+        one = one.ipv4_mapped
+    if any(one in network for network in allowed if network.version == one.version):
+        return True
+    return one.is_global and not one.is_multicast
+
+
+def context_of(settings: Settings) -> ssl.SSLContext:
+    """TLS as a client, with our certificate (facts 4.1). Raises OSError or ssl.SSLError when a file cannot be used."""
+    if settings.key is None or settings.cert is None or settings.trust is None:
+        raise OSError("calling endpoints needs KOPPELPUNT_KEY, KOPPELPUNT_CERT and KOPPELPUNT_TRUST")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.load_cert_chain(settings.cert, settings.key)
+    context.load_verify_locations(settings.trust)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
+class Endpoints:
+    """Calls them, with a pool of connections for each."""
+
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        judge: Judge,
+        *,
+        allowed: Sequence[Network] = (),
+        answer_s: float,
+        at_once: int,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`allowed`: networks that may be called though they are not public. `answer_s`: seconds for the whole of a call."""
+        self._now = now
+        self._context, self._judge, self._allowed = context, judge, tuple(allowed)
+        self._answer_s, self._at_once = answer_s, at_once
+        self._session: aiohttp.ClientSession | None = None
+
+    async def offer(self, url: str, message: bytes, *, action: str, asked: Asked) -> Heard:
+        """One attempt: what was heard. `url` is where it is; whom it is for stands in the message."""
+        if (reason := self._not_allowed(url)) is not None:
+            return Heard(wire=Wire.NOT_ALLOWED, says=reason)
+        went = SimpleNamespace(sent=False)
+        try:
+            async with asyncio.timeout(self._answer_s):
+                return await self._call(url, message, action, asked, went)
+        except TimeoutError:
+            if went.sent:
+                return Heard(wire=Wire.SILENT, says=f"no whole answer came within {self._answer_s:g} s")
+            return Heard(wire=Wire.UNREACHABLE, says="no connection could be made in time")
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: what aiohttp makes of some answers that are none
+            return _failed(error, sent=went.sent)
+
+    async def close(self) -> None:
+        """Hangs up."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _not_allowed(self, url: str) -> str | None:
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme == "https" and parts.username is None and bool(parts.hostname)
+        except ValueError:
+            usable = False
+        if not usable:
+            return "the endpoint's address is not https://host/path"
+        try:
+            allowed = may_call(parts.hostname or "", self._allowed)
+        except ValueError:  # a name: the resolver looks
+            return None
+        return None if allowed else "the endpoint's address is inside this network"
+
+    async def _call(self, url: str, message: bytes, action: str, asked: Asked, went: SimpleNamespace) -> Heard:
+        headers = {
+            "Content-Type": "text/xml; charset=utf-8",
+            "SOAPAction": f'"{action}"',
+            "Accept": "text/xml",
+            "Accept-Encoding": "identity",
+        }
+        async with self._open().post(url, data=message, headers=headers, allow_redirects=False, trace_request_ctx=went) as response:
+            if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+                return Heard(wire=Wire.UNREADABLE, status=response.status, says="the answer is packed, though that was not offered")
+            parts, size = [], 0
+            async for part in response.content.iter_any():
+                parts.append(part)
+                if (size := size + len(part)) > LARGEST:
+                    response.close()
+                    return Heard(wire=Wire.UNREADABLE, status=response.status, says=f"the answer is larger than {LARGEST:,} bytes")
+            return read(
+                b"".join(parts),
+                status=response.status,
+                content_type=response.headers.get("Content-Type", ""),
+                asked=asked,
+                signature_value=glance(message, SENT).signature_value,
+                judge=self._judge,
+                at=self._now(),
+                retry_after_s=_retry_after(response.headers.get("Retry-After"), self._now()),
+            )
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            trace = aiohttp.TraceConfig()
+            trace.on_request_headers_sent.append(_note_sent)
+            connector = aiohttp.TCPConnector(
+                ssl=self._context,
+                limit=0,
+                limit_per_host=self._at_once,
+                keepalive_timeout=IDLE_S,
+                ttl_dns_cache=NAMES_S,
+                resolver=_Resolver(self._allowed),
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
+                trace_configs=[trace],
+                trust_env=False,
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                max_line_size=LONGEST_LINE,
+                max_field_size=LONGEST_LINE,
+                headers={"User-Agent": "koppelpunt"},
+            )
+        return self._session
+
+
+async def _note_sent(_session: aiohttp.ClientSession, context: SimpleNamespace, _parameters: Any) -> None:
+    context.trace_request_ctx.sent = True
+
+
+def _failed(error: Exception, *, sent: bool) -> Heard:
+    """How far it came. What the exceptions say is ours or Python's, not the server's, but for an odd answer's first line."""
+    causes = _causes(error)
+    if any(isinstance(one, AddressNotAllowed) for one in causes):
+        return Heard(wire=Wire.NOT_ALLOWED, says="the endpoint's name leads to an address inside this network")
+    if any(isinstance(one, ssl.SSLCertVerificationError | ssl.CertificateError) for one in causes):
+        told = next(one for one in causes if isinstance(one, ssl.SSLCertVerificationError | ssl.CertificateError))
+        return Heard(wire=Wire.NOT_TRUSTED, says=getattr(told, "verify_message", "") or "its certificate does not belong to its name")
+    alerts = [reason for one in causes if isinstance(one, ssl.SSLError) and isinstance(reason := getattr(one, "reason", None), str)]
+    if any(name in alert for alert in alerts for name in _REFUSES_US):
+        return Heard(wire=Wire.REFUSES_US, says=f"TLS: {alerts[0].replace('_', ' ').lower()}")
+    if not sent:
+        if isinstance(error, aiohttp.InvalidURL):
+            return Heard(wire=Wire.NOT_ALLOWED, says="the endpoint's address is not https://host/path")
+        return Heard(wire=Wire.UNREACHABLE, says=_reason(error))
+    if isinstance(error, aiohttp.ClientResponseError | aiohttp.http_exceptions.HttpProcessingError | ValueError):
+        return Heard(wire=Wire.UNREADABLE, says="the answer is not HTTP")
+    return Heard(wire=Wire.CUT, says="the connection ended before a whole answer had come")
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The error and what it came from."""
+    found: list[BaseException] = []
+    todo: list[BaseException | None] = [error]
+    while todo:
+        one = todo.pop()
+        if one is not None and one not in found:
+            found.append(one)
+            todo += [one.__cause__, one.__context__, getattr(one, "os_error", None), getattr(one, "certificate_error", None)]
+    return found
+
+
+def _reason(error: Exception) -> str:
+    inner = getattr(error, "os_error", None) or error
+    if isinstance(inner, socket.gaierror) or isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "the endpoint's name is not known"
+    return (getattr(inner, "strerror", None) or type(inner).__name__)[:120]
+
+
+def _retry_after(value: str | None, now: datetime) -> float | None:
+    """Seconds, from seconds or a date (RFC 9110, 10.2.3); None when it is neither."""
+    if value is None:
+        return None
+    if value.strip().isascii() and value.strip().isdigit():
+        return float(value.strip()[:9])
+    try:
+        at = parsedate_to_datetime(value)
+    except (ValueError, TypeError):
+        return None
+    return max(0.0, (at - now).total_seconds()) if at.tzinfo else None

@@ -1,0 +1,68 @@
+"""What mailboxes and endpoints have in common: may it go there now, where else, and what one attempt came to (rule 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from routing.decisions import Decision
+from routing.mandate import judge_receiver
+from routing.register import Register
+from routing.resolver import resolve
+from routing.work import Claimed, RecordedDecision, Settlement
+from schemas.faults import kind_of
+from schemas.oin import Oin
+from workers.clock import micros
+
+Place = tuple[str, str, str]
+
+
+def place_of(one: Claimed) -> Place:
+    """The endpoint, the system it was, and the lane: mailbox or URL."""
+    return (one.endpoint, one.receiver_system, one.lane)
+
+
+def strange_places(claimed: Sequence[Claimed], register: Register, now: datetime) -> set[Place]:
+    """Places to which these deliveries may not go now, or that are not what they were."""
+    return {place for place in {place_of(one) for one in claimed} if _is_strange(place, register, now)}
+
+
+def _is_strange(place: Place, register: Register, now: datetime) -> bool:
+    id, system, lane = place
+    endpoint = register.endpoint(id) if id else None
+    if endpoint is None or endpoint.lane != lane:
+        return True
+    return judge_receiver(register, id, now, system=system).outcome != "yes"
+
+
+def elsewhere(one: Claimed, register: Register, now: datetime, record: Callable[[Decision], RecordedDecision]) -> Settlement:
+    """The endpoint or its mandate is gone: the successor for the same receiver gets it; without one it waits, with an owner."""
+    found = resolve(register, receiver=Oin(one.receiver), dienst=one.dienst, versie=one.versie, now=now)
+    decision, endpoint = found.decision, found.endpoint
+    decisions = (record(decision),)
+    why: dict[str, Any]
+    if decision.outcome == "no":
+        why = {"code": decision.code, "owner": str(decision.owner), "reason": decision.text_nl}
+        return settled(one, "failed", now, register, decisions=decisions, **why)
+    if endpoint is None:
+        why = {"hold_code": decision.code, "owner": str(decision.owner), "reason": decision.text_nl}
+        return settled(one, "routed", now, register, decisions=decisions, **why)
+    to: dict[str, Any] = {"endpoint": endpoint.id, "lane": endpoint.lane, "receiver_system": endpoint.system}
+    return settled(one, "routed", now, register, decisions=decisions, **to)
+
+
+def erased(one: Claimed, register: Register, now: datetime) -> Settlement:
+    """Its body is gone: there is nothing left to deliver."""
+    return settled(one, "failed", now, register, code="DEADLINE_PASSED", reason="the body has been erased")
+
+
+def settled(
+    one: Claimed, state: str, at: datetime, register: Register, *, took_us: int = 0, envelope: str = "original", **rest: Any
+) -> Settlement:
+    """What one attempt came to; `rest`: further fields of a Settlement. The owner is the code's, unless named."""
+    if rest.get("code") and "owner" not in rest:
+        rest["owner"] = str(kind_of(rest["code"]).owner)
+    return Settlement(
+        claimed=one, state=state, at_us=micros(at), took_us=took_us, register_version=register.version, envelope=envelope, **rest
+    )
