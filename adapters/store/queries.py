@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, RowMapping, Text, and_, case, cast, func, 
 from adapters.store.database import Database
 from adapters.store.tables import AGAIN, answer, attempt, delivery, failure_group, message, refusal, used_id
 from routing.work import OutboxFilter
+from schemas.lifecycle import UNFINISHED
 
 
 class Queries:
@@ -19,8 +20,9 @@ class Queries:
         self._db = database
 
     def outbox(self, wanted: OutboxFilter) -> list[dict[str, Any]]:
-        """Deliveries that are not finished (or in the state asked for), oldest first; messages not routed yet among them."""
-        conditions: list[ColumnElement[bool]] = [delivery.c.state == wanted.state if wanted.state else delivery.c.state.in_(_OPEN_STATES)]
+        """Deliveries that are not finished, or whose answer is awaited (or in the state asked for), oldest first; messages not routed yet
+        among them."""
+        conditions: list[ColumnElement[bool]] = [delivery.c.state == wanted.state if wanted.state else _OPEN]
         unrouted: list[ColumnElement[bool]] = [
             and_(message.c.state == wanted.state, message.c.state.in_(("received", "failed")))
             if wanted.state
@@ -211,7 +213,10 @@ _ANSWERED = (
     .join(answer, answer.c.delivery_seq == delivery.c.seq)
 )
 _AGAIN: ColumnElement[bool] = and_(message.c.state == "failed", message.c.code.is_(None))
-_OPEN_STATES = ("routed", "released", "postponed", "uncertain", "delivered")
+_OPEN: ColumnElement[bool] = or_(
+    delivery.c.state.in_([str(state) for state in UNFINISHED]),
+    and_(delivery.c.state == "acknowledged", delivery.c.answer_within_us.is_not(None)),
+)
 _ROW = (
     message.c.reference,
     message.c.received_us,

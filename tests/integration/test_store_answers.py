@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from adapters.store import Store
+from adapters.store import OutboxFilter, Store
 from routing.work import Answer, Claimed, HandInResult, NewDelivery, NewMessage, StreamStep
 from schemas.rules import Judgement
 from tests.support.store import (
@@ -336,6 +336,16 @@ def test_an_answer_that_does_not_come_in_time_is_a_failure_of_the_receivers_and_
     assert states(store)[other.id] == "acknowledged"
     assert told(store)[-1] == ("failed", "ANSWER_MISSING")
     assert store.outbox.unanswered(actor="timetable-1", now_us=NOW + WITHIN + 2) == 0
+
+
+def test_what_waits_for_an_answer_is_shown_as_open_until_it_comes(store: Store) -> None:
+    (one,) = confirmed(store, "1")
+    deliver_another = route(store, *take(store, "2"))
+    assert {row["id"] for row in store.queries.outbox(OutboxFilter())} == {one.id, deliver_another[0].id}
+    answer = an_answer()
+    hand_in(store, answer)
+    route(store, answer.reference)
+    assert one.id not in {row["id"] for row in store.queries.outbox(OutboxFilter())}
 
 
 def test_a_body_is_kept_while_an_answer_to_it_is_awaited(store: Store) -> None:

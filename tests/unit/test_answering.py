@@ -59,14 +59,14 @@ def test_a_contract_names_the_answer_by_its_kind_or_its_action(tmp_path: Path) -
         path.write_text(toml, encoding="utf-8")
         contracts = load_contracts(tmp_path)
         melding, answer = contracts.kind(MELDING), contracts.kind(TERUGKOPPELING)
-        assert (melding.answered_by, melding.answer_within, melding.answered) == (TERUGKOPPELING, timedelta(days=14), ())
+        assert (melding.answered_by, melding.answer_within, melding.answered) == (TERUGKOPPELING, timedelta(days=3), ())
         assert (answer.answers, answer.answered, answer.answered_by) == ("beantwoord", (MELDING,), None)
         contract = contracts.find("verzuim", "1")
         assert contract is not None
         assert contract.kinds[MELDING] == melding
 
 
-BY, WITHIN, ANSWERS = 'answered_by = "terugkoppeling"\n', 'answer_within = "14d"\n', 'answers = "beantwoord"\n'
+BY, WITHIN, ANSWERS = 'answered_by = "terugkoppeling"\n', 'answer_within = "3d"\n', 'answers = "beantwoord"\n'
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ BY, WITHIN, ANSWERS = 'answered_by = "terugkoppeling"\n', 'answer_within = "14d"
     [
         ([(BY, "")], "melding.answer_within", "needs answered_by"),
         ([(WITHIN, "")], "melding.answered_by", "needs answer_within"),
-        ([(WITHIN, "answer_within = 14\n")], "melding.answer_within", '"30d"'),
+        ([(WITHIN, "answer_within = 3\n")], "melding.answer_within", '"30d"'),
         ([(WITHIN, 'answer_within = "1d"\n')], "melding.answer_within", "shorter than fetch_within"),
         ([(WITHIN, 'answer_within = "401d"\n')], "melding.answer_within", "at most 400d"),
         ([(BY, 'answered_by = "antwoord"\n')], "melding.answered_by", "'antwoord' is neither a message kind"),
