@@ -15,6 +15,7 @@ from xml.sax.saxutils import escape
 
 from lxml import etree
 
+from schemas.envelope import REPLY as REPLY
 from schemas.faults import Fault, Refused
 
 SOAP: Final = "http://schemas.xmlsoap.org/soap/envelope/"
@@ -40,8 +41,6 @@ FOR_US: Final = (None, "", "http://schemas.xmlsoap.org/soap/actor/next")
 
 ANONYMOUS: Final = WSA + "/anonymous"
 NONE: Final = WSA + "/none"
-#: RelatesTo without a RelationshipType says: this answers that message.
-REPLY: Final = WSA + "/reply"
 #: RelationshipType of an envelope in which the backbone passes on somebody else's message (design section 3).
 ORIGINAL: Final = "urn:x-backbone:original"
 FAULT_ACTION: Final = WSA + "/soap/fault"

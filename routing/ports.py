@@ -245,6 +245,8 @@ class Outbox(Protocol):
 
     def unfetched(self, *, actor: str, now_us: int, fetch_within_us: Mapping[str, int], limit: int = 500) -> int: ...
 
+    def unanswered(self, *, actor: str, now_us: int, limit: int = 500) -> int: ...
+
 
 class Mailboxes(Protocol):
     """The store's side of mailboxes whose schools leave; see adapters.store.mailboxes for what each promises."""

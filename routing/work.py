@@ -41,6 +41,37 @@ class StreamStep:
     status: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a message that answers another says of that one. At least one of the two names is there."""
+
+    fact: str  #: name of the fact that holds `business_id`
+    business_id: str | None  #: identificatiecodeBedrijfsdocument of the answered message, in small letters
+    relates_to: tuple[str, ...]  #: MessageIDs of wsa:RelatesTo headers that say "reply"
+    kinds: tuple[str, ...]  #: wsa:Actions of the kinds it may answer
+
+
+@dataclass(slots=True, kw_only=True)
+class Answerable:
+    """A delivery that an answer names, with its message."""
+
+    seq: int
+    id: str
+    state: str
+    attempts: int
+    receiver: str
+    receiver_system: str | None
+    reference: str
+    sender: str
+    system: str
+    message_id: str
+    business_id: str | None
+    action: str
+    dienst: str
+    versie: str
+    bericht: str
+
+
 @dataclass(slots=True, kw_only=True)
 class NewMessage:
     """A verified, authorised and valid hand-in that is to become a message."""
@@ -70,6 +101,7 @@ class NewMessage:
     sealed: SealedParts
     decisions: tuple[RecordedDecision, ...]
     step: StreamStep | None = None
+    answer: Answer | None = None
     redelivered: bool = False  #: the broker gave it to somebody before, who may have recorded a refusal and died before it said so
 
 
@@ -166,6 +198,7 @@ class RoutedMessage:
     message: Routable
     deliveries: tuple[NewDelivery, ...]
     newest_replaces: bool = False
+    answer_within_us: int | None = None  #: an answer to each delivery must come so long after it
     decisions: tuple[RecordedDecision, ...] = ()
     register_version: int = 0
     code: str | None = None

@@ -89,6 +89,10 @@ class MessageKind:
     send_from: str | None = None  #: sending window of a school year, first day, as MM-DD, in Europe/Amsterdam; outside it: a warning
     send_until: str | None = None  #: last day, itself included, as MM-DD
     send_year: str | None = None  #: fact with the school year, such as 2026-2027, whose window it is
+    answered_by: str | None = None  #: wsa:Action of the kind that must come back from each receiver (in the file also its name)
+    answer_within: timedelta | None = None  #: counted from delivery; after it a delivery without an answer has failed
+    answers: str | None = None  #: fact that names the message this one answers, by its identificatiecodeBedrijfsdocument
+    answered: tuple[str, ...] = ()  #: wsa:Actions of the kinds it answers; not in the file: found when all contracts are loaded
 
     @property
     def passes_through(self) -> bool:

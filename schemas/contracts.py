@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from schemas.answering import NoPair, paired
 from schemas.content import ContentReader
 from schemas.contract import Age, Check, Condition, Contract, MessageKind, RecipientRule, SequenceRule
 from schemas.faults import Refused
@@ -75,7 +77,8 @@ class Contracts:
 def load_contracts(*folders: Path) -> Contracts:
     """Our own diensten, and those in `folders` (KOPPELPUNT_DIENSTEN). Raises ContractError for the first thing that is wrong."""
     contracts: list[Contract] = []
-    readers: dict[str, ContentReader] = {}
+    kinds: dict[str, MessageKind] = {}
+    schemas: dict[str, Schema] = {}
     seen: dict[tuple[str, str], Path] = {}
     for folder in (BUILT_IN, *folders):
         for file in _files(folder):
@@ -86,13 +89,19 @@ def load_contracts(*folders: Path) -> Contracts:
                     f"{file}: dienst {contract.dienst} version {contract.versie} stands in {other} too; give it another version"
                 )
             for kind in contract.kinds.values():
-                if kind.action in readers:
-                    taken = readers[kind.action].kind
+                if kind.action in kinds:
+                    taken = kinds[kind.action]
                     owner = f"{taken.dienst} {taken.versie} {taken.name}"
                     raise ContractError(f"{file}: kinds.{kind.name}.action: {kind.action!r} belongs to {owner} already")
-                readers[kind.action] = ContentReader(kind, schema)
+                kinds[kind.action], schemas[kind.action] = kind, schema
             contracts.append(contract)
-    return Contracts(tuple(contracts), readers)
+    try:
+        kinds = paired(kinds)
+    except NoPair as wrong:
+        file = seen[wrong.kind.dienst, wrong.kind.versie]
+        raise ContractError(f"{file}: kinds.{wrong.kind.name}.{wrong.key}: {wrong}") from wrong
+    contracts = [replace(contract, kinds={action: kinds[action] for action in contract.kinds}) for contract in contracts]
+    return Contracts(tuple(contracts), {action: ContentReader(kind, schemas[action]) for action, kind in kinds.items()})
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -223,7 +232,11 @@ def _kind(table: _Table, name: str, identity: tuple[str, str, str], schema: Sche
         send_from=window["send_from"],
         send_until=window["send_until"],
         send_year=send_year,
+        answered_by=table.text("answered_by", optional=True),
+        answer_within=table.duration("answer_within") if "answer_within" in table.values else None,
+        answers=table.text("answers", optional=True),
     )
+    _known(table, "answers", [kind.answers] if kind.answers else [], facts)
     table.done()
     return kind
 

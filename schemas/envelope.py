@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from lxml import etree
 
 from schemas.oin import Oin
+
+#: Relationship type of a wsa:RelatesTo that names none: this message answers that one (WS-Addressing 1.0 Core, 3.1).
+REPLY: Final = "http://www.w3.org/2005/08/addressing/reply"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,6 +74,28 @@ DELIVERY_BORN: Final = frozenset({_D.ROUTED, _D.FILTERED})
 #: For order: while one of these stands, nothing later with the same order key goes to the same receiver. A failed one does not block.
 UNFINISHED: Final = (_D.ROUTED, _D.RELEASED, _D.POSTPONED, _D.UNCERTAIN, _D.DELIVERED)
 
+#: An answer proves that a delivery arrived, whatever we knew of it: which move brings it nearer to `answered`.
+TOWARDS_ANSWERED: Final[Mapping[DeliveryState, DeliveryState]] = MappingProxyType(
+    {
+        _D.ROUTED: _D.RELEASED,
+        _D.POSTPONED: _D.RELEASED,
+        _D.RELEASED: _D.DELIVERED,
+        _D.UNCERTAIN: _D.DELIVERED,
+        _D.DELIVERED: _D.ACKNOWLEDGED,
+        _D.FAILED: _D.ACKNOWLEDGED,
+        _D.ACKNOWLEDGED: _D.ANSWERED,
+    }
+)
+
+
+def steps_to_answered(state: DeliveryState) -> tuple[DeliveryState, ...]:
+    """The states through which a delivery that was answered goes; none when it has ended already."""
+    steps = []
+    while (after := TOWARDS_ANSWERED.get(state)) is not None:
+        steps.append(after)
+        state = after
+    return tuple(steps)
+
 
 def may_move(before: DeliveryState, after: DeliveryState) -> bool:
     """Whether a delivery in `before` may go to `after`."""

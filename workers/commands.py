@@ -170,7 +170,11 @@ def show_message(message: Mapping[str, Any], events: Sequence[Event], decisions:
         "owner",
         "reason",
     )
-    print_table(("", " "), [{"": name, " ": message[name]} for name in facts if message.get(name)], title="Message")
+    rows = [{"": name, " ": message[name]} for name in facts if message.get(name)]
+    if message.get("answers"):
+        rows.append({"": "answers", " ": message["answers"]["reference"]})
+    rows += [{"": "answered by", " ": reference} for d in message.get("deliveries", ()) for reference in d["answers"]]
+    print_table(("", " "), rows, title="Message")
     if message.get("deliveries"):
         rows = [
             {

@@ -15,11 +15,12 @@ from typing import Final
 
 from lxml import etree
 
+from routing.answers import answer_in
 from routing.decisions import decide
 from routing.mandate import DecisionCache
 from routing.ports import Incoming, JudgeStep, Vault, Verifier
 from routing.register import Register
-from routing.work import NewMessage, NewRefusal, RecordedDecision, StreamStep
+from routing.work import Answer, NewMessage, NewRefusal, RecordedDecision, StreamStep
 from schemas.content import Content, read_content
 from schemas.contract import MessageKind
 from schemas.contracts import Contracts
@@ -110,6 +111,7 @@ class Desk:
                 contracts=self._contracts,
                 now=now,
             )
+            answer = answer_in(content, envelope) if kind.answers else None
         except Fault as fault:
             return NewRefusal(
                 reference=reference,
@@ -128,7 +130,7 @@ class Desk:
                 decisions=tuple(decisions),
                 redelivered=redelivered,
             )
-        return self._accepted(reference, envelope, content, system, register, via, now, tuple(decisions), redelivered)
+        return self._accepted(reference, envelope, content, system, register, via, now, tuple(decisions), redelivered, answer)
 
     def _signed(self, version: int, system: Oin) -> RecordedDecision:
         """The same record for every good signature of one system."""
@@ -150,6 +152,7 @@ class Desk:
         now: datetime,
         decisions: tuple[RecordedDecision, ...],
         redelivered: bool,
+        answer: Answer | None,
     ) -> NewMessage:
         kind, index = content.kind, self._vault.index
         step = content.sequence
@@ -181,6 +184,7 @@ class Desk:
             step=StreamStep(key=index(f"stream {kind.dienst} {envelope.sender} {step.key}"), number=step.number, status=step.status)
             if step
             else None,
+            answer=answer,
             redelivered=redelivered,
         )
 

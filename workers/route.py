@@ -70,6 +70,7 @@ class Router:
                 for target in self._recipients(kind, facts, Oin(message.receiver), register, now)
             ),
             newest_replaces=kind.newest_replaces,
+            answer_within_us=int(kind.answer_within.total_seconds() * 1e6) if kind.answer_within else None,
             register_version=register.version,
         )
 

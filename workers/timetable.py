@@ -60,6 +60,7 @@ class Timetable:
             Job(name="waiting", every_s=2, act=self.look_at_waiting),
             Job(name="deadlines", every_s=10, act=self._deadlines),
             Job(name="unfetched", every_s=60, act=self._unfetched),
+            Job(name="unanswered", every_s=60, act=self._unanswered),
             Job(name="retention", every_s=3600, act=self._retention),
             Job(name="workers", every_s=30, act=self._workers),
             *more,
@@ -142,6 +143,10 @@ class Timetable:
     async def _unfetched(self) -> None:
         within = {kind.action: int(kind.fetch_within.total_seconds() * 1e6) for kind in self._kinds}
         self._store.outbox.unfetched(actor=self._worker.id, now_us=self._clock.now_us(), fetch_within_us=within)
+
+    async def _unanswered(self) -> None:
+        while self._store.outbox.unanswered(actor=self._worker.id, now_us=self._clock.now_us()):
+            await asyncio.sleep(0)
 
     async def _retention(self) -> None:
         keep = {kind.action: int(kind.retention.total_seconds() * 1e6) for kind in self._kinds}

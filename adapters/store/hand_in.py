@@ -9,14 +9,15 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from adapters.store.answers import Answers
 from adapters.store.database import Database
 from adapters.store.rows import Row, decision_rows, event_row, write_decisions, write_events
 from adapters.store.sql import Insert, Sql
 from adapters.store.tables import UNSETTLED, body, message, refusal, used_id
 from routing.ports import JudgeStep
-from routing.work import HandInResult, NewMessage, NewRefusal, StreamStep
+from routing.work import Answerable, HandInResult, NewMessage, NewRefusal, StreamStep
 from schemas.events import Event
-from schemas.faults import kind_of
+from schemas.faults import Refused, kind_of
 from schemas.rules import Judgement
 
 _FINE: Final = Judgement()
@@ -125,6 +126,7 @@ class _Batch:
     def judge(self, tx: Connection, judge_step: JudgeStep) -> None:
         """Each item in turn: new, a duplicate, or refused. A refused hand-in gives its ids back."""
         last: dict[bytes, StreamStep | None] = {}
+        self._answers = Answers(tx, [item for item in self._items if isinstance(item, NewMessage) and item.answer])
         for item in self._items:
             if isinstance(item, NewRefusal):
                 self._refuse(tx, item)
@@ -141,16 +143,26 @@ class _Batch:
                 self._refuse_message(tx, item, "DUPLICATE_OTHER_CONTENT", reason, ours)
             elif held:
                 self._repeat(tx, item, next(iter(held.values())), ours)
+            elif isinstance(answered := self._answered(item), Refused):
+                self._refuse_message(tx, item, answered.code, str(answered), ours)
             elif (step := self._step(tx, item, last, judge_step)).code:
                 self._refuse_message(tx, item, step.code, kind_of(step.code).en, ours)
             else:
-                if step.warning:
-                    item = replace(item, warnings=(*item.warnings, step.warning))
+                warnings = (step.warning, self._answers.take(item, answered) if answered else None)
+                if any(warnings):
+                    item = replace(item, warnings=(*item.warnings, *filter(None, warnings)))
                 if self._gave_back:  # an earlier item of this batch held one of these ids and was refused after all
                     _TAKE(tx, [_id_row(item, key) for key in keys])
                     self._holders |= {row.key: row for row in _HOLDERS(tx, keys=keys)}
                 self.new.append(item)
                 self._accept(item)
+
+    def _answered(self, item: NewMessage) -> Answerable | Refused | None:
+        """The delivery that this message answers, or why it is refused; None for one that answers nothing."""
+        try:
+            return self._answers.find(item, item.answer) if item.answer else None
+        except Refused as wrong:
+            return wrong
 
     def _repeat(self, tx: Connection, item: NewMessage, first: Any, ours: list[str]) -> None:
         """A duplicate of `first`. An honest retry may bring a new MessageID: from now on that names the first message too."""
@@ -267,6 +279,7 @@ class _Batch:
         for refused in self._refused:
             decisions += decision_rows(refused.reference, None, refused.at_us, refused.decisions)
             events.append(event_row(_refused_event(refused, self._actor), tell=_told(refused), told=True))
+        events += self._answers.write(tx, {new.reference: seq for seq, new in numbered}, self._actor)
         write_decisions(tx, decisions)
         write_events(tx, events)
 

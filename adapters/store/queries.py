@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, Text, and_, case, cast, func, null, or_, select, text, union_all
 
 from adapters.store.database import Database
-from adapters.store.tables import AGAIN, attempt, delivery, failure_group, message, refusal, used_id
+from adapters.store.tables import AGAIN, answer, attempt, delivery, failure_group, message, refusal, used_id
 from routing.work import OutboxFilter
+from schemas.lifecycle import UNFINISHED
 
 
 class Queries:
@@ -19,8 +20,9 @@ class Queries:
         self._db = database
 
     def outbox(self, wanted: OutboxFilter) -> list[dict[str, Any]]:
-        """Deliveries that are not finished (or in the state asked for), oldest first; messages not routed yet among them."""
-        conditions: list[ColumnElement[bool]] = [delivery.c.state == wanted.state if wanted.state else delivery.c.state.in_(_OPEN_STATES)]
+        """Deliveries that are not finished, or whose answer is awaited (or in the state asked for), oldest first; messages not routed yet
+        among them."""
+        conditions: list[ColumnElement[bool]] = [delivery.c.state == wanted.state if wanted.state else _OPEN]
         unrouted: list[ColumnElement[bool]] = [
             and_(message.c.state == wanted.state, message.c.state.in_(("received", "failed")))
             if wanted.state
@@ -138,7 +140,8 @@ class Queries:
         return None if found is None else str(found)
 
     def message(self, reference: str) -> dict[str, Any] | None:
-        """One message with its deliveries and their attempts, or one refusal; None for an unknown reference."""
+        """One message with its deliveries, their attempts and the messages that answered them, and with the delivery it answers itself;
+        or one refusal; None for an unknown reference."""
         with self._db.read() as connection:
             row = connection.execute(select(message).where(message.c.reference == reference)).first()
             if row is None:
@@ -151,7 +154,16 @@ class Queries:
             for one in deliveries:
                 attempts = connection.execute(select(attempt).where(attempt.c.delivery_seq == one["seq"]).order_by(attempt.c.number))
                 one["tries"] = [_plain(a._mapping) for a in attempts]
-            return {**_plain(row._mapping), "warnings": json.loads(row.warnings), "deliveries": deliveries}
+                one["answers"] = [
+                    str(reference) for reference in connection.execute(_ANSWERS.where(answer.c.delivery_seq == one["seq"])).scalars()
+                ]
+            answered = connection.execute(_ANSWERED.where(answer.c.message_seq == row.seq)).first()
+            return {
+                **_plain(row._mapping),
+                "warnings": json.loads(row.warnings),
+                "deliveries": deliveries,
+                "answers": None if answered is None else dict(answered._mapping),
+            }
 
     def counts(self) -> dict[str, dict[str, int]]:
         """How many messages, deliveries, refusals and failures there are, by state and by code."""
@@ -193,8 +205,18 @@ class Queries:
             )
 
 
+#: Messages that answer a delivery, and the delivery that a message answers.
+_ANSWERS = select(message.c.reference).join(answer, answer.c.message_seq == message.c.seq).order_by(message.c.seq)
+_ANSWERED = (
+    select(message.c.reference, delivery.c.id.label("delivery"))
+    .join(delivery, delivery.c.message_seq == message.c.seq)
+    .join(answer, answer.c.delivery_seq == delivery.c.seq)
+)
 _AGAIN: ColumnElement[bool] = and_(message.c.state == "failed", message.c.code.is_(None))
-_OPEN_STATES = ("routed", "released", "postponed", "uncertain", "delivered")
+_OPEN: ColumnElement[bool] = or_(
+    delivery.c.state.in_([str(state) for state in UNFINISHED]),
+    and_(delivery.c.state == "acknowledged", delivery.c.answer_within_us.is_not(None)),
+)
 _ROW = (
     message.c.reference,
     message.c.received_us,

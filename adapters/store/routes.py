@@ -29,7 +29,7 @@ _MESSAGE_FAILED: Final = Sql(
 _DELIVERIES: Final = Insert(
     delivery,
     *("seq", "id", "message_seq", "target", "state", "release", "receiver", "endpoint", "lane", "receiver_system", "order_key"),
-    *("hold_code", "owner", "reason", "attempts", "not_before_us", "deadline_us", "at_us"),
+    *("hold_code", "owner", "reason", "attempts", "not_before_us", "deadline_us", "answer_within_us", "at_us"),
 )
 _FAIL_NEW: Final = Sql("UPDATE delivery SET state = 'failed', code = :code, owner = :owner, reason = :reason WHERE seq = :seq")
 #: Unsent deliveries with these messages' order keys, of which a newer one to the same receiver stands unfinished; and the newest such.
@@ -143,6 +143,7 @@ def _delivery_row(seq: int, route: RoutedMessage, new: NewDelivery, now_us: int)
         0,
         0,
         new.deadline_us,
+        route.answer_within_us,
         now_us,
     )
 

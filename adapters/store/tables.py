@@ -58,6 +58,7 @@ OPEN: Final = "state IN ('released', 'delivered')"
 ORDERED: Final = f"order_key IS NOT NULL AND state IN ({_quoted([str(s) for s in UNFINISHED])})"
 NOT_FETCHED: Final = "state = 'failed' AND code = 'MAILBOX_NOT_FETCHED' AND lane IS NOT NULL"
 UNSENT: Final = "state IN ('routed', 'postponed')"
+AWAITING_ANSWER: Final = "state = 'acknowledged' AND answer_within_us IS NOT NULL"
 UNCHAINED: Final = "block IS NULL"
 UNTOLD: Final = "tell_after_us IS NOT NULL"
 
@@ -178,6 +179,7 @@ delivery = Table(
     Column("not_before_us", BigInteger, nullable=False, server_default="0"),
     Column("deadline_us", BigInteger, nullable=False),
     Column("delivered_us", BigInteger),
+    Column("answer_within_us", BigInteger),  # an answer must come so long after delivery; NULL: none
     Column("at_us", BigInteger, nullable=False),  # of the last move
     UniqueConstraint("id"),
 )
@@ -189,6 +191,18 @@ Index("delivery_waiting", delivery.c.seq, **_partial(WAITING))
 Index("delivery_unsent_deadline", delivery.c.deadline_us, **_partial(UNSENT))
 Index("delivery_not_fetched", delivery.c.lane, delivery.c.endpoint, **_partial(NOT_FETCHED))
 Index("delivery_order", delivery.c.order_key, delivery.c.receiver, delivery.c.message_seq, **_partial(ORDERED))
+#: When the answer must be there. On an expression, so that whoever delivers or confirms need not know of answers.
+ANSWER_BY: Final = "(COALESCE(delivered_us, at_us) + answer_within_us)"
+Index("delivery_unanswered", text(ANSWER_BY), _table=delivery, **_partial(AWAITING_ANSWER))
+
+#: Messages that answer a delivery. Only the first moved it; more may have come.
+answer = Table(
+    "answer",
+    metadata,
+    Column("message_seq", _Id, ForeignKey("message.seq"), primary_key=True, autoincrement=False),
+    Column("delivery_seq", _Id, ForeignKey("delivery.seq"), nullable=False),
+)
+Index("answer_delivery", answer.c.delivery_seq)
 
 #: Copies that may still be in a system's mailbox, or in its hands, of deliveries that are not that system's any more. A row goes when its
 #: copy was taken back, or was looked for often enough; so the table is empty but for the days after a supplier switch.

@@ -12,7 +12,7 @@ from adapters.store.release import Part
 from adapters.store.routes import MESSAGE_IDS, UNROUTED, failed_delivery
 from adapters.store.rows import Row, decision_rows, event_row, ids_of, write_decisions, write_events
 from adapters.store.sql import Sql
-from adapters.store.tables import KEPT, OPEN, UNSENT, WAITING
+from adapters.store.tables import ANSWER_BY, AWAITING_ANSWER, KEPT, OPEN, UNSENT, WAITING
 from routing.work import NewDelivery, Waiting
 from schemas.events import Event
 from schemas.faults import kind_of
@@ -41,10 +41,11 @@ _POISON_DELIVERIES: Final = Sql(
     "UPDATE delivery SET state = 'failed', code = 'POISON', owner = 'us', claim = NULL, claim_until_us = NULL, at_us = :now "
     "WHERE seq IN @seqs AND state = 'released' RETURNING id, message_seq, receiver, receiver_system"
 )
-#: Nothing of it is open any more, and all of it ended before that moment.
+#: Nothing of it is open any more (no answer awaited either), and all of it ended before that moment.
 _ENDED: Final = (
     "m.state IN ('routed', 'returned', 'archived') AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.message_seq = m.seq "
-    "AND (d.at_us >= :before OR d.state NOT IN ('acknowledged', 'answered', 'filtered', 'superseded', 'returned', 'archived')))"
+    "AND (d.at_us >= :before OR d.state NOT IN ('acknowledged', 'answered', 'filtered', 'superseded', 'returned', 'archived') "
+    "OR (d.state = 'acknowledged' AND d.answer_within_us IS NOT NULL)))"
 )
 _ERASABLE: Final = Sql(
     f"SELECT m.seq FROM message m WHERE m.{KEPT} AND m.action = :action AND m.received_us < :before AND {_ENDED} LIMIT :limit"
@@ -58,6 +59,11 @@ _UNFETCHED: Final = Sql(
 _NOT_FETCHED: Final = Sql(
     "UPDATE delivery SET state = 'failed', code = 'MAILBOX_NOT_FETCHED', owner = 'receiver', at_us = :now WHERE seq IN @seqs "
     "AND state = 'delivered' AND delivered_us < :before RETURNING id, message_seq, receiver, receiver_system"
+)
+_UNANSWERED: Final = Sql(f"SELECT seq FROM delivery WHERE {AWAITING_ANSWER} AND {ANSWER_BY} < :now LIMIT :limit")
+_NOT_ANSWERED: Final = Sql(
+    "UPDATE delivery SET state = 'failed', code = 'ANSWER_MISSING', owner = 'receiver', reason = NULL, at_us = :now WHERE seq IN @seqs "
+    f"AND {AWAITING_ANSWER} AND {ANSWER_BY} < :now RETURNING id, message_seq, receiver, receiver_system"
 )
 
 _FORGET: Final = Sql("DELETE FROM used_id WHERE key IN (SELECT key FROM used_id WHERE received_us < :before LIMIT :limit)")
@@ -180,6 +186,19 @@ class Upkeep(Part):
                 write_events(tx, [failed_delivery(r, known[r.message_seq], actor, now_us, **failed) for r in rows])
             count += len(rows)
         return count
+
+    def unanswered(self, *, actor: str, now_us: int, limit: int = 500) -> int:
+        """Confirmed deliveries whose answer did not come in time have failed; an answer that comes later still ends them well."""
+        with self._db.read() as connection:
+            seqs = _UNANSWERED(connection, now=now_us, limit=limit).scalars().all()
+        if not seqs:
+            return 0
+        with self._db.write() as tx:
+            rows = _NOT_ANSWERED(tx, seqs=seqs, now=now_us).all()
+            known = _messages(tx, rows)
+            failed = {"code": "ANSWER_MISSING", "owner": "receiver", "reason": kind_of("ANSWER_MISSING").en}
+            write_events(tx, [failed_delivery(r, known[r.message_seq], actor, now_us, **failed) for r in rows])
+        return len(rows)
 
 
 def _messages(tx: Connection, rows: Sequence[Any]) -> dict[int, Any]:

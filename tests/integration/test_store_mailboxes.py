@@ -436,7 +436,7 @@ def test_a_deliver_worker_that_has_not_seen_the_new_register_yet_does_not_send_i
     route(store, *take(store, "1", dienst="vva"), to=[a_delivery(**to, deadline_us=10**17)])
     claimed = claim(store, release(store, lead(store)))
     now = datetime.now(UTC)
-    assert strange_places(claimed, chain(), now) == {(to["endpoint"], OTHER_LAS)}
+    assert strange_places(claimed, chain(), now) == {(to["endpoint"], OTHER_LAS, to["lane"])}
     assert strange_places(claimed, looking.register(), now) == set()
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from sqlalchemy import text
 
-from adapters.store import Store, deliveries, hand_in, journal, mailboxes, open_store, release, routes, upkeep
+from adapters.store import Store, answers, deliveries, hand_in, journal, mailboxes, open_store, release, routes, upkeep
 from adapters.store.sql import Sql
 from tests.support.store import ACTION, LANE, NOW, fresh_url, run_sql
 
@@ -19,6 +19,9 @@ HOT: dict[str, tuple[Sql, dict[str, object]]] = {
     "refusals not settled": (hand_in._UNSETTLED, {"digest": b"d", "system": "s", "code": "c"}),
     "settled": (hand_in._SETTLED, {"references": ["r1"]}),
     "stored": (hand_in._STORED, {"references": ["r1"]}),
+    "ids that answers name": (answers._NAMED, {"names": ["b:1", "m:urn:uuid:1"]}),
+    "deliveries that answers name": (answers._NAMED_DELIVERIES, {"ids": ["d1", "d2"]}),
+    "what answers name": (answers._SENT_READ, {"references": ["r1", "r2"]}),
     "in routing": (release._IN_ROUTING, {"most": 2000}),
     "to route": (release._TO_ROUTE, {"limit": 100}),
     "release messages": (release._RELEASE_MESSAGES, {"seqs": [1, 2]}),
@@ -38,6 +41,8 @@ HOT: dict[str, tuple[Sql, dict[str, object]]] = {
     "deliveries by id": (deliveries.BY_ID, {"ids": ["d1"]}),
     "waiting": (upkeep._WAITING, {"after": 0, "limit": 1000}),
     "expired": (upkeep._EXPIRED, {"now": NOW, "limit": 100}),
+    "unanswered": (upkeep._UNANSWERED, {"now": NOW, "limit": 100}),
+    "not answered": (upkeep._NOT_ANSWERED, {"now": NOW, "seqs": [1, 2]}),
     "erasable": (upkeep._ERASABLE, {"action": ACTION, "before": 5, "limit": 100}),
     "mailboxes": (mailboxes._LANES, {}),
     "standing in a mailbox": (mailboxes._STANDING, {"lane": "mailbox 1"}),

@@ -108,13 +108,23 @@ class MovedClock(Clock):
 class Exchange:
     """Everything runs in one event loop, which stands still between tests. Use as `with`."""
 
-    def __init__(self, *, processes: Sequence[str] = (), clock: Clock | None = None, settings: Mapping[str, str] | None = None) -> None:
-        """`processes`: workers that run as processes; others can be started inside, by `clock`. `settings`: more than the usual ones."""
+    def __init__(
+        self,
+        *,
+        processes: Sequence[str] = (),
+        clock: Clock | None = None,
+        document: dict[str, Any] = DOCUMENT,
+        diensten: Path | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """`processes`: workers that run as processes; others can be started inside, by `clock`. `document`: the service register;
+        `diensten`: a folder with more of them; `settings`: more than the usual ones."""
         self._more = dict(settings or {})
         self.home = Path(tempfile.mkdtemp(prefix="koppelpunt-exchange-"))
         self.home.chmod(0o755)  # so that RabbitMQ's own user may enter when the tests run as root
         self.clock = clock or Clock()
         self._processes = tuple(processes)
+        self._document, self._diensten = document, diensten
         self._runner = asyncio.Runner()
         self._inside: list[tuple[Worker, program.Parts, asyncio.Task[Any]]] = []
         self._publishers: dict[str, Publisher] = {}
@@ -155,9 +165,11 @@ class Exchange:
             "KOPPELPUNT_PUSH_NETWORKS": "127.0.0.0/8,::1/128",
             **self._more,
         }
+        if self._diensten:
+            environment["KOPPELPUNT_DIENSTEN"] = str(self._diensten)
         self.settings = make_private_home(Settings.from_environment(environment, home=self.home), environment=environment)
         store = program.open_store_of(self.settings)
-        store.registry.save_register(DOCUMENT, who="test", now_us=self.clock.now_us())
+        store.registry.save_register(self._document, who="test", now_us=self.clock.now_us())
         store.close()
         self._backbone = Backbone(self.settings, port=0)
         await self._backbone.__aenter__()

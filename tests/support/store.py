@@ -193,15 +193,16 @@ def waiting_delivery(**changes: Any) -> NewDelivery:
 
 
 def route(
-    store: Store, *references: str, to: Sequence[NewDelivery] = (), newest_replaces: bool = False, now_us: int = NOW
+    store: Store, *references: str, to: Sequence[NewDelivery] = (), newest_replaces: bool = False, now_us: int = NOW, **more: Any
 ) -> list[NewDelivery]:
-    """Routes these messages (one delivery each, to the mailbox, unless `to` says otherwise); returns their deliveries."""
+    """Routes these messages (one delivery each, to the mailbox, unless `to` says otherwise); returns their deliveries. `more`: as in
+    RoutedMessage."""
     made: list[NewDelivery] = []
     for reference in references:
         seq = run_sql(store, "SELECT seq FROM message WHERE reference = :r", r=reference)[0].seq
         (message,) = store.outbox.routable([Ticket(seq, 1)])
         deliveries = tuple(to) or (a_delivery(),)
-        routed = RoutedMessage(message=message, deliveries=deliveries, newest_replaces=newest_replaces, register_version=1)
+        routed = RoutedMessage(message=message, deliveries=deliveries, newest_replaces=newest_replaces, register_version=1, **more)
         assert store.outbox.commit_routes([routed], actor="route-1", now_us=now_us) == 1
         made += deliveries
     return made
