@@ -1,0 +1,100 @@
+// Hands in a `proef` message with node-soap, and verifies the receipt with xml-crypto: as a supplier would write it.
+//
+//     node client.cjs '{"wsdl": URL, "to": OIN, "from": OIN, "hub": OIN, "ca": PEM, "key": PEM, "cert": PEM, "document": {...}}'
+//
+// prints one line of JSON: {"receipt", "messageId", "verified"} or {"fault", "verified"}. What a test wants otherwise: `token`, `options` and `headers`.
+"use strict";
+
+const crypto = require("node:crypto");
+const fs = require("node:fs");
+const https = require("node:https");
+const { DOMParser } = require("@xmldom/xmldom");
+const soap = require("soap");
+const { SignedXml } = require("xml-crypto");
+
+const WSA = "http://www.w3.org/2005/08/addressing";
+const WSSE = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd";
+const WSSE11 = "http://docs.oasis-open.org/wss/oasis-wss-wssecurity-secext-1.1.xsd";
+const WSU = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd";
+const DS = "http://www.w3.org/2000/09/xmldsig#";
+const EXCLUSIVE = "http://www.w3.org/2001/10/xml-exc-c14n#";
+const SHA256 = "http://www.w3.org/2001/04/xmlenc#sha256";
+const RSA_SHA256 = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256";
+
+/** What WSSecurityCert must be told: see docs/connecting-a-party.md. */
+const EDUKOPPELING = {
+  hasTimeStamp: true,
+  signatureAlgorithm: RSA_SHA256,
+  signatureTransformations: [EXCLUSIVE], // its default has enveloped-signature too, which the standard does not know
+  additionalReferences: ["wsa:To", "wsa:From", "wsa:Action", "wsa:MessageID"],
+  signerOptions: { idMode: "wssecurity", prefix: "ds" }, // wsu:Id, not Id
+};
+
+function addressing(given, action) {
+  const own = given.headers ?? ["To", "From", "Action", "MessageID"];
+  const value = {
+    To: `${given.wsdl.split("?")[0]}?oin=${given.to}`,
+    From: `<wsa:Address>${WSA}/anonymous?oin=${given.from}</wsa:Address>`,
+    Action: action,
+    MessageID: given.messageId ?? `urn:uuid:${crypto.randomUUID()}`,
+  };
+  return own.map((name) => `<wsa:${name} xmlns:wsa="${WSA}" xmlns:wsu="${WSU}">${value[name]}</wsa:${name}>`).join("");
+}
+
+/** The parts of the answer that its signature covers, by name; read nothing else. Throws when it is not the hub's answer to this request. */
+function verify(answer, request, given) {
+  const one = (xml, namespace, name) => new DOMParser().parseFromString(xml).getElementsByTagNameNS(namespace, name)[0];
+  const der = Buffer.from(one(answer, WSSE, "BinarySecurityToken").textContent, "base64");
+  const certificate = new crypto.X509Certificate(der);
+  const trusted = fs.readFileSync(given.ca, "utf8").match(/-----BEGIN[^]+?-----END CERTIFICATE-----/g);
+  if (!trusted.some((pem) => certificate.checkIssued(new crypto.X509Certificate(pem)) && certificate.verify(new crypto.X509Certificate(pem).publicKey)))
+    throw new Error("the answer is signed with a certificate of somebody else's CA");
+  if (Date.parse(certificate.validTo) < Date.now()) throw new Error("the answer is signed with a certificate that has expired");
+  if (!certificate.subject.split("\n").includes(`serialNumber=${given.hub}`)) throw new Error("the answer is not signed by the hub");
+
+  const signed = new SignedXml({ publicCert: certificate.toString(), idMode: "wssecurity" });
+  signed.loadSignature(one(answer, DS, "Signature"));
+  if (!signed.checkSignature(answer)) throw new Error("the answer's signature is wrong");
+  const parts = {};
+  for (const xml of signed.getSignedReferences()) {
+    const root = new DOMParser().parseFromString(xml).documentElement;
+    if (root.localName in parts) throw new Error(`${root.localName} is signed twice`);
+    parts[root.localName] = root;
+  }
+  for (const name of ["Body", "Timestamp", "To", "From", "Action", "MessageID", "SignatureConfirmation"])
+    if (!(name in parts)) throw new Error(`the answer's ${name} is not signed`);
+  if (parts.RelatesTo?.textContent !== one(request, WSA, "MessageID")?.textContent) throw new Error("this answers another message");
+  if (parts.SignatureConfirmation.namespaceURI !== WSSE11 || parts.SignatureConfirmation.getAttribute("Value") !== one(request, DS, "SignatureValue").textContent)
+    throw new Error("this confirms another signature");
+  return parts;
+}
+
+async function main(given) {
+  const httpsAgent = new https.Agent({ ca: fs.readFileSync(given.ca), key: fs.readFileSync(given.key), cert: fs.readFileSync(given.cert) });
+  const client = await soap.createClientAsync(given.wsdl, { wsdl_options: { httpsAgent } });
+  client.addSoapHeader((_method, _location, action) => addressing(given, action)); // node-soap itself adds no addressing
+  const [key, cert] = [fs.readFileSync(given.key), fs.readFileSync(given.cert)];
+  const options = given.options ?? EDUKOPPELING;
+  client.setSecurity(
+    given.token
+      ? new soap.WSSecurityCertWithToken({ privateKey: key, publicKey: cert, options })
+      : new soap.WSSecurityCert(key, cert, "", options),
+  );
+  try {
+    const [receipt, answer, , request] = await client.proefAsync(given.document, { httpsAgent, timeout: 20_000 });
+    const parts = verify(answer, request, given);
+    return { receipt, verified: Object.keys(parts), messageId: parts.RelatesTo.textContent };
+  } catch (error) {
+    const fault = error.root?.Envelope.Body.Fault;
+    if (!fault) throw error;
+    return { fault, verified: Object.keys(verify(error.body, client.lastRequest, given)) };
+  }
+}
+
+main(JSON.parse(process.argv[2])).then(
+  (said) => console.log(JSON.stringify(said)),
+  (error) => {
+    console.error(String(error.message ?? error).slice(0, 500));
+    process.exitCode = 1;
+  },
+);
