@@ -34,10 +34,11 @@ PACKAGES: Final = {
     "node": Package("nodejs", "node", ()),
     "npm": Package("npm", "npm", ()),
     "javac": Package("default-jdk-headless", "javac", ()),
+    "wsimport": Package("jaxws", "wsimport", ()),
     "wss4j": Package("libwss4j-java", "wss4j.jar", ("/usr/share/java",)),
 }
 #: Other people's SOAP stacks, with which the tests hand in at the gateway. The rest of the tests can do without.
-OTHER_STACKS: Final = ("xmlsec1", "node", "npm", "javac", "wss4j")
+OTHER_STACKS: Final = ("xmlsec1", "node", "npm", "javac", "wsimport", "wss4j")
 #: Keeps a server that was installed from starting by itself: it would take the standard ports, and we start our own nodes.
 POLICY: Final = Path("/usr/sbin/policy-rc.d")
 

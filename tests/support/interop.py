@@ -82,7 +82,7 @@ def _npm_install(folder: Path) -> None:
 
 @cache
 def java_classes() -> Path:
-    """The Java programs of `tests/interop/java`, compiled against WSS4J; `java -cp` wants what `java_path` says."""
+    """The Java programs of `tests/interop/java`, compiled against WSS4J."""
     need("javac", "wss4j")
     folder = Path(tempfile.mkdtemp(prefix="koppelpunt-java-"))
     run("javac", "-d", folder, "-cp", _JARS, *sorted((PROGRAMS / "java").glob("*.java")))
@@ -92,10 +92,10 @@ def java_classes() -> Path:
 _JARS = ":".join(f"/usr/share/java/{name}.jar" for name in ("wss4j", "xmlsec", "commons-logging", "slf4j-api"))
 
 
-def java(program: str, given: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+def java(program: str, given: dict[str, Any], *, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Runs one of the Java programs; it reads its settings as `name=value` words."""
     words = [f"{name}={value}" for name, value in given.items()]
-    return run("java", "-XX:TieredStopAtLevel=1", "-cp", f"{java_classes()}:{_JARS}", program, *words)
+    return run("java", "-XX:TieredStopAtLevel=1", "-cp", f"{java_classes()}:{_JARS}", program, *words, check=check)
 
 
 def node(program: str, given: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,217 @@
+import java.io.StringReader;
+import java.io.StringWriter;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.KeyFactory;
+import java.security.KeyStore;
+import java.security.PrivateKey;
+import java.security.cert.Certificate;
+import java.security.cert.CertificateFactory;
+import java.security.cert.X509Certificate;
+import java.security.spec.PKCS8EncodedKeySpec;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Base64;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeSet;
+import javax.net.ssl.KeyManagerFactory;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.TrustManagerFactory;
+import javax.xml.parsers.DocumentBuilderFactory;
+import javax.xml.transform.OutputKeys;
+import javax.xml.transform.Transformer;
+import javax.xml.transform.TransformerFactory;
+import javax.xml.transform.dom.DOMSource;
+import javax.xml.transform.stream.StreamResult;
+import org.apache.ws.security.WSConstants;
+import org.apache.ws.security.WSDataRef;
+import org.apache.ws.security.WSEncryptionPart;
+import org.apache.ws.security.WSSecurityEngine;
+import org.apache.ws.security.WSSecurityEngineResult;
+import org.apache.ws.security.components.crypto.Merlin;
+import org.apache.ws.security.message.WSSecHeader;
+import org.apache.ws.security.message.WSSecSignature;
+import org.apache.ws.security.message.WSSecTimestamp;
+import org.apache.ws.security.message.token.SignatureConfirmation;
+import org.apache.ws.security.util.WSSecurityUtil;
+import org.w3c.dom.Document;
+import org.w3c.dom.Element;
+import org.w3c.dom.Node;
+import org.xml.sax.InputSource;
+
+/**
+ * Signs a message with WSS4J, posts it over mutual TLS, and verifies the answer with WSS4J.
+ *
+ * <p>Words {@code name=value}: url, action, unsigned (a file: envelope with addressing headers, without Security), ca, key, cert (PEM), hub
+ * (OIN). What a test wants otherwise: keyId, algorithm, digest or parts with the value "default" (as WSS4J itself has it), and forge, a text
+ * of the answer to be changed before it is read. Prints lines {@code name=value}.
+ */
+public final class Wss4jClient {
+    private static final String WSA = "http://www.w3.org/2005/08/addressing";
+    private static final String SOAP = "http://schemas.xmlsoap.org/soap/envelope/";
+    private static final char[] PASSWORD = "in memory only".toCharArray();
+
+    private final Map<String, String> given = new HashMap<>();
+    private final Merlin crypto = new Merlin();
+    private final KeyStore own = KeyStore.getInstance("PKCS12");
+    private final KeyStore trusted = KeyStore.getInstance("PKCS12");
+    private byte[] signatureValue;
+
+    public static void main(String[] words) throws Exception {
+        new Wss4jClient(words).run();
+    }
+
+    private Wss4jClient(String[] words) throws Exception {
+        for (String word : words) {
+            given.put(word.substring(0, word.indexOf('=')), word.substring(word.indexOf('=') + 1));
+        }
+        own.load(null);
+        String key = Files.readString(Path.of(given.get("key"))).replaceAll("-----[^-]+-----|\\s", "");
+        PrivateKey secret = KeyFactory.getInstance("RSA").generatePrivate(new PKCS8EncodedKeySpec(Base64.getDecoder().decode(key)));
+        own.setKeyEntry("own", secret, PASSWORD, certificates("cert"));
+        trusted.load(null);
+        for (Certificate certificate : certificates("ca")) {
+            trusted.setCertificateEntry(Integer.toString(trusted.size()), certificate);
+        }
+        crypto.setKeyStore(own);
+        crypto.setTrustStore(trusted);
+    }
+
+    private Certificate[] certificates(String name) throws Exception {
+        try (var in = Files.newInputStream(Path.of(given.get(name)))) {
+            return CertificateFactory.getInstance("X.509").generateCertificates(in).toArray(new Certificate[0]);
+        }
+    }
+
+    private void run() throws Exception {
+        Document message = parse(Files.readString(Path.of(given.get("unsigned"))));
+        sign(message);
+        HttpResponse<String> answer = post(serialise(message));
+        System.out.println("status=" + answer.statusCode());
+        Document read = parse(answer.body().replace(given.getOrDefault("forge", "\0"), "forged"));
+        System.out.println("verified=" + String.join(" ", verify(read, message)));
+        for (String name : List.of("ontvangstBevestiging", "referentie", "faultcode", "faultstring")) {
+            Node found = read.getElementsByTagNameNS("*", name).item(0);
+            if (found != null) {
+                System.out.println(name + "=" + found.getTextContent());
+            }
+        }
+    }
+
+    private void sign(Document message) throws Exception {
+        WSSecHeader security = new WSSecHeader();
+        security.insertSecurityHeader(message);
+        WSSecTimestamp timestamp = new WSSecTimestamp();
+        timestamp.setTimeToLive(300);
+        timestamp.build(message, security);
+        WSSecSignature signature = new WSSecSignature();
+        signature.setUserInfo("own", new String(PASSWORD));
+        if (!"default".equals(given.get("keyId"))) {
+            signature.setKeyIdentifierType(WSConstants.BST_DIRECT_REFERENCE);
+        }
+        if (!"default".equals(given.get("algorithm"))) {
+            signature.setSignatureAlgorithm("http://www.w3.org/2001/04/xmldsig-more#rsa-sha256");
+        }
+        if (!"default".equals(given.get("digest"))) {
+            signature.setDigestAlgo("http://www.w3.org/2001/04/xmlenc#sha256");
+        }
+        signature.setSigCanonicalization("http://www.w3.org/2001/10/xml-exc-c14n#");
+        if (!"default".equals(given.get("parts"))) {
+            List<WSEncryptionPart> parts = new ArrayList<>();
+            parts.add(new WSEncryptionPart("Body", SOAP, "Element"));
+            parts.add(new WSEncryptionPart("Timestamp", WSConstants.WSU_NS, "Element"));
+            for (String name : List.of("To", "From", "Action", "MessageID")) {
+                parts.add(new WSEncryptionPart(name, WSA, "Element"));
+            }
+            signature.setParts(parts);
+        }
+        signature.build(message, crypto, security);
+        signatureValue = signature.getSignatureValue();
+    }
+
+    private HttpResponse<String> post(String body) throws Exception {
+        KeyManagerFactory keys = KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
+        keys.init(own, PASSWORD);
+        TrustManagerFactory trust = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+        trust.init(trusted);
+        SSLContext tls = SSLContext.getInstance("TLS");
+        tls.init(keys.getKeyManagers(), trust.getTrustManagers(), null);
+        HttpRequest request = HttpRequest.newBuilder(URI.create(given.get("url")))
+                .timeout(Duration.ofSeconds(20))
+                .header("Content-Type", "text/xml; charset=utf-8")
+                .header("SOAPAction", '"' + given.get("action") + '"')
+                .POST(HttpRequest.BodyPublishers.ofString(body))
+                .build();
+        HttpClient client = HttpClient.newBuilder().sslContext(tls).version(HttpClient.Version.HTTP_1_1).build();
+        return client.send(request, HttpResponse.BodyHandlers.ofString());
+    }
+
+    /** The parts of the answer that are signed, found by their place. Throws when it is not the hub's answer to this message. */
+    private TreeSet<String> verify(Document answer, Document message) throws Exception {
+        List<WSSecurityEngineResult> results = new WSSecurityEngine().processSecurityHeader(answer, null, null, crypto);
+        WSSecurityEngineResult signature = WSSecurityUtil.fetchActionResult(results, WSConstants.SIGN);
+        X509Certificate certificate = (X509Certificate) signature.get(WSSecurityEngineResult.TAG_X509_CERTIFICATE);
+        String subject = certificate.getSubjectX500Principal().getName("RFC2253", Map.of("2.5.4.5", "serialNumber"));
+        require(List.of(subject.split(",")).contains("serialNumber=" + given.get("hub")), "it is not signed by the hub but by " + subject);
+
+        WSSecurityEngineResult confirmed = WSSecurityUtil.fetchActionResult(results, WSConstants.SC);
+        SignatureConfirmation confirmation = (SignatureConfirmation) confirmed.get(WSSecurityEngineResult.TAG_SIGNATURE_CONFIRMATION);
+        require(Arrays.equals(confirmation.getSignatureValue(), signatureValue), "it confirms another signature");
+
+        @SuppressWarnings("unchecked")
+        List<WSDataRef> references = (List<WSDataRef>) signature.get(WSSecurityEngineResult.TAG_DATA_REF_URIS);
+        TreeSet<String> covered = new TreeSet<>();
+        Element header = child(answer.getDocumentElement(), SOAP, "Header");
+        List<Element> parts = new ArrayList<>(List.of(child(answer.getDocumentElement(), SOAP, "Body"), confirmation.getElement()));
+        parts.add(child(child(header, WSConstants.WSSE_NS, "Security"), WSConstants.WSU_NS, "Timestamp"));
+        for (Node node = header.getFirstChild(); node != null; node = node.getNextSibling()) {
+            if (WSA.equals(node.getNamespaceURI())) {
+                parts.add((Element) node);
+            }
+        }
+        for (Element part : parts) {
+            require(references.stream().anyMatch(one -> one.getProtectedElement() == part), part.getLocalName() + " is not signed");
+            covered.add(part.getLocalName());
+        }
+        String asked = child(child(message.getDocumentElement(), SOAP, "Header"), WSA, "MessageID").getTextContent();
+        require(asked.equals(child(header, WSA, "RelatesTo").getTextContent()), "it answers another message");
+        return covered;
+    }
+
+    private static void require(boolean holds, String otherwise) {
+        if (!holds) {
+            throw new IllegalStateException("the answer cannot be trusted: " + otherwise);
+        }
+    }
+
+    private static Element child(Element parent, String namespace, String name) {
+        for (Node node = parent.getFirstChild(); node != null; node = node.getNextSibling()) {
+            if (namespace.equals(node.getNamespaceURI()) && name.equals(node.getLocalName())) {
+                return (Element) node;
+            }
+        }
+        throw new IllegalStateException(parent.getLocalName() + " holds no " + name);
+    }
+
+    private static Document parse(String xml) throws Exception {
+        DocumentBuilderFactory factory = DocumentBuilderFactory.newInstance();
+        factory.setNamespaceAware(true);
+        factory.setFeature("http://apache.org/xml/features/disallow-doctype-decl", true);
+        return factory.newDocumentBuilder().parse(new InputSource(new StringReader(xml)));
+    }
+
+    private static String serialise(Document message) throws Exception {
+        Transformer transformer = TransformerFactory.newInstance().newTransformer();
+        transformer.setOutputProperty(OutputKeys.OMIT_XML_DECLARATION, "yes");
+        StringWriter out = new StringWriter();
+        transformer.transform(new DOMSource(message), new StreamResult(out));
+        return out.toString();
+    }
+}
