@@ -75,21 +75,21 @@ def test_what_wss4j_signs_is_accepted_and_it_verifies_our_receipt(exchange: Exch
 
 
 @pytest.mark.parametrize(
-    ("default", "text"),
+    ("setting", "text"),
     [
-        ("keyId", "wsse:Security has no BinarySecurityToken: send the certificate along in one"),
-        ("algorithm", "the signature method is not allowed; RSA with SHA-256, SHA-384 or SHA-512 is"),
-        ("digest", "a digest method is not allowed; SHA-256, SHA-384 and SHA-512 are"),
-        ("parts", "the signature does not cover Timestamp and To and Action and MessageID and From"),
+        ("signatureKeyIdentifier", "wsse:Security has no BinarySecurityToken: send the certificate along in one"),
+        ("signatureAlgorithm", "the signature method is not allowed; RSA with SHA-256, SHA-384 or SHA-512 is"),
+        ("signatureDigestAlgorithm", "a digest method is not allowed; SHA-256, SHA-384 and SHA-512 are"),
+        ("signatureParts", "the signature does not cover Timestamp and To and Action and MessageID and From"),
     ],
     ids=["issuer and serial number", "RSA-SHA1", "SHA-1", "Body only"],
 )
 def test_each_default_of_wss4j_that_the_standard_forbids_is_named_in_a_fault(
-    exchange: Exchange, tmp_path: Path, default: str, text: str
+    exchange: Exchange, tmp_path: Path, setting: str, text: str
 ) -> None:
     unsigned = tmp_path / "unsigned.xml"
     unsigned.write_bytes(message(s.message_id(), str(uuid.uuid4())))
-    said = hand_in(exchange, unsigned, **{default: "default"})
+    said = hand_in(exchange, unsigned, defaults=setting)
     assert said["faultcode"] == "soapenv:Client.EK0031"
     assert text in said["faultstring"]
     assert set(said["verified"].split()) == SIGNED

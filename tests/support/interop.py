@@ -70,7 +70,15 @@ def node_modules() -> Path:
 
 
 def _npm_install(folder: Path) -> None:
-    options = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--fetch-retries=1", "--fetch-timeout=20000")
+    options = (
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--no-package-lock",
+        "--fetch-retries=1",
+        "--fetch-retry-mintimeout=2000",
+        "--fetch-timeout=20000",
+    )
     try:
         done = run("npm", "install", "--prefix", folder, *options, within_s=NPM_S, check=False)
     except subprocess.TimeoutExpired:

@@ -24,6 +24,7 @@ import java.util.TreeSet;
 import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.TrustManagerFactory;
+import javax.security.auth.callback.CallbackHandler;
 import javax.xml.parsers.DocumentBuilderFactory;
 import javax.xml.transform.OutputKeys;
 import javax.xml.transform.Transformer;
@@ -32,13 +33,12 @@ import javax.xml.transform.dom.DOMSource;
 import javax.xml.transform.stream.StreamResult;
 import org.apache.ws.security.WSConstants;
 import org.apache.ws.security.WSDataRef;
-import org.apache.ws.security.WSEncryptionPart;
+import org.apache.ws.security.WSPasswordCallback;
 import org.apache.ws.security.WSSecurityEngine;
 import org.apache.ws.security.WSSecurityEngineResult;
 import org.apache.ws.security.components.crypto.Merlin;
-import org.apache.ws.security.message.WSSecHeader;
-import org.apache.ws.security.message.WSSecSignature;
-import org.apache.ws.security.message.WSSecTimestamp;
+import org.apache.ws.security.handler.RequestData;
+import org.apache.ws.security.handler.WSHandler;
 import org.apache.ws.security.message.token.SignatureConfirmation;
 import org.apache.ws.security.util.WSSecurityUtil;
 import org.w3c.dom.Document;
@@ -50,12 +50,14 @@ import org.xml.sax.InputSource;
  * Signs a message with WSS4J, posts it over mutual TLS, and verifies the answer with WSS4J.
  *
  * <p>Words {@code name=value}: url, action, unsigned (a file: envelope with addressing headers, without Security), ca, key, cert (PEM), hub
- * (OIN). What a test wants otherwise: keyId, algorithm, digest or parts with the value "default" (as WSS4J itself has it), and forge, a text
- * of the answer to be changed before it is read. Prints lines {@code name=value}.
+ * (OIN). What a test wants otherwise: defaults, the names of settings to be left as WSS4J itself has them, and forge, a text of the answer
+ * to be changed before it is read. Prints lines {@code name=value}.
  */
 public final class Wss4jClient {
     private static final String WSA = "http://www.w3.org/2005/08/addressing";
     private static final String SOAP = "http://schemas.xmlsoap.org/soap/envelope/";
+    private static final String SIGNATURE_PARTS = "{Element}{" + SOAP + "}Body;{Element}{" + WSConstants.WSU_NS + "}Timestamp;"
+            + "{Element}{" + WSA + "}To;{Element}{" + WSA + "}From;{Element}{" + WSA + "}Action;{Element}{" + WSA + "}MessageID";
     private static final char[] PASSWORD = "in memory only".toCharArray();
 
     private final Map<String, String> given = new HashMap<>();
@@ -105,35 +107,67 @@ public final class Wss4jClient {
         }
     }
 
+    /** By the names that CXF's WSS4JOutInterceptor takes too: see docs/connecting-a-party.md. */
     private void sign(Document message) throws Exception {
-        WSSecHeader security = new WSSecHeader();
-        security.insertSecurityHeader(message);
-        WSSecTimestamp timestamp = new WSSecTimestamp();
-        timestamp.setTimeToLive(300);
-        timestamp.build(message, security);
-        WSSecSignature signature = new WSSecSignature();
-        signature.setUserInfo("own", new String(PASSWORD));
-        if (!"default".equals(given.get("keyId"))) {
-            signature.setKeyIdentifierType(WSConstants.BST_DIRECT_REFERENCE);
+        Map<String, Object> settings = new HashMap<>();
+        settings.put("action", "Timestamp Signature");
+        settings.put("user", "own");
+        settings.put("signatureKeyIdentifier", "DirectReference");
+        settings.put("signatureAlgorithm", "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256");
+        settings.put("signatureDigestAlgorithm", "http://www.w3.org/2001/04/xmlenc#sha256");
+        settings.put("signatureParts", SIGNATURE_PARTS);
+        settings.put("signaturePropRefId", "crypto");
+        settings.put("crypto", crypto);
+        settings.put("passwordCallbackRef", (CallbackHandler) asked -> ((WSPasswordCallback) asked[0]).setPassword(new String(PASSWORD)));
+        for (String name : given.getOrDefault("defaults", "").split(" ")) {
+            settings.remove(name);
         }
-        if (!"default".equals(given.get("algorithm"))) {
-            signature.setSignatureAlgorithm("http://www.w3.org/2001/04/xmldsig-more#rsa-sha256");
+        new Out(settings).send(message);
+        Node value = message.getElementsByTagNameNS(WSConstants.SIG_NS, "SignatureValue").item(0);
+        signatureValue = Base64.getMimeDecoder().decode(value.getTextContent());
+    }
+
+    /** What CXF's interceptor is: WSS4J's handler over a message's settings. */
+    private static final class Out extends WSHandler {
+        private final Map<String, Object> settings;
+
+        Out(Map<String, Object> settings) {
+            this.settings = settings;
         }
-        if (!"default".equals(given.get("digest"))) {
-            signature.setDigestAlgo("http://www.w3.org/2001/04/xmlenc#sha256");
+
+        void send(Document message) throws Exception {
+            RequestData request = new RequestData();
+            request.setMsgContext(settings);
+            request.setUsername((String) settings.get("user"));
+            List<Integer> actions = new ArrayList<>();
+            int action = WSSecurityUtil.decodeAction((String) settings.get("action"), actions);
+            doSenderAction(action, message, request, actions, true);
         }
-        signature.setSigCanonicalization("http://www.w3.org/2001/10/xml-exc-c14n#");
-        if (!"default".equals(given.get("parts"))) {
-            List<WSEncryptionPart> parts = new ArrayList<>();
-            parts.add(new WSEncryptionPart("Body", SOAP, "Element"));
-            parts.add(new WSEncryptionPart("Timestamp", WSConstants.WSU_NS, "Element"));
-            for (String name : List.of("To", "From", "Action", "MessageID")) {
-                parts.add(new WSEncryptionPart(name, WSA, "Element"));
-            }
-            signature.setParts(parts);
+
+        @Override
+        public Object getOption(String name) {
+            return settings.get(name);
         }
-        signature.build(message, crypto, security);
-        signatureValue = signature.getSignatureValue();
+
+        @Override
+        public Object getProperty(Object context, String name) {
+            return settings.get(name);
+        }
+
+        @Override
+        public void setProperty(Object context, String name, Object value) {
+            settings.put(name, value);
+        }
+
+        @Override
+        public String getPassword(Object context) {
+            return null;
+        }
+
+        @Override
+        public void setPassword(Object context, String password) {
+            throw new UnsupportedOperationException();
+        }
     }
 
     private HttpResponse<String> post(String body) throws Exception {
