@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +67,12 @@ def test_what_node_soap_sends_again_gets_the_same_reference(exchange: Exchange) 
     same = {"messageId": s.message_id(), "document": melding()}
     first, again = hand_in(exchange, **same), hand_in(exchange, **same)
     assert first["receipt"] == again["receipt"]
+
+
+def test_xml_crypto_verifies_a_message_that_we_send_on(exchange: Exchange, tmp_path: Path) -> None:
+    (tmp_path / "onward.xml").write_bytes(interop.onward())
+    said = hand_in(exchange, received=str(tmp_path / "onward.xml"))
+    assert set(said["verified"]) >= {"Body", "Timestamp", "To", "From", "Action", "MessageID", "RelatesTo"}
 
 
 @pytest.mark.parametrize(

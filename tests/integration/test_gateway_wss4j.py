@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters import wsdl
+from adapters import soap, wsdl
 from adapters.parties import invented
 from schemas.contracts import load_contracts
 from tests.integration.test_gateway import start
@@ -72,6 +72,20 @@ def test_what_wss4j_signs_is_accepted_and_it_verifies_our_receipt(exchange: Exch
     assert exchange.rows("SELECT reference FROM message WHERE message_id = :id", id=message_id) == [{"reference": said["referentie"]}]
     again = hand_in(exchange, unsigned)
     assert again["referentie"] == said["referentie"]
+
+
+def test_each_addressing_header_that_cxf_adds_must_be_signed_too(exchange: Exchange, tmp_path: Path) -> None:
+    reply_to = f"<wsa:ReplyTo><wsa:Address>{soap.ANONYMOUS}</wsa:Address></wsa:ReplyTo></soapenv:Header>".encode()
+    unsigned = tmp_path / "unsigned.xml"
+    unsigned.write_bytes(message(s.message_id(), str(uuid.uuid4())).replace(b"</soapenv:Header>", reply_to))
+    assert "the signature does not cover ReplyTo" in hand_in(exchange, unsigned)["faultstring"]
+    assert hand_in(exchange, unsigned, also="ReplyTo")["ontvangstBevestiging"] == "J"
+
+
+def test_wss4j_verifies_a_message_that_we_send_on(exchange: Exchange, tmp_path: Path) -> None:
+    (tmp_path / "onward.xml").write_bytes(interop.onward())
+    said = hand_in(exchange, tmp_path, received=str(tmp_path / "onward.xml"))
+    assert set(said["verified"].split()) == SIGNED - {"SignatureConfirmation"}
 
 
 @pytest.mark.parametrize(

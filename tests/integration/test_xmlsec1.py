@@ -82,6 +82,11 @@ def test_verify_accepts_a_file_that_xmlsec1_signed_from_a_template_and_notices_a
     assert json.loads(run_py(*judge))["code"] == "Client.EK0031"
 
 
+def test_xmlsec1_verifies_a_message_that_we_send_on(tmp_path: Path) -> None:
+    (tmp_path / "onward.xml").write_bytes(interop.onward())
+    assert verified_parts(tmp_path / "onward.xml", s.party("hub", oin=HUB).certificate) == "OK\nSignedInfo References (ok/all): 8/8\n"
+
+
 @pytest.fixture(scope="module")
 def exchange() -> Iterator[Exchange]:
     with Exchange() as made:

@@ -8,13 +8,17 @@ import os
 import shutil
 import subprocess
 import tempfile
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
+from adapters.forwarding import Forwarding
+from adapters.soap import DEFAULT_LIMITS
 from broker_config.install import PACKAGES, by_hand, is_offered, is_there
+from tests.support import signing as s
 
 PROGRAMS = Path(__file__).parents[1] / "interop"
 #: Seconds that npm may take in all; a machine without network is not waited for.
@@ -110,6 +114,21 @@ def node(program: str, given: dict[str, Any]) -> dict[str, Any]:
     """Runs one of the Node.js programs; it reads and prints JSON."""
     done = run("node", "--no-deprecation", PROGRAMS / "node" / program, json.dumps(given), env={"NODE_PATH": str(node_modules())})
     return dict(json.loads(done.stdout))
+
+
+def onward() -> bytes:
+    """A message as we send it on: its sender's Body in an envelope that we signed."""
+    forwarding = Forwarding(s.signer("hub", oin=s.HUB), DEFAULT_LIMITS)
+    return forwarding.forward(
+        s.signed(),
+        message_id=s.message_id(),
+        sender=s.SCHOOL,
+        receiver=s.HUB,
+        address=None,
+        action=s.ACTION,
+        relates_to=s.message_id(),
+        created=datetime.now(UTC),
+    )
 
 
 def _leave(why: str, *, can_be_had: bool) -> NoReturn:

@@ -50,8 +50,9 @@ import org.xml.sax.InputSource;
  * Signs a message with WSS4J, posts it over mutual TLS, and verifies the answer with WSS4J.
  *
  * <p>Words {@code name=value}: url, action, unsigned (a file: envelope with addressing headers, without Security), ca, key, cert (PEM), hub
- * (OIN). What a test wants otherwise: defaults, the names of settings to be left as WSS4J itself has them, and forge, a text of the answer
- * to be changed before it is read. Prints lines {@code name=value}.
+ * (OIN). What a test wants otherwise: defaults (names of settings to be left as WSS4J itself has them), also (further addressing headers to
+ * be signed), forge (a text of the answer, to be changed before it is read); or received (a file with an envelope of the hub, only to be
+ * verified). Prints lines {@code name=value}.
  */
 public final class Wss4jClient {
     private static final String WSA = "http://www.w3.org/2005/08/addressing";
@@ -93,6 +94,12 @@ public final class Wss4jClient {
     }
 
     private void run() throws Exception {
+        if (given.containsKey("received")) {
+            Document envelope = parse(Files.readString(Path.of(given.get("received"))));
+            List<WSSecurityEngineResult> results = new WSSecurityEngine().processSecurityHeader(envelope, null, null, crypto);
+            System.out.println("verified=" + String.join(" ", signedParts(envelope, results)));
+            return;
+        }
         Document message = parse(Files.readString(Path.of(given.get("unsigned"))));
         sign(message);
         HttpResponse<String> answer = post(serialise(message));
@@ -119,6 +126,9 @@ public final class Wss4jClient {
         settings.put("signaturePropRefId", "crypto");
         settings.put("crypto", crypto);
         settings.put("passwordCallbackRef", (CallbackHandler) asked -> ((WSPasswordCallback) asked[0]).setPassword(new String(PASSWORD)));
+        for (String name : given.getOrDefault("also", "").split(" ")) {
+            settings.computeIfPresent("signatureParts", (key, parts) -> name.isEmpty() ? parts : parts + ";{Element}{" + WSA + "}" + name);
+        }
         for (String name : given.getOrDefault("defaults", "").split(" ")) {
             settings.remove(name);
         }
@@ -187,51 +197,65 @@ public final class Wss4jClient {
         return client.send(request, HttpResponse.BodyHandlers.ofString());
     }
 
-    /** The parts of the answer that are signed, found by their place. Throws when it is not the hub's answer to this message. */
-    private TreeSet<String> verify(Document answer, Document message) throws Exception {
-        List<WSSecurityEngineResult> results = new WSSecurityEngine().processSecurityHeader(answer, null, null, crypto);
+    /** The parts of an envelope that the hub signed, found by their place. Throws when one is not signed, or not by the hub. */
+    private TreeSet<String> signedParts(Document envelope, List<WSSecurityEngineResult> results) throws Exception {
         WSSecurityEngineResult signature = WSSecurityUtil.fetchActionResult(results, WSConstants.SIGN);
         X509Certificate certificate = (X509Certificate) signature.get(WSSecurityEngineResult.TAG_X509_CERTIFICATE);
         String subject = certificate.getSubjectX500Principal().getName("RFC2253", Map.of("2.5.4.5", "serialNumber"));
         require(List.of(subject.split(",")).contains("serialNumber=" + given.get("hub")), "it is not signed by the hub but by " + subject);
 
-        WSSecurityEngineResult confirmed = WSSecurityUtil.fetchActionResult(results, WSConstants.SC);
-        SignatureConfirmation confirmation = (SignatureConfirmation) confirmed.get(WSSecurityEngineResult.TAG_SIGNATURE_CONFIRMATION);
-        require(Arrays.equals(confirmation.getSignatureValue(), signatureValue), "it confirms another signature");
-
         @SuppressWarnings("unchecked")
         List<WSDataRef> references = (List<WSDataRef>) signature.get(WSSecurityEngineResult.TAG_DATA_REF_URIS);
-        TreeSet<String> covered = new TreeSet<>();
-        Element header = child(answer.getDocumentElement(), SOAP, "Header");
-        List<Element> parts = new ArrayList<>(List.of(child(answer.getDocumentElement(), SOAP, "Body"), confirmation.getElement()));
-        parts.add(child(child(header, WSConstants.WSSE_NS, "Security"), WSConstants.WSU_NS, "Timestamp"));
+        Element header = child(envelope.getDocumentElement(), SOAP, "Header");
+        Element security = child(header, WSConstants.WSSE_NS, "Security");
+        List<Element> parts = new ArrayList<>(List.of(child(envelope.getDocumentElement(), SOAP, "Body")));
+        parts.add(child(security, WSConstants.WSU_NS, "Timestamp"));
         for (Node node = header.getFirstChild(); node != null; node = node.getNextSibling()) {
             if (WSA.equals(node.getNamespaceURI())) {
                 parts.add((Element) node);
             }
         }
+        parts.addAll(children(security, WSConstants.WSSE11_NS, "SignatureConfirmation"));
+        TreeSet<String> covered = new TreeSet<>();
         for (Element part : parts) {
             require(references.stream().anyMatch(one -> one.getProtectedElement() == part), part.getLocalName() + " is not signed");
             covered.add(part.getLocalName());
         }
-        String asked = child(child(message.getDocumentElement(), SOAP, "Header"), WSA, "MessageID").getTextContent();
-        require(asked.equals(child(header, WSA, "RelatesTo").getTextContent()), "it answers another message");
         return covered;
+    }
+
+    /** The signed parts of an answer. Throws when it is not the hub's answer to this message. */
+    private TreeSet<String> verify(Document answer, Document message) throws Exception {
+        List<WSSecurityEngineResult> results = new WSSecurityEngine().processSecurityHeader(answer, null, null, crypto);
+        WSSecurityEngineResult confirmed = WSSecurityUtil.fetchActionResult(results, WSConstants.SC);
+        SignatureConfirmation confirmation = (SignatureConfirmation) confirmed.get(WSSecurityEngineResult.TAG_SIGNATURE_CONFIRMATION);
+        require(Arrays.equals(confirmation.getSignatureValue(), signatureValue), "it confirms another signature");
+        String asked = child(child(message.getDocumentElement(), SOAP, "Header"), WSA, "MessageID").getTextContent();
+        Element header = child(answer.getDocumentElement(), SOAP, "Header");
+        require(asked.equals(child(header, WSA, "RelatesTo").getTextContent()), "it answers another message");
+        return signedParts(answer, results);
     }
 
     private static void require(boolean holds, String otherwise) {
         if (!holds) {
-            throw new IllegalStateException("the answer cannot be trusted: " + otherwise);
+            throw new IllegalStateException("this cannot be trusted: " + otherwise);
         }
     }
 
     private static Element child(Element parent, String namespace, String name) {
+        List<Element> found = children(parent, namespace, name);
+        require(found.size() == 1, parent.getLocalName() + " must hold one " + name);
+        return found.get(0);
+    }
+
+    private static List<Element> children(Element parent, String namespace, String name) {
+        List<Element> found = new ArrayList<>();
         for (Node node = parent.getFirstChild(); node != null; node = node.getNextSibling()) {
             if (namespace.equals(node.getNamespaceURI()) && name.equals(node.getLocalName())) {
-                return (Element) node;
+                found.add((Element) node);
             }
         }
-        throw new IllegalStateException(parent.getLocalName() + " holds no " + name);
+        return found;
     }
 
     private static Document parse(String xml) throws Exception {

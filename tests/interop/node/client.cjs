@@ -3,7 +3,7 @@
 //     node client.cjs '{"wsdl": URL, "to": OIN, "from": OIN, "hub": OIN, "ca": PEM, "key": PEM, "cert": PEM, "document": {...}}'
 //
 // prints one line of JSON: {"receipt", "messageId", "verified"} or {"fault", "verified"}. Otherwise than
-// usual: `messageId`, `token`, `options` and `headers`.
+// usual: `messageId`, `token`, `options` and `headers`; and `received`, a file with an envelope of the hub, only to be verified.
 "use strict";
 
 const crypto = require("node:crypto");
@@ -43,37 +43,44 @@ function addressing(given, action) {
 
 const one = (xml, namespace, name) => new DOMParser().parseFromString(xml).getElementsByTagNameNS(namespace, name)[0];
 
-/** The certificate in the answer. Throws when it is not the hub's, or no CA that we trust gave it. */
-function hubCertificate(answer, given) {
-  const certificate = new crypto.X509Certificate(Buffer.from(one(answer, WSSE, "BinarySecurityToken").textContent, "base64"));
+/** The certificate in an envelope. Throws when it is not the hub's, or no CA that we trust gave it. */
+function hubCertificate(envelope, given) {
+  const certificate = new crypto.X509Certificate(Buffer.from(one(envelope, WSSE, "BinarySecurityToken").textContent, "base64"));
   const trusted = fs.readFileSync(given.ca, "utf8").match(/-----BEGIN[^]+?-----END CERTIFICATE-----/g);
   const issuers = trusted.map((pem) => new crypto.X509Certificate(pem)).filter((ca) => certificate.checkIssued(ca));
-  if (!issuers.some((ca) => certificate.verify(ca.publicKey))) throw new Error("the answer's certificate is of somebody else's CA");
-  if (Date.parse(certificate.validTo) < Date.now()) throw new Error("the answer's certificate has expired");
-  if (!certificate.subject.split("\n").includes(`serialNumber=${given.hub}`)) throw new Error("the answer is not signed by the hub");
+  if (!issuers.some((ca) => certificate.verify(ca.publicKey))) throw new Error("the certificate is of somebody else's CA");
+  if (Date.parse(certificate.validTo) < Date.now()) throw new Error("the certificate has expired");
+  if (!certificate.subject.split("\n").includes(`serialNumber=${given.hub}`)) throw new Error("this is not signed by the hub");
   return certificate;
 }
 
-/** The parts of the answer that its signature covers, by name: read nothing else. Throws when it does not answer this request. */
-function verify(answer, request, given) {
-  const signed = new SignedXml({ publicCert: hubCertificate(answer, given).toString(), idMode: "wssecurity" });
-  signed.loadSignature(one(answer, DS, "Signature"));
-  if (!signed.checkSignature(answer)) throw new Error("the answer's signature is wrong");
+/** The parts of an envelope that the hub's signature covers, by name: read nothing else. Throws when one is not covered. */
+function signedParts(envelope, given) {
+  const signed = new SignedXml({ publicCert: hubCertificate(envelope, given).toString(), idMode: "wssecurity" });
+  signed.loadSignature(one(envelope, DS, "Signature"));
+  if (!signed.checkSignature(envelope)) throw new Error("the hub's signature is wrong");
   const parts = {};
   for (const xml of signed.getSignedReferences()) {
     const root = new DOMParser().parseFromString(xml).documentElement;
     if (root.localName in parts) throw new Error(`${root.localName} is signed twice`);
     parts[root.localName] = root;
   }
-  for (const name of ["Body", "Timestamp", "To", "From", "Action", "MessageID", "SignatureConfirmation"])
-    if (!(name in parts)) throw new Error(`the answer's ${name} is not signed`);
+  for (const name of ["Body", "Timestamp", "To", "From", "Action", "MessageID"])
+    if (!(name in parts)) throw new Error(`the hub did not sign ${name}`);
+  return parts;
+}
+
+/** The signed parts of an answer. Throws when it does not answer this request. */
+function verify(answer, request, given) {
+  const parts = signedParts(answer, given);
   if (parts.RelatesTo?.textContent !== one(request, WSA, "MessageID")?.textContent) throw new Error("this answers another message");
-  if (parts.SignatureConfirmation.getAttribute("Value") !== one(request, DS, "SignatureValue").textContent)
+  if (parts.SignatureConfirmation?.getAttribute("Value") !== one(request, DS, "SignatureValue").textContent)
     throw new Error("this confirms another signature");
   return parts;
 }
 
 async function main(given) {
+  if (given.received) return { verified: Object.keys(signedParts(fs.readFileSync(given.received, "utf8"), given)) };
   const httpsAgent = new https.Agent({ ca: fs.readFileSync(given.ca), key: fs.readFileSync(given.key), cert: fs.readFileSync(given.cert) });
   const client = await soap.createClientAsync(given.wsdl, { wsdl_options: { httpsAgent } });
   client.addSoapHeader((_method, _location, action) => addressing(given, action)); // node-soap itself adds no addressing
