@@ -636,7 +636,7 @@ def _coverage(
             parts[identifier] = (name, element)
     if missing:
         plain = [name for name, element in required if name in missing and element.get("Id") is not None]
-        advice = f"; {' and '.join(plain)} has an Id that is not a wsu:Id" if plain else ""
+        advice = f"; {' and '.join(plain)} {'has' if len(plain) == 1 else 'have'} an Id that is not a wsu:Id" if plain else ""
         raise _wrong(f"the signature does not cover {' and '.join(missing)} at the place where it is read{advice}", ", ".join(missing))
     token_id = security.token.get(ID)
     if token_id is None or token_id != security.token_id:

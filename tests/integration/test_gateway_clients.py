@@ -25,6 +25,7 @@ from zeep.wsse.signature import BinarySignature
 
 from adapters import soap
 from tests.integration.test_gateway import start
+from tests.support import interop
 from tests.support import signing as s
 from tests.support.exchange import MBO, SCHOOL, Exchange
 
@@ -50,12 +51,15 @@ def in_thread(exchange: Exchange, act: Callable[[], T]) -> T:
 class Edukoppeling:
     """A zeep plugin for profile 2W-be-S, as a supplier would write it (docs/connecting-a-party.md)."""
 
-    def __init__(self, key: str, certificate: str) -> None:
-        self._key_file, self._certificate_file = key, certificate
+    def __init__(self, key: str, certificate: str, *, message_id: str | None = None) -> None:
+        """`message_id`: of the message that is sent again; zeep draws a new one for every call."""
+        self._key_file, self._certificate_file, self._message_id = key, certificate, message_id
 
     def apply(self, envelope: etree._Element, headers: dict[str, str]) -> tuple[etree._Element, dict[str, str]]:
         """Adds token, Timestamp and a signature over every addressing header, Timestamp and Body."""
         header, body = envelope.find(soap.HEADER), envelope.find(soap.BODY)
+        if self._message_id is not None:
+            header.find(f"{{{soap.WSA}}}MessageID").text = self._message_id
         security = etree.SubElement(header, soap.SECURITY)
         der = etree.SubElement(security, soap.TOKEN, EncodingType=soap.BASE64, ValueType=soap.X509V3)
         der.text = "".join(Path(self._certificate_file).read_text().split("-----")[2].split())
@@ -96,7 +100,7 @@ class Edukoppeling:
         return envelope
 
 
-def zeep_client(exchange: Exchange, dienst: str, wsse: Any, *, to: str = MBO) -> tuple[Client, Any, HistoryPlugin]:
+def zeep_client(exchange: Exchange, dienst: str, wsse: Any, *, query: str = f"?oin={MBO}") -> tuple[Client, Any, HistoryPlugin]:
     """A client made from the WSDL that the gateway serves, over mutual TLS with the LAS's certificate; and its service.
 
     Our WSDL says that addressing is required, so zeep adds the headers; wsa:To is the address it is given, with the receiver's OIN.
@@ -108,7 +112,7 @@ def zeep_client(exchange: Exchange, dienst: str, wsse: Any, *, to: str = MBO) ->
     transport = Transport(session=session, timeout=20, operation_timeout=20)
     client = in_thread(exchange, lambda: Client(f"{url}?wsdl", wsse=wsse, transport=transport, plugins=[history]))
     binding = next(iter(client.wsdl.bindings))
-    return client, client.create_service(binding, f"{url}?oin={to}"), history
+    return client, client.create_service(binding, url + query), history
 
 
 def melding() -> dict[str, Any]:
@@ -170,6 +174,32 @@ def test_without_from_zeep_is_told_that_it_is_missing(exchange: Exchange) -> Non
     with pytest.raises(Fault) as refused:
         in_thread(exchange, lambda: service.proef(**melding()))
     assert refused.value.code == "soapenv:Client.EK0020"
+
+
+def test_without_an_oin_behind_its_address_zeep_is_told_that_to_needs_one(exchange: Exchange) -> None:
+    party = s.party()
+    _, service, _ = zeep_client(exchange, "proef", Edukoppeling(str(party.key), str(party.certificate)), query="")
+    with pytest.raises(Fault) as refused:
+        in_thread(exchange, lambda: service.proef(**melding(), _soapheaders=[sender()]))
+    assert refused.value.code == "soapenv:Client.EK0022"
+
+
+def test_what_zeep_sends_again_gets_the_same_reference(exchange: Exchange) -> None:
+    party, document, references = s.party(), melding(), set()
+    again = Edukoppeling(str(party.key), str(party.certificate), message_id=s.message_id())
+    for _ in range(2):
+        _, service, _ = zeep_client(exchange, "proef", again)
+        references.add(in_thread(exchange, lambda service=service: service.proef(**document, _soapheaders=[sender()])).referentie)
+    assert len(references) == 1
+
+
+def test_xmlsec_verifies_a_message_that_we_send_on() -> None:
+    onward = interop.onward()
+    party = s.party()
+    judge = Edukoppeling(str(party.key), str(party.certificate))
+    judge.verify(etree.fromstring(onward))
+    with pytest.raises(xmlsec.Error):
+        judge.verify(etree.fromstring(onward.replace(b"A-1", b"A-2")))
 
 
 @pytest.mark.parametrize("dienst", ["vva", "proef"])

@@ -79,7 +79,7 @@ def test_xml_crypto_verifies_a_message_that_we_send_on(exchange: Exchange, tmp_p
     ("options", "text"),
     [
         ({}, "exclusive C14N is the only transform, so leave out enveloped-signature"),
-        ({"signatureTransformations": [EXCLUSIVE]}, "Body and Timestamp has an Id that is not a wsu:Id"),
+        ({"signatureTransformations": [EXCLUSIVE]}, "Body and Timestamp have an Id that is not a wsu:Id"),
         (
             {"signatureTransformations": [EXCLUSIVE], "signerOptions": WSU_IDS},
             "the signature does not cover To and From and Action and MessageID",

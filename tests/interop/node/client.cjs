@@ -17,15 +17,12 @@ const WSA = "http://www.w3.org/2005/08/addressing";
 const WSSE = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd";
 const WSU = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd";
 const DS = "http://www.w3.org/2000/09/xmldsig#";
-const EXCLUSIVE = "http://www.w3.org/2001/10/xml-exc-c14n#";
-const SHA256 = "http://www.w3.org/2001/04/xmlenc#sha256";
-const RSA_SHA256 = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256";
 
 /** What WSSecurityCert must be told: see docs/connecting-a-party.md. */
 const EDUKOPPELING = {
   hasTimeStamp: true,
-  signatureAlgorithm: RSA_SHA256,
-  signatureTransformations: [EXCLUSIVE], // its default has enveloped-signature too, which the standard does not know
+  signatureAlgorithm: "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256",
+  signatureTransformations: ["http://www.w3.org/2001/10/xml-exc-c14n#"], // its default has enveloped-signature too
   additionalReferences: ["wsa:To", "wsa:From", "wsa:Action", "wsa:MessageID"],
   signerOptions: { idMode: "wssecurity", prefix: "ds" }, // wsu:Id, not Id
 };
