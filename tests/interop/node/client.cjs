@@ -24,7 +24,7 @@ const EDUKOPPELING = {
   signatureAlgorithm: "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256",
   signatureTransformations: ["http://www.w3.org/2001/10/xml-exc-c14n#"], // its default has enveloped-signature too
   additionalReferences: ["wsa:To", "wsa:From", "wsa:Action", "wsa:MessageID"],
-  signerOptions: { idMode: "wssecurity", prefix: "ds" }, // wsu:Id, not Id
+  signerOptions: { idMode: "wssecurity" }, // wsu:Id, not Id
 };
 
 function addressing(given, action) {
