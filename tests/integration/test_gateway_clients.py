@@ -91,7 +91,7 @@ class Edukoppeling:
         return envelope, headers
 
     def verify(self, envelope: etree._Element) -> etree._Element:
-        """The hub's signature over the very Body, Timestamp and headers that zeep reads. Raises xmlsec.Error, InvalidSignature or ValueError."""
+        """The hub signed the very Body, Timestamp and headers that zeep reads. Raises xmlsec.Error, InvalidSignature or ValueError."""
         header = envelope.find(soap.HEADER)
         security = header.find(soap.SECURITY)
         der = base64.b64decode(security.findtext(soap.TOKEN))

@@ -73,6 +73,9 @@ def test_xml_crypto_verifies_a_message_that_we_send_on(exchange: Exchange, tmp_p
     (tmp_path / "onward.xml").write_bytes(interop.onward())
     said = hand_in(exchange, received=str(tmp_path / "onward.xml"))
     assert set(said["verified"]) >= {"Body", "Timestamp", "To", "From", "Action", "MessageID", "RelatesTo"}
+    (tmp_path / "onward.xml").write_bytes(interop.onward().replace(b"A-1", b"A-2"))
+    with pytest.raises(pytest.fail.Exception, match=r"invalid signature|signature is wrong"):
+        hand_in(exchange, received=str(tmp_path / "onward.xml"))
 
 
 @pytest.mark.parametrize(
