@@ -526,15 +526,19 @@ def validate(arguments: Arguments) -> int:
 
 
 def prepare_arguments(parser: Parser) -> None:
-    parser.add_argument("--tests", action="store_true", help="also what the tests need: PostgreSQL")
+    parser.add_argument("--tests", action="store_true", help="also what the tests need: PostgreSQL, and other people's SOAP stacks")
 
 
 def prepare(arguments: Arguments) -> int:
-    """RabbitMQ (and PostgreSQL for the tests) are there, or installed where we may."""
-    from broker_config.install import require
+    """RabbitMQ (and what the tests need) are there, or installed where we may."""
+    from broker_config.install import OTHER_STACKS, NotInstalled, require
 
-    for what in ("rabbitmq", "postgresql") if arguments.tests else ("rabbitmq",):
-        require(what)
+    require(*(("rabbitmq", "postgresql") if arguments.tests else ("rabbitmq",)))
+    if arguments.tests:
+        try:
+            require(*OTHER_STACKS, within_s=100)
+        except NotInstalled as missing:
+            print(f"{missing} Tests that need it say so.", file=sys.stderr)
     return 0
 
 

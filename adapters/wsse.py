@@ -438,9 +438,13 @@ def _security(frame: _Frame, policy: VerifyPolicy, raw: bytes) -> _Security:
             raise _wrong(f"wsse:Security holds more than one {local_name(child)}", local_name(child))
         else:
             found[tag] = child
-    for tag, name in ((SIGNATURE, "Signature"), (TIMESTAMP, "Timestamp"), (TOKEN, "BinarySecurityToken")):
+    for tag, name, advice in (
+        (SIGNATURE, "Signature", ""),
+        (TIMESTAMP, "Timestamp", ""),
+        (TOKEN, "BinarySecurityToken", ": send the certificate along in one, and refer to that (direct reference)"),
+    ):
         if tag not in found:
-            raise _wrong(f"wsse:Security has no {name}", name)
+            raise _wrong(f"wsse:Security has no {name}{advice}", name)
     if len(confirmations) > policy.references:
         raise _wrong("there are too many SignatureConfirmations", "SignatureConfirmation")
     token = found[TOKEN]
@@ -527,7 +531,8 @@ def _references(elements: list[etree._Element], policy: VerifyPolicy) -> dict[st
             raise _wrong("two References point at the same part", "Reference")
         transforms, method, value = element
         if (transforms.tag, method.tag, value.tag) != _REFERENCE_PARTS or len(transforms) != 1:
-            raise _wrong("a Reference must hold one Transform, one DigestMethod and one DigestValue", "Reference")
+            advice = "exclusive C14N is the only transform, so leave out enveloped-signature and any other"
+            raise _wrong(f"a Reference must hold one Transform, one DigestMethod and one DigestValue; {advice}", "Reference")
         transform = transforms[0]
         if transform.get("Algorithm") != EXC_C14N or transform.tag != _TRANSFORM:
             raise _wrong("a transform is not allowed; exclusive C14N without comments is the only one", "Transform")
@@ -630,7 +635,9 @@ def _coverage(
         else:
             parts[identifier] = (name, element)
     if missing:
-        raise _wrong(f"the signature does not cover {' and '.join(missing)} at the place where it is read", ", ".join(missing))
+        plain = [name for name, element in required if name in missing and element.get("Id") is not None]
+        advice = f"; {' and '.join(plain)} {'has' if len(plain) == 1 else 'have'} an Id that is not a wsu:Id" if plain else ""
+        raise _wrong(f"the signature does not cover {' and '.join(missing)} at the place where it is read{advice}", ", ".join(missing))
     token_id = security.token.get(ID)
     if token_id is None or token_id != security.token_id:
         raise _wrong("KeyInfo does not point at the token in this Security header", "KeyInfo")

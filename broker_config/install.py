@@ -6,6 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,7 +30,17 @@ class Package:
 PACKAGES: Final = {
     "rabbitmq": Package("rabbitmq-server", "rabbitmq-server", ("/usr/sbin", "/usr/lib/rabbitmq/bin", "/opt/rabbitmq/sbin")),
     "postgresql": Package("postgresql", "initdb", ("/usr/lib/postgresql/*/bin",)),
+    "xmlsec1": Package("xmlsec1", "xmlsec1", ()),
+    "node": Package("nodejs", "node", ()),
+    "npm": Package("npm", "npm", ()),
+    "javac": Package("default-jdk-headless", "javac", ()),
+    "wsimport": Package("jaxws", "wsimport", ()),
+    "wss4j": Package("libwss4j-java", "wss4j.jar", ("/usr/share/java",)),
 }
+#: Other people's SOAP stacks, with which the tests hand in at the gateway. The rest of the tests can do without.
+OTHER_STACKS: Final = ("xmlsec1", "node", "npm", "javac", "wsimport", "wss4j")
+#: Keeps a server that was installed from starting by itself: it would take the standard ports, and we start our own nodes.
+POLICY: Final = Path("/usr/sbin/policy-rc.d")
 
 
 def is_there(package: Package) -> bool:
@@ -37,30 +50,81 @@ def is_there(package: Package) -> bool:
     return any((folder / package.program).exists() for place in package.places for folder in Path("/").glob(place.lstrip("/")))
 
 
-def require(name: str) -> None:
-    """Sees to it that the package is there. Raises NotInstalled."""
-    package = PACKAGES[name]
-    if is_there(package):
+def by_hand(*names: str) -> str:
+    """What a person has to do to have these."""
+    return f"Install it (Debian, Ubuntu: sudo apt-get install {' '.join(PACKAGES[name].apt for name in names)}) and try again."
+
+
+def may_install() -> bool:
+    """Whether we are root on a system with apt."""
+    return shutil.which("apt-get") is not None and os.geteuid() == 0
+
+
+def is_offered(name: str) -> bool:
+    """Whether apt knows the package here."""
+    return may_install() and subprocess.run(["apt-cache", "show", PACKAGES[name].apt], capture_output=True, check=False).returncode == 0  # noqa: S603, S607 - fixed words
+
+
+def require(*names: str, within_s: float | None = None) -> None:
+    """Sees to it that the packages are there. Fetching them may take `within_s` seconds in all.
+
+    Raises NotInstalled, after all of them were tried.
+    """
+    missing = [name for name in names if not is_there(PACKAGES[name])]
+    if not missing:
         return
-    by_hand = f"Install it (Debian, Ubuntu: sudo apt-get install {package.apt}) and try again."
-    if shutil.which("apt-get") is None or os.geteuid() != 0:
-        raise NotInstalled(f"{package.apt} is not installed, and only root may install it here. {by_hand}")
-    sys.stderr.write(f"Installing {package.apt} ...\n")
-    # a server that starts by itself would take the standard ports: we start our own nodes
-    policy = Path("/usr/sbin/policy-rc.d")
-    ours = not policy.exists()
-    if ours:
-        policy.write_text("#!/bin/sh\nexit 101\n")
-        policy.chmod(0o755)
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    if not may_install():
+        listed = " and ".join(PACKAGES[name].apt for name in missing)
+        raise NotInstalled(
+            f"{listed} {'is' if len(missing) == 1 else 'are'} not installed, and only root may install it here. {by_hand(*missing)}"
+        )
+    until = None if within_s is None else time.monotonic() + within_s
+    problems = []
+    with _no_service_starts():
+        for name in missing:
+            package = PACKAGES[name]
+            sys.stderr.write(f"Installing {package.apt} ...\n")
+            why = (_apt("update", "-q", until=until) if name == missing[0] else None) or _fetch_and_install(package, until)
+            if why is not None:
+                problems.append(f"apt-get could not install {package.apt}: {why}. {by_hand(name)}")
+            elif not is_there(package):
+                problems.append(f"{package.apt} was installed, but its program {package.program} cannot be found. {by_hand(name)}")
+    if problems:
+        raise NotInstalled(" ".join(problems))
+
+
+def _fetch_and_install(package: Package, until: float | None) -> str | None:
+    """Only fetching is given up when it takes too long: apt that is stopped while it unpacks leaves a broken system."""
+    install = ("install", "-yq", "--no-install-recommends", package.apt)
+    return _apt(*install, "--download-only", until=until) or _apt(*install, "--no-download", until=None)
+
+
+def _apt(*words: str, until: float | None) -> str | None:
+    """Runs apt-get; what went wrong, if anything."""
+    left = None if until is None else max(until - time.monotonic(), 0.0)
     try:
-        for command in (["apt-get", "update", "-q"], ["apt-get", "install", "-yq", "--no-install-recommends", package.apt]):
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
-            if done.returncode != 0:
-                last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-                raise NotInstalled(f"apt-get could not install {package.apt}: {last}. {by_hand}")
+        done = subprocess.run(  # noqa: S603 - fixed words
+            ["apt-get", *words],  # noqa: S607 - where the distribution has it
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=left,
+        )
+    except subprocess.TimeoutExpired:
+        return "it took too long"
+    return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no reason given"])[-1].rstrip(".")
+
+
+@contextmanager
+def _no_service_starts() -> Iterator[None]:
+    ours = not POLICY.exists()
+    if ours:
+        POLICY.write_text("#!/bin/sh\nexit 101\n")
+        POLICY.chmod(0o755)
+    try:
+        yield
     finally:
         if ours:
-            policy.unlink(missing_ok=True)
-    if not is_there(package):
-        raise NotInstalled(f"{package.apt} was installed, but its program {package.program} cannot be found. {by_hand}")
+            POLICY.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 OPERATION = (ROOT / "docs/operation.md").read_text(encoding="utf-8")
 GUARANTEES = (ROOT / "docs/delivery-guarantees.md").read_text(encoding="utf-8")
 ADDING = (ROOT / "docs/adding-a-dienst.md").read_text(encoding="utf-8")
+CONNECTING = (ROOT / "docs/connecting-a-party.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -72,6 +73,20 @@ def test_every_state_of_a_delivery_is_explained(state: DeliveryState) -> None:
 def test_every_command_is_in_the_readme(command: str) -> None:
     commands = README.partition("## Commands")[2].partition("\n## ")[0]
     assert re.search(rf"^\| .*`{command}[ `]", commands, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("section", "program", "form"),
+    [("### With Java", "java/Wss4jClient.java", 'settings.put("{0}", "{1}")'), ("### With Node.js", "node/client.cjs", "{0}: {1},")],
+)
+def test_what_developers_are_told_to_set_is_what_the_tested_program_sets(section: str, program: str, form: str) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", CONNECTING.partition(section)[2].partition("\n##")[0], re.MULTILINE)
+    code = (
+        (ROOT / "tests/interop" / program).read_text(encoding="utf-8").replace("EXCLUSIVE]", '"http://www.w3.org/2001/10/xml-exc-c14n#"]')
+    )
+    code = code.replace(": RSA_SHA256,", ': "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256",')
+    assert len(rows) >= 4
+    assert [name for name, value in rows if form.format(name, value) not in code] == []
 
 
 def test_the_readme_names_no_command_that_does_not_exist() -> None:

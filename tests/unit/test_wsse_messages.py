@@ -100,6 +100,22 @@ def test_the_same_id_on_the_moved_and_the_new_part_is_refused() -> None:
     assert fault.where == "Envelope"
 
 
+ENVELOPED = b'<ds:Transform Algorithm="http://www.w3.org/2000/09/xmldsig#enveloped-signature"/>'
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (replace('soapenv:Body wsu:Id="kp-body"', 'soapenv:Body Id="kp-body"'), "Body has an Id that is not a wsu:Id"),
+        (lambda raw: raw.replace(b"<ds:Transforms>", b"<ds:Transforms>" + ENVELOPED), "leave out enveloped-signature"),
+        (s.without("wsse:BinarySecurityToken"), "send the certificate along in one"),
+    ],
+    ids=["Id", "enveloped-signature", "issuer and serial number"],
+)
+def test_what_toolkits_do_by_default_is_refused_in_words_that_say_what_to_set(change: Change, told: str) -> None:
+    assert told in refused(change(s.signed())).reason
+
+
 # ---------------------------------------------------------------- variations that need their own signature
 
 
