@@ -38,9 +38,9 @@ from tests.support.store import (
     waiting_delivery,
 )
 from workers.clock import Clock
-from workers.deliver import strange_places
 from workers.loop import Worker
 from workers.mailboxes import TakingBack, Withdrawal
+from workers.places import strange_places
 from workers.register_cache import RegisterCache
 
 NEXT = "00000001900000003000"
