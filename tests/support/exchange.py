@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -108,9 +109,17 @@ class MovedClock(Clock):
 class Exchange:
     """Everything runs in one event loop, which stands still between tests. Use as `with`."""
 
-    def __init__(self, *, processes: Sequence[str] = (), clock: Clock | None = None, settings: Mapping[str, str] | None = None) -> None:
-        """`processes`: workers that run as processes; others can be started inside, by `clock`. `settings`: more than the usual ones."""
-        self._more = dict(settings or {})
+    def __init__(
+        self,
+        *,
+        processes: Sequence[str] = (),
+        clock: Clock | None = None,
+        settings: Mapping[str, str] | None = None,
+        document: Mapping[str, Any] = MappingProxyType(DOCUMENT),
+    ) -> None:
+        """`processes`: workers that run as processes; others can be started inside, by `clock`. `settings`: more than the usual ones.
+        `document`: the service register."""
+        self._more, self._document = dict(settings or {}), document
         self.home = Path(tempfile.mkdtemp(prefix="koppelpunt-exchange-"))
         self.home.chmod(0o755)  # so that RabbitMQ's own user may enter when the tests run as root
         self.clock = clock or Clock()
@@ -157,7 +166,7 @@ class Exchange:
         }
         self.settings = make_private_home(Settings.from_environment(environment, home=self.home), environment=environment)
         store = program.open_store_of(self.settings)
-        store.registry.save_register(DOCUMENT, who="test", now_us=self.clock.now_us())
+        store.registry.save_register(dict(self._document), who="test", now_us=self.clock.now_us())
         store.close()
         self._backbone = Backbone(self.settings, port=0)
         await self._backbone.__aenter__()
