@@ -207,7 +207,7 @@ def _only_xsd(pattern: str) -> bool:
 
 def _format(simple: Any, name: str, wanted: str, unwanted: str) -> str | None:
     facets = _pattern_facets(simple)
-    good, bad = (bool(facets) and all(facet.match(text) for facet in facets) for text in (wanted, unwanted))
+    good, bad = (all(any(one.match(text) for one in facet.patterns) for facet in facets) for text in (wanted, unwanted))
     return name if good and not bad else None
 
 
