@@ -384,3 +384,13 @@ def test_brackets_in_texts_are_not_levels() -> None:
 def test_findings_are_at_most_twenty() -> None:
     written = read_json(json.dumps({"proef": {f"x{number}": 1 for number in range(1_000)}}).encode(), CONTRACTS.contracts[0])
     assert written.unfit is not None and len(written.unfit.details) == 20
+
+
+def test_the_example_in_the_documentation_is_a_good_message() -> None:
+    page = (BUILT_IN.parents[1] / "docs/connecting-a-party.md").read_text(encoding="utf-8")
+    example = page.partition("-d '")[2].partition("' \\\n")[0]
+    contract = CONTRACTS.find("proef", "1")
+    assert contract is not None
+    written = read_json(example.encode(), contract)
+    assert written.unfit is None
+    assert accepts(written.kind, written.xml)
