@@ -176,7 +176,7 @@ def test_the_same_key_with_the_same_content_gets_the_same_reference(exchange: Ex
 
 def test_the_same_key_with_other_content_is_a_conflict_and_the_key_of_another_sender_is_not(exchange: Exchange) -> None:
     key = "levering-1"
-    accepted(send(exchange, proef(), Idempotency_Key=key))
+    first = accepted(send(exchange, proef(), Idempotency_Key=key))
     said = problem(send(exchange, proef(), Idempotency_Key=key))
     assert (said["status"], said["code"]) == (409, "DUPLICATE_OTHER_CONTENT")
     other = invented.proef(business_id=str(uuid.uuid4()), sender=MBO, receiver=SCHOOL, created=datetime.now(UTC))
@@ -185,7 +185,13 @@ def test_the_same_key_with_other_content_is_a_conflict_and_the_key_of_another_se
         async with client(exchange, s.party("sis", oin=SIS)) as session:
             return await post(session, other, path(sender=MBO, receiver=SCHOOL), headers={"Content-Type": XML, "Idempotency-Key": key})
 
-    accepted(exchange.run(act()))
+    assert accepted(exchange.run(act()))["message_id"] != first["message_id"]
+
+
+def test_an_administration_with_a_routeringskenmerk_sends_under_it(exchange: Exchange) -> None:
+    administration = SCHOOL[:15] + "00017"
+    said = accepted(send(exchange, proef(), path(sender=administration)))
+    assert exchange.rows("SELECT sender FROM message WHERE reference = :r", r=said["reference"]) == [{"sender": administration}]
 
 
 def test_without_a_key_the_business_id_tells_that_it_is_the_same_message(exchange: Exchange) -> None:

@@ -376,9 +376,21 @@ def test_much_of_anything_is_refused_in_time_that_grows_with_its_size_only(raw: 
     assert time.process_time() - began < 10  # quadratic time would be minutes
 
 
+def test_json_is_too_deep_by_one_level_and_not_by_none() -> None:
+    assert "nests more than 64 levels" in refused("[" * (DEEPEST + 1) + "]" * (DEEPEST + 1)).reason
+    assert refused("[" * DEEPEST + "]" * DEEPEST + " " * 10).code == "UNKNOWN_DIENST"
+
+
 def test_brackets_in_texts_are_not_levels() -> None:
     fault = refused(json.dumps({"x": "[{" * 1_000 + '\\"' + "[" * 1_000}))
     assert fault.code == "UNKNOWN_DIENST"
+
+
+def test_a_member_that_nobody_knows_is_told_short_and_so_that_it_can_be_looked_at() -> None:
+    written = read_json(json.dumps({"proef": {"a/b~\x1b[31m\u202e" + "x" * 500: 1}}).encode(), CONTRACTS.contracts[0])
+    assert written.unfit is not None and written.unfit.where is not None
+    assert written.unfit.where.startswith(r"/proef/a~1b~0\x1b[31m\u202exxx")
+    assert len(written.unfit.where) < 80 and written.unfit.reason.isprintable()
 
 
 def test_findings_are_at_most_twenty() -> None:
