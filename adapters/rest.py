@@ -24,10 +24,10 @@ from adapters import problem, soap
 from adapters.https import LARGEST, OUTCOME, Door, Outcome, fault_in, read_body
 from adapters.json_content import read_json
 from routing.ports import Counter
-from routing.work import HandInResult, NewRefusal
+from routing.work import HandInResult, NewMessage, NewRefusal
 from schemas.contract import Contract, MessageKind
 from schemas.contracts import Contracts
-from schemas.faults import Fault, OurFailure, Refused, kind_of
+from schemas.faults import Fault, OurFailure, Owner, Refused, kind_of
 from schemas.oin import Oin, is_oin
 from schemas.privacy import redact
 
@@ -55,6 +55,16 @@ class _Parties:
     message_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """A request as the counter takes it."""
+
+    envelope: bytes  #: what came, when it could not be put into one
+    message_id: str | None
+    fault: Refused | None = None
+    unfit: Refused | None = None  #: as of `Counter.hand_in`
+
+
 class RestPages:
     """`POST /rest/{dienst}/{versie}?edu-from=OIN&edu-to=OIN`."""
 
@@ -76,36 +86,23 @@ class RestPages:
 
     async def _hand_in(self, request: web.Request, system: Oin, outcome: Outcome) -> web.Response:
         contract = self._contracts.find(request.match_info["dienst"], request.match_info["versie"])
-        raw = await read_body(request)
-        parties: _Parties | None = None
-        fault: Fault | None = None
-        unfit: Fault | None = None
-        envelope = raw
-        try:
-            if contract is None or not contract.rest:
-                why = "there is no such dienst and version" if contract is None else "this dienst is not there over REST, only over WUS"
-                raise Refused("UNKNOWN_DIENST", why, where="path")
-            parties = _parties(request)
-            if _is_json(request):
-                written = read_json(raw, contract)
-                kind, content, unfit = written.kind, written.xml, written.unfit
-            else:
-                kind, content = _read_xml(raw, contract)
-            envelope = _envelope(kind, content, parties)
-        except Refused as refused:
-            fault = refused
-        message_id = parties.message_id if parties else None
+        asked = _read(request, await read_body(request), contract)
         try:
             item, result = await self._counter.hand_in(
-                envelope, system=system, via="rest", message_id=lambda: message_id, fault=fault, unsigned=True, unfit=unfit
+                asked.envelope,
+                system=system,
+                via="rest",
+                message_id=lambda: asked.message_id,
+                fault=asked.fault,
+                unsigned=True,
+                unfit=asked.unfit,
             )
         except OurFailure as failure:
             return _refused(failure, outcome)
         outcome.reference, outcome.code = result.reference, result.code
         if result.accepted:
             return _accepted(result)
-        details = item.details if isinstance(item, NewRefusal) else ()
-        return _refused(_fault_of(result, details), outcome, reference=result.reference)
+        return _refused(_fault_of(item, result), outcome, reference=result.reference)
 
 
 def _accepted(result: HandInResult) -> web.Response:
@@ -128,7 +125,7 @@ def _refused(fault: Fault, outcome: Outcome, *, reference: str | None = None, cl
     return response
 
 
-def _fault_of(result: HandInResult, details: Iterable[str]) -> Fault:
+def _fault_of(item: NewMessage | NewRefusal, result: HandInResult) -> Fault:
     """A refusal as the store keeps it (`code: sentence (at place)`), in words of REST."""
     code = result.code or ""
     reason, where = (result.reason or "").removeprefix(f"{kind_of(code).code}: "), None
@@ -136,10 +133,31 @@ def _fault_of(result: HandInResult, details: Iterable[str]) -> Fault:
         reason, where = placed.groups()
     for there in ("wsa:To", "wsa:From"):
         reason = reason.replace(there, _HERE[there])
-    return Fault(code, reason, where=_HERE.get(where or "", where), details=details)
+    where = _HERE.get(where or "", where)
+    if isinstance(item, NewRefusal):
+        return Fault(code, reason, where=where, details=item.details, owner=Owner(item.owner))
+    return Fault(code, reason, where=where)
 
 
 # -- the request ---------------------------------------------------------------------------------------------------------------------------
+
+
+def _read(request: web.Request, raw: bytes, contract: Contract | None) -> _Asked:
+    """The request as an envelope, or with what is wrong with it."""
+    parties: _Parties | None = None
+    try:
+        if contract is None or not contract.rest:
+            why = "there is no such dienst and version" if contract is None else "this dienst is not there over REST, only over WUS"
+            raise Refused("UNKNOWN_DIENST", why, where="path")
+        parties = _parties(request)
+        if _is_json(request):
+            written = read_json(raw, contract)
+            kind, content, unfit = written.kind, written.xml, written.unfit
+        else:
+            (kind, content), unfit = _read_xml(raw, contract), None
+        return _Asked(envelope=_envelope(kind, content, parties), message_id=parties.message_id, unfit=unfit)
+    except Refused as fault:
+        return _Asked(envelope=raw, message_id=parties.message_id if parties else None, fault=fault)
 
 
 def _is_json(request: web.Request) -> bool:

@@ -414,7 +414,7 @@ def test_the_content_is_judged_only_for_who_may_send_it(exchange: Exchange) -> N
     body = as_json(proef())
     body["proef"]["echo"] = 7  # not what the XSD says
     said = from_party(exchange, s.party("sis", oin=SIS), json.dumps(body).encode())
-    assert (said["status"], said["code"], said["where"]) == (403, "Client.DK0002", "edu-from")
+    assert (said["status"], said["code"], said["where"], said["owner"]) == (403, "Client.DK0002", "edu-from", "school")
     assert "errors" not in said
 
 
