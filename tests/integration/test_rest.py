@@ -35,7 +35,7 @@ JSON, XML = "application/json", "application/xml"
 @pytest.fixture(scope="module")
 def exchange() -> Iterator[Exchange]:
     folder = variant("3", ("rest = true\n", ""))
-    with Exchange(environment={"KOPPELPUNT_DIENSTEN": str(folder)}, document=registered(DOCUMENT, "3")) as made:
+    with Exchange(settings={"KOPPELPUNT_DIENSTEN": str(folder)}, document=registered(DOCUMENT, "3")) as made:
         made.run(start(made))
         for name in ("relay", "route", "deliver"):
             made.start_worker(name)
