@@ -207,6 +207,7 @@ def _gateway(parts: Parts) -> list[Any]:
     from adapters.crls import FollowingVerifier
     from adapters.https import LIMITS, Door, GatewayServer, context_of
     from adapters.pki import read_certificate, read_key
+    from adapters.rest import RestPages
     from adapters.signing import Signer
     from adapters.wus import WusPages
     from schemas.oin import Oin
@@ -222,7 +223,7 @@ def _gateway(parts: Parts) -> list[Any]:
     gateway = Gateway(parts.worker, parts.store, desk, parts.register, step_judge(contracts), batch_size=settings.batch_size)
     answers = Answers(Signer(read_key(settings.key), read_certificate(settings.cert)), Oin(settings.own_oins[0]))
     door = Door(gateway, verifier)
-    pages = [WusPages(gateway, door, contracts, answers, url=settings.gateway_address)]
+    pages = [WusPages(gateway, door, contracts, answers, url=settings.gateway_address), RestPages(gateway, door, contracts)]
     return [gateway.run(), gateway.serve(GatewayServer(pages, context=context), settings.gateway_host, settings.gateway_port)]
 
 

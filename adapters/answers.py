@@ -1,4 +1,5 @@
-"""What the backbone answers on the connection a message came by: a signed receipt, or a signed fault (facts 2.6, 3.6 and 6.1).
+"""What the backbone answers on the connection a message came by: a receipt or a fault, signed when the dienst's profile is 2W-be-S and
+not when it is 2W-be (facts 2.6, 3.6 and 6.1; WB011).
 
 The answer goes to whom the request says it is from. When the request was not verified, that is a guess, which costs nobody anything: the
 answer travels back over the connection, whatever it says.
@@ -37,7 +38,8 @@ class Request:
     @classmethod
     def of(cls, envelope: Envelope) -> Request:
         """Of a verified message."""
-        return cls(message_id=envelope.message_id, sender=envelope.sender, signature_value=envelope.signature_value, action=envelope.action)
+        value = envelope.signature_value or None
+        return cls(message_id=envelope.message_id, sender=envelope.sender, signature_value=value, action=envelope.action)
 
     @classmethod
     def glance(cls, raw: bytes, limits: soap.Limits) -> Request:
@@ -56,28 +58,40 @@ def receipt_content(*, reference: str, received_at: datetime, warnings: Sequence
 
 
 class Answers:
-    """Makes answers, signed as the backbone."""
+    """Makes answers, signed as the backbone, or not at all."""
 
-    def __init__(self, signer: Signer, own_oin: Oin) -> None:
-        self._signer, self._from = signer, soap.address(own_oin)
+    def __init__(self, signer: Signer | None, own_oin: Oin) -> None:
+        """`signer`: None for answers that are not signed."""
+        self._signer, self._own_oin, self._from = signer, own_oin, soap.address(own_oin)
+
+    def unsigned(self) -> Answers:
+        """The same answers, not signed."""
+        return Answers(None, self._own_oin)
 
     def receipt(self, request: Request, *, reference: str, received_at: datetime, warnings: Sequence[str]) -> bytes:
         """Accepted: durable and authorised. Its Action is the request's, as DUO does and our WSDL says."""
         content = receipt_content(reference=reference, received_at=received_at, warnings=warnings)
-        return self._signed(content, request, request.action or soap.FAULT_ACTION)
+        return self._envelope(content, request, request.action or soap.FAULT_ACTION)
 
     def fault(self, request: Request, fault: Fault, *, reference: str | None = None) -> bytes:
         """Refused, or not possible now. The short Dutch text of the code comes first, then what is wrong in this very case."""
-        return self._signed(soap.fault(Told(fault, reference), language="nl"), request, soap.FAULT_ACTION)
+        return self._envelope(soap.fault(Told(fault, reference), language="nl"), request, soap.FAULT_ACTION)
 
-    def _signed(self, content: bytes, request: Request, action: str) -> bytes:
+    def _envelope(self, content: bytes, request: Request, action: str) -> bytes:
+        to = soap.address(request.sender) if request.sender else soap.ANONYMOUS
+        message_id = f"urn:uuid:{uuid.uuid4()}"
+        relates_to = ((soap.REPLY, request.message_id),) if request.message_id else ()
+        if self._signer is None:
+            return soap.unsigned_envelope(
+                content=content, to=to, sender=self._from, action=action, message_id=message_id, relates_to=relates_to
+            )
         return self._signer.envelope(
             BodyPart.around(content),
-            to=soap.address(request.sender) if request.sender else soap.ANONYMOUS,
+            to=to,
             sender=self._from,
             action=action,
-            message_id=f"urn:uuid:{uuid.uuid4()}",
-            relates_to=((soap.REPLY, request.message_id),) if request.message_id else (),
+            message_id=message_id,
+            relates_to=relates_to,
             confirms=() if request.unread else (request.signature_value,),
         )
 

@@ -20,6 +20,7 @@ from adapters.wsse import Verifier, VerifyPolicy
 from broker_config.settings import Settings, mask
 from routing.work import StoreUnavailable
 from schemas.envelope import Envelope
+from schemas.oin import Oin
 
 log = logging.getLogger("koppelpunt.crl")
 
@@ -161,10 +162,10 @@ class FollowingVerifier:
         """As hand-ins over HTTPS are judged: their sender waits for the answer, so the Timestamp must be good now (facts 3.5)."""
         return cls(_trust(settings), VerifyPolicy(skew=timedelta(seconds=settings.skew_s), limits=limits), registry)
 
-    def verify(self, raw: bytes, *, at: datetime) -> Envelope:
+    def verify(self, raw: bytes, *, at: datetime, connected: Oin | None = None) -> Envelope:
         """As `wsse.Verifier.verify`, with the newest CRLs. While the store is away, those we have go on being used until they expire."""
         self._follow()
-        return self._verifier.verify(raw, at=at)
+        return self._verifier.verify(raw, at=at, connected=connected)
 
     def certificate(self, der: bytes, *, at: datetime) -> TrustedCertificate:
         """As `TrustStore.check`, with the newest CRLs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from datetime import datetime
 from typing import Final
 
@@ -12,12 +13,13 @@ from lxml import etree
 from adapters import c14n, soap
 from adapters.errors import UsageError
 from adapters.pki import read_certificate, read_key
-from adapters.signing import BodyPart, Signer
+from adapters.signing import BodyPart, Signer, free_id, ids_in
 from broker_config.settings import Settings
 from schemas.oin import Oin
 
 #: RelationshipType by which a delivery of ours names the message it came from.
 ORIGINAL: Final = "urn:x-backbone:original"
+_NCNAME: Final = re.compile(r"[^\W\d][\w.-]*\Z")
 
 
 class Forwarding:
@@ -47,10 +49,15 @@ class Forwarding:
         relates_to: str | None,
         created: datetime,
     ) -> bytes:
-        """The Body of `original`, which we verified at hand-in, in a fresh envelope. `address`: the wsa:To to keep; None: one is made."""
+        """The Body of `original`, which we verified at hand-in, in a fresh envelope. `address`: the wsa:To to keep; None: one is made.
+
+        The Body of an unsigned message may lack what a signature needs, a good wsu:Id: then it gets one, and that is all.
+        """
         body = soap.parse(original, limits=self._limits).find(soap.BODY)
         if body is None:
             raise ValueError("a stored message has no Body")
+        if not _NCNAME.match(body.get(soap.ID) or ""):
+            body.set(soap.ID, free_id("kp-body", ids_in(body)))
         part = BodyPart(
             xml=etree.tostring(body, with_tail=False, encoding="UTF-8"),
             digest=base64.b64encode(hashlib.sha256(c14n.exclusive(body)).digest()).decode(),

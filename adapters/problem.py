@@ -32,10 +32,15 @@ _STATUS: Final[Mapping[Cause, int]] = MappingProxyType(
 
 
 def status_of(fault: Fault) -> int:
-    """The HTTP status of a fault: 503 for what may succeed unchanged, 413 for what is too large, else by the cause of its code."""
+    """The HTTP status of a fault: 503 for what may succeed unchanged; 413, 415 or 404 for what is too large, of another type than is
+    taken, or at a path where there is no dienst; else by the cause of its code."""
     if fault.kind.retry:
         return 503
-    return 413 if fault.code == "Client.TOO_LARGE" else _STATUS[fault.kind.cause]
+    if fault.code == "Client.TOO_LARGE":
+        return 413
+    if fault.where == "Content-Type" or (fault.where == "Content-Encoding" and fault.code == "Client.DK0009"):
+        return 415
+    return 404 if (fault.code, fault.where) == ("UNKNOWN_DIENST", "path") else _STATUS[fault.kind.cause]
 
 
 def document(fault: Fault, *, reference: str | None = None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import text
 
-from adapters import second_opinion
+from adapters import second_opinion, soap, wsse
 from adapters.store import Store
 from adapters.vault import Vault, VaultError
 
@@ -16,6 +16,7 @@ log = logging.getLogger("koppelpunt.second_opinion")
 
 ONE_IN: Final = 1_000
 _NOTE: Final = "second_opinion"
+_LIMITS: Final = soap.Limits(size=64 << 20)
 _SAMPLE: Final = text(
     "SELECT m.seq, m.reference, b.wrapped_key, b.body FROM message m JOIN body b ON b.seq = m.seq "
     "WHERE m.seq > :after AND m.seq % :one_in = 0 AND b.wrapped_key IS NOT NULL ORDER BY m.seq LIMIT 50"
@@ -39,7 +40,9 @@ class SecondOpinions:
             except VaultError as error:
                 log.error("second_opinion_impossible", extra={"reference": row.reference, "error": str(error)})
                 continue
-            opinion = await asyncio.to_thread(second_opinion.ask, original)
+            if wsse.glance(original, _LIMITS).signature_value is None:
+                continue  # of profile 2W-be, or handed in over REST: there is no signature to have an opinion on
+            opinion = await asyncio.to_thread(second_opinion.ask, original, limits=_LIMITS)
             if not opinion.valid and opinion.known_limit is None:
                 log.error("second_opinion_differs", extra={"reference": row.reference, "reason": opinion.reason})
         if rows:

@@ -163,7 +163,7 @@ class Signer:
         header, body = root.find(HEADER), root.find(BODY)
         if header is None or body is None:
             raise Refused("VersionMismatch.DK0001", "there is no SOAP 1.1 Header and Body to sign", where="Envelope")
-        taken = _ids(root)
+        taken = ids_in(root)
         security = next((child for child in header.iterchildren(SECURITY) if child.get(ACTOR) in FOR_US), None)
         if security is None:
             security = etree.SubElement(header, SECURITY, nsmap={"wsse": WSSE})
@@ -173,7 +173,7 @@ class Signer:
             raise Refused("Client.EK0031", "the envelope is signed already", where="Signature")
         stamp = security.find(TIMESTAMP)
         if stamp is None:
-            security.append(_own(soap.timestamp(at or datetime.now(UTC), self._lifetime).replace("kp-ts", _free("kp-ts", taken))))
+            security.append(_own(soap.timestamp(at or datetime.now(UTC), self._lifetime).replace("kp-ts", free_id("kp-ts", taken))))
             stamp = security[-1]
         if (token := security.find(TOKEN)) is not None:
             taken.discard(token.get(ID, ""))
@@ -183,10 +183,10 @@ class Signer:
         for element in (*parts, stamp, body):
             identifier = element.get(ID)
             if identifier is None:
-                identifier = _free(f"kp-{local_name(element).lower()}", taken)
+                identifier = free_id(f"kp-{local_name(element).lower()}", taken)
                 element.set(ID, identifier)
             digests.append((identifier, _digest(c14n.exclusive(element))))
-        token_id = _free("kp-bst", taken)
+        token_id = free_id("kp-bst", taken)
         text = self._token.replace('wsu:Id="kp-bst"', f'wsu:Id="{token_id}"')
         digests.append((token_id, _digest(text.encode())))
         fresh = _own(f"<new>{text}{self._signature(digests)}</new>")
@@ -223,14 +223,14 @@ def _mark(body: BodyPart) -> str:
     return f"kp-{hashlib.sha256(body.xml).hexdigest()}" if _OUR_IDS.search(body.xml) else "kp"
 
 
-def _ids(root: etree._Element) -> set[str]:
+def ids_in(root: etree._Element) -> set[str]:
     """Every Id in use."""
     found = _ALL_IDS(root)
     assert isinstance(found, list)
     return {str(value) for value in found}
 
 
-def _free(wanted: str, taken: set[str]) -> str:
+def free_id(wanted: str, taken: set[str]) -> str:
     """An Id that is not in use yet; from now on it is."""
     identifier, number = wanted, 1
     while identifier in taken:

@@ -21,14 +21,26 @@ _WSDL: Final = "http://schemas.xmlsoap.org/wsdl/"
 _WSDL_SOAP: Final = "http://schemas.xmlsoap.org/wsdl/soap/"
 _WSAM: Final = "http://www.w3.org/2007/05/addressing/metadata"
 _WSAW: Final = "http://www.w3.org/2006/05/addressing/wsdl"
-_SECURITY: Final = (
-    "Profiel Digikoppeling 2W-be-S: tweezijdig TLS (1.2 of 1.3) met een certificaat waarvan subject.serialNumber het OIN is; verzoek en "
-    "antwoord ondertekend volgens WS-Security (Body, Timestamp en elke WS-Addressing-header; RSA-SHA256, exclusive C14N, "
-    "BinarySecurityToken met directe verwijzing). wsa:To en wsa:From dragen het OIN van de eindpartijen als ?oin=; MessageID is een UUID. "
-    "/ Profile Digikoppeling 2W-be-S: mutual TLS (1.2 or 1.3) with a certificate that has the OIN in subject.serialNumber; request and "
-    "response signed with WS-Security (Body, Timestamp and every WS-Addressing header; RSA-SHA256, exclusive C14N, BinarySecurityToken by "
-    "direct reference). wsa:To and wsa:From carry the OINs of the end parties as ?oin=, MessageID holds a UUID."
-)
+#: What each profile asks of messages and answers.
+_SIGNING: Final = {
+    "2W-be-S": (
+        "verzoek en antwoord ondertekend volgens WS-Security (Body, Timestamp en elke WS-Addressing-header; RSA-SHA256, exclusive C14N, "
+        "BinarySecurityToken met directe verwijzing)",
+        "request and response signed with WS-Security (Body, Timestamp and every WS-Addressing header; RSA-SHA256, exclusive C14N, "
+        "BinarySecurityToken by direct reference)",
+    ),
+    "2W-be": ("verzoek en antwoord zonder ondertekening", "request and response not signed"),
+}
+
+
+def _security(profile: str) -> str:
+    nl, en = _SIGNING[profile]
+    return (
+        f"Profiel Digikoppeling {profile}: tweezijdig TLS (1.2 of 1.3) met een certificaat waarvan subject.serialNumber het OIN is; {nl}. "
+        "wsa:To en wsa:From dragen het OIN van de eindpartijen als ?oin=; MessageID is een UUID. "
+        f"/ Profile Digikoppeling {profile}: mutual TLS (1.2 or 1.3) with a certificate that has the OIN in subject.serialNumber; {en}. "
+        "wsa:To and wsa:From carry the OINs of the end parties as ?oin=, MessageID holds a UUID."
+    )
 
 
 def documents(contract: Contract) -> dict[str, bytes]:
@@ -47,6 +59,7 @@ def description(contract: Contract, *, url: str, inline: bool = False) -> bytes:
     kinds = list(contract.kinds.values())
     name = f"{contract.dienst.capitalize()}_v{contract.versie}"
     text, attribute = soap.text, soap.attribute
+    security = text(_security(contract.profile))
     messages = "".join(
         f'<wsdl:message name="{kind.name}"><wsdl:part name="body" element="d:{kind.name}"/></wsdl:message>' for kind in kinds
     )
@@ -67,13 +80,13 @@ def description(contract: Contract, *, url: str, inline: bool = False) -> bytes:
         f'<wsdl:definitions name="{name}" targetNamespace="{attribute(_target(contract))}" xmlns:tns="{attribute(_target(contract))}" '
         f'xmlns:d="{attribute(contract.namespace)}" xmlns:o="{NAMESPACE}" xmlns:wsdl="{_WSDL}" xmlns:soap="{_WSDL_SOAP}" '
         f'xmlns:wsam="{_WSAM}" xmlns:wsaw="{_WSAW}" xmlns:xs="{_XS}">'
-        f"<wsdl:documentation>{text(contract.name)}, versie {text(contract.versie)}. {text(_SECURITY)}</wsdl:documentation>"
+        f"<wsdl:documentation>{text(contract.name)}, versie {text(contract.versie)}. {security}</wsdl:documentation>"
         f"<wsdl:types>{types}</wsdl:types>{messages}"
         f'<wsdl:message name="ontvangst"><wsdl:part name="body" element="o:ontvangst"/></wsdl:message>'
         f'<wsdl:portType name="{name}">{operations}</wsdl:portType>'
         f'<wsdl:binding name="{name}" type="tns:{name}"><soap:binding style="document" transport="http://schemas.xmlsoap.org/soap/http"/>'
         f'<wsaw:UsingAddressing wsdl:required="true"/>{bound}</wsdl:binding>'
-        f'<wsdl:service name="{name}"><wsdl:documentation>{text(_SECURITY)}</wsdl:documentation>'
+        f'<wsdl:service name="{name}"><wsdl:documentation>{security}</wsdl:documentation>'
         f'<wsdl:port name="{name}" binding="tns:{name}"><soap:address location="{attribute(url)}"/></wsdl:port></wsdl:service>'
         f"</wsdl:definitions>\n"
     ).encode()

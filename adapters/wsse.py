@@ -1,4 +1,4 @@
-"""WS-Security for the Edukoppeling WUS profile 2W-be-S: reading only what was signed (rule 3; facts 2, 3 and 6.2).
+"""WS-Security for the Edukoppeling WUS profiles 2W-be-S and 2W-be: reading only what was signed (rule 3; facts 2, 3 and 6.2).
 
 A signature points at ids, and a reader looks at places; an attack lives in the gap between the two. So here each part is
 found by its place (`_Frame`), and a reference counts only when it resolves to that very element. There is no lookup of an
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote
 
 from cryptography.exceptions import InvalidSignature
@@ -188,8 +188,10 @@ class Verifier:
         self._trust = trust
         self._policy = policy
 
-    def verify(self, raw: bytes, *, at: datetime | None) -> Envelope:
-        """The message in these bytes, as judged at this time (None: at its own Created, for old recordings).
+    def verify(self, raw: bytes, *, at: datetime | None, connected: Oin | None = None) -> Envelope:
+        """The message in these bytes, as judged at this time (None: at its own Created, for old recordings). `connected`: whose
+        certificate the connection has that it came by; then it need not be signed (profile 2W-be), and a signature that is there must
+        be right all the same.
 
         Raises Refused (NotAllowed about the certificate and the receiver) with the most specific code of facts 6.2 and the failing
         part as `where`; OurFailure when a CRL that we need is absent or expired.
@@ -198,6 +200,8 @@ class Verifier:
         root = soap.parse(raw, limits=policy.limits)
         frame = _frame(root, policy.references)
         addresses = _addresses(frame, policy.message_id_forms)
+        if connected is not None and at is not None and _unsigned(frame):
+            return self._unsigned(raw, root, frame, addresses, at=at, connected=connected)
         security = _security(frame, policy, raw)
         created, expires = _times(security.timestamp)
         _require_unique_ids(root, raw)
@@ -208,7 +212,44 @@ class Verifier:
         _check_digests(covered, security)
 
         _check_times(created, expires, created if at is None else at, policy)
-        if policy.own_oins is not None and not {addresses.receiver, institution_of(addresses.receiver)} & policy.own_oins:
+        return self._envelope(
+            raw,
+            frame,
+            addresses,
+            created=created,
+            expires=expires,
+            certificate_oin=certificate.oin,
+            certificate_sha256=certificate.sha256,
+            signed=tuple(name for name, _, _ in covered),
+            signature_value=security.value,
+        )
+
+    def _unsigned(
+        self, raw: bytes, root: etree._Element, frame: _Frame, addresses: _Addresses, *, at: datetime, connected: Oin
+    ) -> Envelope:
+        """A message of profile 2W-be. A Timestamp in it is judged as in a signed one; no two Ids may be the same, because it travels on
+        in an envelope that we sign."""
+        created, expires = at, None
+        if frame.security is not None and len(frame.security):
+            created, expires = _times(frame.security[0])
+            _check_times(created, expires, at, self._policy)
+        _require_unique_ids(root, raw)
+        return self._envelope(
+            raw,
+            frame,
+            addresses,
+            created=created,
+            expires=expires,
+            certificate_oin=connected,
+            certificate_sha256="",
+            signed=(),
+            signature_value="",
+        )
+
+    def _envelope(self, raw: bytes, frame: _Frame, addresses: _Addresses, **rest: Any) -> Envelope:
+        """The message, when it is for us and its Body holds one element (WW003)."""
+        own_oins = self._policy.own_oins
+        if own_oins is not None and not {addresses.receiver, institution_of(addresses.receiver)} & own_oins:
             raise NotAllowed("Client.DK0002", f"the message is for {addresses.receiver}, which is not served here", where="To")
         if len(frame.body) != 1:
             raise Refused("Client.DK0004", "the Body must hold exactly one element", where="Body")
@@ -219,14 +260,9 @@ class Verifier:
             to=addresses.to,
             action=addresses.action,
             relates_to=addresses.relates_to,
-            created=created,
-            expires=expires,
-            certificate_oin=certificate.oin,
-            certificate_sha256=certificate.sha256,
-            signed=tuple(name for name, _, _ in covered),
-            signature_value=security.value,
             content=frame.body[0],
             xml=raw,
+            **rest,
         )
 
 
@@ -418,6 +454,12 @@ def _bad_party(name: str, count: int, no_oin: str) -> Refused:
 
 def _wrong(reason: str, where: str) -> Refused:
     return Refused("Client.EK0031", reason, where=where)
+
+
+def _unsigned(frame: _Frame) -> bool:
+    """Whether nothing of a signature is there: no Security header, or one with a Timestamp at most. Anything else in it is judged as a
+    signature that is not complete, and refused."""
+    return frame.security is None or [child.tag for child in frame.security] in ([], [TIMESTAMP])
 
 
 def _security(frame: _Frame, policy: VerifyPolicy, raw: bytes) -> _Security:

@@ -1,6 +1,8 @@
 """What the gateway answers at `/wus`: hand in by SOAP, and the descriptions of each dienst version. Facts 1.4, 2.6 and 6.
 
-    who (https.Door) -> content type, SOAPAction, size, time -> the message itself (`Counter`, routing.ports) -> signed answer
+    who (https.Door) -> content type, SOAPAction, size, time -> the message itself (`Counter`, routing.ports) -> answer
+
+Whether message and answer are signed is for the dienst's profile to say. What comes for no dienst at all gets a signed answer.
 
 A message that is refused is answered with a SOAP fault and HTTP 500, as SOAP 1.1 has it, whatever was wrong with it.
 """
@@ -33,25 +35,29 @@ class WusPages:
 
     def __init__(self, counter: Counter, door: Door, contracts: Contracts, answers: Answers, *, url: str) -> None:
         """`url`: our address as senders know it, without a path; it stands in the WSDLs."""
-        self._counter, self._door, self._contracts, self._answers, self._url = counter, door, contracts, answers, url
+        self._counter, self._door, self._contracts, self._url = counter, door, contracts, url
+        self._answers, self._unsigned = answers, answers.unsigned()
 
     def routes(self) -> Iterable[web.RouteDef]:
         """See `https.Pages`."""
         return (web.post("/wus/{dienst}/{versie}", self._wus), web.get("/wus/{dienst}/{versie}", self._description))
 
     async def _wus(self, request: web.Request) -> web.Response:
-        """One signed message in, a signed receipt or fault out."""
+        """One message in, a receipt or fault out."""
         outcome = OUTCOME.get()
+        contract = self._contracts.find(request.match_info["dienst"], request.match_info["versie"])
+        answers = self._unsigned if contract is not None and not contract.signed else self._answers
         try:
             with self._door.admitted(request) as system:
-                return await self._hand_in(request, system, outcome)
+                return await self._hand_in(request, contract, answers, system, outcome)
         except Exception as error:  # noqa: BLE001 (`fault_in` logs what nobody expected)
             # its From was not read: the answer is for whoever is connected
             asked = Request(sender=outcome.system, unread=True)
-            return self._refused(asked, fault_in(error), outcome, close=not request.content.is_eof())
+            return _refused(answers, asked, fault_in(error), outcome, close=not request.content.is_eof())
 
-    async def _hand_in(self, request: web.Request, system: Oin, outcome: Outcome) -> web.Response:
-        contract = self._contracts.find(request.match_info["dienst"], request.match_info["versie"])
+    async def _hand_in(
+        self, request: web.Request, contract: Contract | None, answers: Answers, system: Oin, outcome: Outcome
+    ) -> web.Response:
         action = soap_action(request)
         fault = wrong_properties(request)
         if contract is None:
@@ -77,27 +83,22 @@ class WusPages:
 
         try:
             item, result = await self._counter.hand_in(
-                raw, system=system, via="https", message_id=lambda: asked().message_id, fault=fault, question=question
+                raw,
+                system=system,
+                via="https",
+                message_id=lambda: asked().message_id,
+                fault=fault,
+                question=question,
+                unsigned=contract is not None and not contract.signed,
             )
         except OurFailure as failure:
-            return self._refused(asked(), failure, outcome)
+            return _refused(answers, asked(), failure, outcome)
         outcome.reference, outcome.code = result.reference, result.code
         if result.accepted:
             received_at = datetime.fromtimestamp(result.received_us / 1e6, UTC)
-            return _xml(200, self._answers.receipt(asked(), reference=result.reference, received_at=received_at, warnings=result.warnings))
+            return _xml(200, answers.receipt(asked(), reference=result.reference, received_at=received_at, warnings=result.warnings))
         details = item.details if isinstance(item, NewRefusal) else ()
-        return self._refused(asked(), fault_of(result.code or "", result.reason or "", details), outcome, reference=result.reference)
-
-    def _refused(
-        self, asked: Request, fault: Fault, outcome: Outcome, *, reference: str | None = None, close: bool = False
-    ) -> web.Response:
-        outcome.code = fault.code
-        response = _xml(500, self._answers.fault(asked, fault, reference=reference))
-        if fault.kind.retry:
-            response.headers["Retry-After"] = str(COME_AGAIN_S)
-        if close:  # what is still to come of the request is not waited for
-            response.force_close()
-        return response
+        return _refused(answers, asked(), fault_of(result.code or "", result.reason or "", details), outcome, reference=result.reference)
 
     async def _description(self, request: web.Request) -> web.Response:
         """`GET …?wsdl`, and the XSDs it names. No certificate is needed: it says nothing that the documentation does not."""
@@ -114,6 +115,18 @@ class WusPages:
 
     def _place(self, contract: Contract) -> str:
         return f"{self._url}/wus/{contract.dienst}/{contract.versie}"
+
+
+def _refused(
+    answers: Answers, asked: Request, fault: Fault, outcome: Outcome, *, reference: str | None = None, close: bool = False
+) -> web.Response:
+    outcome.code = fault.code
+    response = _xml(500, answers.fault(asked, fault, reference=reference))
+    if fault.kind.retry:
+        response.headers["Retry-After"] = str(COME_AGAIN_S)
+    if close:  # what is still to come of the request is not waited for
+        response.force_close()
+    return response
 
 
 def _xml(status: int, body: bytes) -> web.Response:

@@ -39,6 +39,7 @@ _NOT_ALLOWED: Final = "Client.DK0002"
 _ROWS: Final = (
     # Is it signed? Answered by the verifier; recorded here in the same shape.
     Rule("signature-good", "signature", "yes", None, None, "De ondertekening van systeem {system} klopt.", "The signature of system {system} is good."),
+    Rule("connection-good", "signature", "yes", None, None, "Het bericht is niet ondertekend; de verbinding is die van systeem {system} (tweezijdig TLS), en de dienst staat dat toe.", "The message is not signed; the connection is that of system {system} (mutual TLS), and the dienst allows that."),
     # May this system send this for this organisation? (Edukoppeling facts 5.4, steps 2, 4 and 5)
     Rule("mandate", "sender", "yes", None, None, "{sender_name} heeft {system_name} gemachtigd voor {dienst}.", "{sender_name} has mandated {system_name} for {dienst}."),
     Rule("own-certificate", "sender", "yes", None, None, "{sender_name} sluit aan met een eigen certificaat; een mandaat is niet nodig.", "{sender_name} connects with its own certificate and needs no mandate."),

@@ -145,8 +145,9 @@ class Consumer(Protocol):
 class Verifier(Protocol):
     """Is it signed, by whom, and what does the signature cover? (rule 4, first question)"""
 
-    def verify(self, raw: bytes, *, at: datetime) -> Envelope:
-        """The message as read from its signed parts. Raises Refused or OurFailure."""
+    def verify(self, raw: bytes, *, at: datetime, connected: Oin | None = None) -> Envelope:
+        """The message as read from its signed parts. `connected`: whose certificate the connection has; then it may be unsigned, and
+        that says whose it is. Raises Refused or OurFailure."""
 
 
 class Vault(Protocol):
@@ -177,10 +178,13 @@ class Counter(Protocol):
         message_id: Callable[[], str | None],
         fault: Fault | None = None,
         question: Callable[[Envelope], None] | None = None,
+        unsigned: bool = False,
+        unfit: Fault | None = None,
     ) -> tuple[NewMessage | NewRefusal, HandInResult]:
         """What it became, after the commit. `message_id`: tells how a message that cannot be verified calls itself, only to be echoed.
-        `fault`: what the channel found wrong already. `question`: what it asks of a verified envelope. Raises OurFailure when nobody
-        knows: then the sender offers it again, and a duplicate is recognised."""
+        `fault`: what the channel found wrong already. `question`: what it asks of a verified envelope. `unsigned`: the connection's
+        certificate will do (profile 2W-be). `unfit`: what is wrong with the content already, for whoever may send it. Raises OurFailure
+        when nobody knows: then the sender offers it again, and a duplicate is recognised."""
 
     def may_connect(self, system: Oin) -> bool:
         """Whether the register has this system, today, with the channel `https`. Raises OurFailure when the register cannot be read."""

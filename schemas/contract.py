@@ -112,3 +112,10 @@ class Contract:
     xsd: Path
     kinds: Mapping[str, MessageKind]
     personal_data: bool = True
+    profile: str = "2W-be-S"  #: of Digikoppeling WUS; `2W-be`: over HTTPS a message need not be signed, and answers are not (WB011)
+    rest: bool = False  #: whether it may be handed in over REST, where no message is signed and TLS is the identity
+
+    @property
+    def signed(self) -> bool:
+        """Whether messages and answers over WUS must be signed."""
+        return self.profile == "2W-be-S"

@@ -152,6 +152,8 @@ def read_contract(file: Path) -> tuple[Contract, Schema]:
         xsd=file.parent / table.text("xsd"),
         kinds=kinds,
         personal_data=table.boolean("personal_data"),
+        profile=table.choice("profile", "2W-be-S", "2W-be", default="2W-be-S"),
+        rest=table.boolean("rest", default=False),
     )
     table.done()
     return contract, schema
@@ -350,8 +352,8 @@ class _Table:
             raise self.wrong(key, f"{value!r} does not have the right form ({shape.pattern})")
         return value
 
-    def choice(self, key: str, *choices: str) -> str:
-        value = self.text(key)
+    def choice(self, key: str, *choices: str, default: str | None = None) -> str:
+        value = self.text(key, optional=default is not None) or default
         if value not in choices:
             raise self.wrong(key, f"{value!r} does not exist; choose from {', '.join(sorted(choices))}")
         return str(value)

@@ -89,6 +89,7 @@ _ROWS: Final = (
     FaultKind("Server.DK0051", _C.INTERNAL, _O.US, True, "Service niet beschikbaar", "Service not available", "Bied het bericht later opnieuw aan; het hoeft niet te worden gewijzigd.", "Offer the message again later; it need not be changed."),
     # the envelope, beyond the standard's table
     FaultKind("Client.NOT_XML", _C.SCHEMA, _O.SUPPLIER, False, "Geen leesbaar XML", "Not readable as XML", _RESEND_NL, _RESEND_EN),
+    FaultKind("Client.NOT_JSON", _C.SCHEMA, _O.SUPPLIER, False, "Geen leesbare JSON", "Not readable as JSON", _RESEND_NL, _RESEND_EN),
     FaultKind("Client.TOO_LARGE", _C.SCHEMA, _O.SUPPLIER, False, "Bericht is te groot", "Message is too large", "Splits het bericht, of gebruik de koppeling over HTTPS.", "Split the message, or use the interface over HTTPS."),
     FaultKind("UNKNOWN_DIENST", _C.SCHEMA, _O.SUPPLIER, False, "Onbekende dienst, versie of berichtsoort", "Unknown dienst, version or message kind", "Controleer wsa:Action; de ondersteunde diensten staan in de documentatie.", "Check wsa:Action; the documentation lists the diensten that are supported."),
     FaultKind("DUPLICATE_OTHER_CONTENT", _C.DUPLICATE, _O.SUPPLIER, False, "Dit kenmerk is al gebruikt voor een bericht met andere inhoud", "This id was used before for a message with other content", "Gebruik voor een nieuw bericht een nieuw MessageID en een nieuwe identificatiecodeBedrijfsdocument.", "Use a new MessageID and a new identificatiecodeBedrijfsdocument for a new message."),

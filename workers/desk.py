@@ -64,7 +64,7 @@ class Desk:
         self._verifier, self._contracts, self._vault, self._own, self._clock = verifier, contracts, vault, frozenset(own_oins), clock
         self._senders = DecisionCache()
         self._record = Records()
-        self._signatures: dict[tuple[int, Oin], RecordedDecision] = {}
+        self._signatures: dict[tuple[int, Oin, str], RecordedDecision] = {}
 
     def judge(
         self,
@@ -77,10 +77,13 @@ class Desk:
         fault: Fault | None = None,
         redelivered: bool = False,
         question: Callable[[Envelope], None] | None = None,
+        unsigned: bool = False,
+        unfit: Fault | None = None,
     ) -> NewMessage | NewRefusal:
         """What this hand-in is to become. `system` is the party the channel was opened by: certificate or AMQP user. `fault`: what
         the channel already found wrong with it. `redelivered`: somebody may have taken it in before and died. `question`: what the
-        channel itself asks of a verified envelope; it raises a Fault."""
+        channel itself asks of a verified envelope; it raises a Fault. `unsigned`: the system's certificate on the channel will do.
+        `unfit`: what the channel found wrong with the content; told only to who may send it."""
         now = self._clock.now()
         reference = new_id()
         envelope: Envelope | None = None
@@ -89,11 +92,11 @@ class Desk:
         try:
             if fault:
                 raise fault
-            envelope = self._verifier.verify(raw, at=now)
+            envelope = self._verifier.verify(raw, at=now, connected=system if unsigned else None)
             if question:
                 question(envelope)
             signed_by(envelope, system)
-            decisions.append(self._signed(register.version, system))
+            decisions.append(self._signed(register.version, system, "signature-good" if envelope.signed else "connection-good"))
             kind = self._contracts.kind(envelope.action)
             decision = self._senders.judge_sender(register, system=system, sender=envelope.sender, kind=kind, now=now)
             decisions.append(self._record(decision))
@@ -103,6 +106,8 @@ class Desk:
                 raise Refused(
                     "Client.DK0011", f"{kind.name} is addressed to the hub: wsa:To must name {sorted(self._own)[0]}", where="wsa:To"
                 )
+            if unfit:
+                raise unfit
             content = read_content(
                 envelope.content,
                 action=envelope.action,
@@ -132,13 +137,13 @@ class Desk:
             )
         return self._accepted(reference, envelope, content, system, register, via, now, tuple(decisions), redelivered, answer)
 
-    def _signed(self, version: int, system: Oin) -> RecordedDecision:
+    def _signed(self, version: int, system: Oin, rule: str) -> RecordedDecision:
         """The same record for every good signature of one system."""
-        known = self._signatures.get((version, system))
+        known = self._signatures.get((version, system, rule))
         if known is None:
             if len(self._signatures) >= 10_000:
                 self._signatures.clear()
-            known = self._signatures[version, system] = self._record(decide("signature-good", version, {"system": str(system)}))
+            known = self._signatures[version, system, rule] = self._record(decide(rule, version, {"system": str(system)}))
         return known
 
     def _accepted(
@@ -174,7 +179,7 @@ class Desk:
             received_us=micros(now),
             created_us=micros(envelope.created),
             expires_us=micros(envelope.expires) if envelope.expires else None,
-            stale=not timestamp_good(envelope, now),
+            stale=not envelope.signed or not timestamp_good(envelope, now),
             via=via,
             size=len(envelope.xml),
             warnings=content.warnings,
@@ -200,7 +205,7 @@ def step_judge(contracts: Contracts) -> JudgeStep:
 
 
 def signed_by(envelope: Envelope, system: Oin) -> None:
-    """Raises NotAllowed when a message was signed by another system than the one that hands it in."""
+    """Raises NotAllowed when a message was signed by another system than the one that hands it in; an unsigned one has no other."""
     if envelope.certificate_oin != system:
         raise NotAllowed(
             "Client.DK0002",

@@ -83,12 +83,24 @@ class Gateway:
         message_id: Callable[[], str | None],
         fault: Fault | None = None,
         question: Callable[[Envelope], None] | None = None,
+        unsigned: bool = False,
+        unfit: Fault | None = None,
     ) -> tuple[NewMessage | NewRefusal, HandInResult]:
         """See `routing.ports.Counter`. Raises OurFailure."""
         self._in_hand += 1
         try:
             hints = Hints(look=message_id)
-            item = self._desk.judge(raw, system=system, register=self._current(), via=via, hints=hints, fault=fault, question=question)
+            item = self._desk.judge(
+                raw,
+                system=system,
+                register=self._current(),
+                via=via,
+                hints=hints,
+                fault=fault,
+                question=question,
+                unsigned=unsigned,
+                unfit=unfit,
+            )
             waiting = _Waiting(item, asyncio.get_running_loop().create_future())
             self._waiting.append(waiting)
             self._some.set()

@@ -85,7 +85,7 @@ message = Table(
     Column("received_us", BigInteger, nullable=False),
     Column("created_us", BigInteger, nullable=False),  # wsu:Created
     Column("expires_us", BigInteger),
-    Column("stale", Boolean, nullable=False),  # its Timestamp was not valid any more at hand-in: it travels on in our envelope
+    Column("stale", Boolean, nullable=False),  # unsigned, or its Timestamp was not valid any more at hand-in: it travels on in our envelope
     Column("via", Text, nullable=False),
     Column("size", Integer, nullable=False),
     Column("warnings", Text, nullable=False, server_default="[]"),

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -113,7 +114,7 @@ class Exchange:
         *,
         processes: Sequence[str] = (),
         clock: Clock | None = None,
-        document: dict[str, Any] = DOCUMENT,
+        document: Mapping[str, Any] = MappingProxyType(DOCUMENT),
         diensten: Path | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> None:
@@ -169,7 +170,7 @@ class Exchange:
             environment["KOPPELPUNT_DIENSTEN"] = str(self._diensten)
         self.settings = make_private_home(Settings.from_environment(environment, home=self.home), environment=environment)
         store = program.open_store_of(self.settings)
-        store.registry.save_register(self._document, who="test", now_us=self.clock.now_us())
+        store.registry.save_register(dict(self._document), who="test", now_us=self.clock.now_us())
         store.close()
         self._backbone = Backbone(self.settings, port=0)
         await self._backbone.__aenter__()

@@ -55,6 +55,17 @@ def test_a_new_version_stands_beside_the_old_one(folder: Path):
     assert contracts.find("vva", "3") is None
 
 
+def test_a_contract_that_says_nothing_of_it_asks_for_signatures_and_takes_no_rest(folder: Path):
+    spoil(folder, 'profile = "2W-be-S"\n', "")
+    spoil(folder, "rest = true\n", "")
+    shipped, silent = (load_contracts(folder).find("vva", version) for version in "12")
+    assert shipped and silent
+    assert (shipped.profile, shipped.signed, shipped.rest) == ("2W-be-S", True, True)
+    assert (silent.profile, silent.signed, silent.rest) == ("2W-be-S", True, False)
+    spoil(folder, "personal_data", 'profile = "2W-be"\npersonal_data')
+    assert (unsigned := load_contracts(folder).find("vva", "2")) and not unsigned.signed
+
+
 def test_the_built_in_vva_says_what_the_design_says():
     contracts = load_contracts()
     ganger, status = (contracts.kind(f"urn:x-backbone:vva:1/{name}") for name in ("mboGangerBericht", "aanmeldStatusBericht"))
@@ -77,6 +88,8 @@ def test_the_built_in_vva_says_what_the_design_says():
     [
         ('naam = "Vroeg', 'naaam = "x"\nnaam = "Vroeg', "naaam", "not a known key"),
         ('naam = "Vroegtijdig aanmelden mbo"', "", "naam", "is missing"),
+        ('profile = "2W-be-S"', 'profile = "2W-be-SE"', "profile", "choose from 2W-be, 2W-be-S"),
+        ("rest = true", 'rest = "ja"', "rest", "must be true or false"),
         ('naam = "Vroegtijdig aanmelden mbo"', 'naam = " "', "naam", "text that is not empty"),
         ("personal_data = true", 'personal_data = "ja"', "personal_data", "true or false"),
         ('dienst = "vva"', 'dienst = "VVA"', "dienst", "right form"),
