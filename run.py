@@ -292,6 +292,7 @@ def _push(parts: Parts) -> list[Any]:
         Forwarding.of(settings),
         endpoints,
         contracts.kind,
+        contracts.signed,
         parts.clock,
         answer_s=settings.push_answer_s,
     )

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from lxml import etree
 
@@ -48,14 +48,25 @@ class Forwarding:
         action: str,
         relates_to: str | None,
         created: datetime,
+        signed: bool = True,
     ) -> bytes:
         """The Body of `original`, which we verified at hand-in, in a fresh envelope. `address`: the wsa:To to keep; None: one is made.
+        `signed`: false for an endpoint of a dienst without signatures (2W-be, WB011).
 
         The Body of an unsigned message may lack what a signature needs, a good wsu:Id: then it gets one, and that is all.
         """
         body = soap.parse(original, limits=self._limits).find(soap.BODY)
         if body is None:
             raise ValueError("a stored message has no Body")
+        addresses: dict[str, Any] = {
+            "to": address or soap.address(Oin(receiver)),
+            "sender": soap.address(Oin(sender)),
+            "action": action,
+            "message_id": message_id,
+            "relates_to": ((ORIGINAL, relates_to),) if relates_to else (),
+        }
+        if not signed:
+            return soap.unsigned_envelope(content=etree.tostring(body[0], with_tail=False, encoding="UTF-8"), **addresses)
         if not _NCNAME.match(body.get(soap.ID) or ""):
             body.set(soap.ID, free_id("kp-body", ids_in(body)))
         part = BodyPart(
@@ -63,12 +74,4 @@ class Forwarding:
             digest=base64.b64encode(hashlib.sha256(c14n.exclusive(body)).digest()).decode(),
             id=body.get(soap.ID) or "",
         )
-        return self._signer.envelope(
-            part,
-            to=address or soap.address(Oin(receiver)),
-            sender=soap.address(Oin(sender)),
-            action=action,
-            message_id=message_id,
-            relates_to=((ORIGINAL, relates_to),) if relates_to else (),
-            created=created,
-        )
+        return self._signer.envelope(part, created=created, **addresses)

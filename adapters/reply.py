@@ -17,7 +17,7 @@ from adapters.soap import BODY, HEADER, SECURITY, SIGNATURE, SOAP, WSSE11, local
 from routing.outcome import Asked, Heard, Trust, Wire
 from schemas.envelope import Envelope
 from schemas.faults import Fault, OurFailure
-from schemas.oin import institution_of
+from schemas.oin import Oin, institution_of
 from schemas.privacy import plain, redact
 
 #: Bytes of an answer: a receipt takes some thousands, one with the reasons for a rejection a little more.
@@ -36,8 +36,8 @@ _HEADERLESS: Final = ("Client.DK0005", "Client.DK0006", "Client.DK0007", "Client
 class Judge(Protocol):
     """Says whether bytes are a signed message of somebody we trust."""
 
-    def verify(self, raw: bytes, *, at: datetime) -> Envelope:
-        """Raises Fault."""
+    def verify(self, raw: bytes, *, at: datetime, connected: Oin | None = None) -> Envelope:
+        """`connected`: whose endpoint it is; then it need not be signed. Raises Fault."""
 
 
 def read(
@@ -54,7 +54,7 @@ def read(
     """What was heard. `signature_value`: of the message that was sent. Never raises, whatever the bytes are."""
 
     def check() -> Envelope:
-        envelope = judge.verify(body, at=at)
+        envelope = judge.verify(body, at=at, connected=None if asked.signed else asked.system)
         _require_answer(envelope, asked, signature_value)
         return envelope
 

@@ -33,7 +33,7 @@ class Wire(StrEnum):
 class Trust(StrEnum):
     """Whether an answer is the receiver's: signature, certificate, From, RelatesTo, Timestamp, SignatureConfirmation."""
 
-    GOOD = "good"
+    GOOD = "good"  #: all of it, as far as the dienst's profile has it
     UNSIGNED = "unsigned"
     BROKEN = "broken"
 
@@ -59,6 +59,7 @@ class Asked:
     message_id: str
     receiver: Oin  #: organisation or routeringskenmerk
     system: Oin  #: whose endpoint it is: it signs
+    signed: bool = True  #: the dienst's profile has signed answers (2W-be-S, WB011)
 
 
 class Lane(StrEnum):
@@ -105,15 +106,15 @@ _DOUBLE: Final = re.compile(
 )
 
 
-def judge(heard: Heard, *, ours: bool, idempotent: bool = True, may_have_arrived: bool = False, signed: bool = True) -> Outcome:
+def judge(heard: Heard, *, ours: bool, idempotent: bool = True, may_have_arrived: bool = False) -> Outcome:
     """The outcome. `ours`: it travelled in our envelope. `idempotent`: the contract's word. `may_have_arrived`: an earlier attempt was not
-    answered. `signed`: the dienst's profile has signed answers (2W-be-S)."""
+    answered."""
     if heard.wire is not Wire.ANSWERED:
         return _not_answered(heard, idempotent)
     if heard.fault is not None:
         return _fault(heard, ours, may_have_arrived)
     if heard.soap and heard.status == 200:
-        return _answer(heard, may_have_arrived, signed)
+        return _answer(heard, may_have_arrived)
     return _bare(heard)
 
 
@@ -161,8 +162,8 @@ def _fault(heard: Heard, ours: bool, may_have_arrived: bool) -> Outcome:
     return _failed(kind.code, heard, lane=lane, owner=owner, alert=kind.code in _ALERTING)
 
 
-def _answer(heard: Heard, may_have_arrived: bool, signed: bool) -> Outcome:
-    if heard.trust is Trust.BROKEN or (signed and heard.trust is not Trust.GOOD):
+def _answer(heard: Heard, may_have_arrived: bool) -> Outcome:
+    if heard.trust is not Trust.GOOD:
         return _doubtful(heard)
     if not heard.rejected:
         return Outcome(state="acknowledged", lane=Lane.WORKS)

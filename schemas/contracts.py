@@ -69,6 +69,11 @@ class Contracts:
         """The reader of the first kind whose root element has this tag ({namespace}name); None when no dienst has it."""
         return self._by_root.get(root)
 
+    def signed(self, dienst: str, versie: str) -> bool:
+        """Whether its messages and answers are signed; so for a dienst that is not there any more."""
+        contract = self.find(dienst, versie)
+        return contract is None or contract.signed
+
     def find(self, dienst: str, versie: str) -> Contract | None:
         """The contract of a dienst version."""
         return next((contract for contract in self.contracts if (contract.dienst, contract.versie) == (dienst, versie)), None)

@@ -59,6 +59,7 @@ class Forwarder(Protocol):
         action: str,
         relates_to: str | None,
         created: datetime,
+        signed: bool = True,
     ) -> bytes:
         """The unchanged Body of `original` in an envelope signed by us."""
 

@@ -64,11 +64,14 @@ class Pusher:
         forwarder: Forwarder,
         endpoints: Endpoints,
         kind: Callable[[str], MessageKind],
+        signed: Callable[[str, str], bool],
         clock: Clock,
         *,
         answer_s: float,
     ) -> None:
-        """`kind`: the contract of an action. `answer_s`: seconds a call takes at most."""
+        """`kind`: the contract of an action. `signed`: whether a dienst and version has signatures. `answer_s`: seconds a call takes at
+        most."""
+        self._signed = signed
         self._worker, self._store, self._vault, self._register = worker, store, vault, register
         self._forwarder, self._endpoints, self._kind, self._clock, self._answer_s = forwarder, endpoints, kind, clock, answer_s
         self._record = Records()
@@ -120,8 +123,9 @@ class Pusher:
     ) -> Settlement:
         await self._turn(endpoint)
         kind, started = self._kind(one.action), time.perf_counter()
-        parcel = self._pack(one, self._vault.open(one.reference, wrapped_key, "body", sealed), kind, endpoint)
-        asked = Asked(message_id=parcel.message_id, receiver=Oin(one.receiver), system=Oin(one.receiver_system))
+        signed = self._signed(one.dienst, one.versie)
+        parcel = self._pack(one, self._vault.open(one.reference, wrapped_key, "body", sealed), kind, endpoint, signed)
+        asked = Asked(message_id=parcel.message_id, receiver=Oin(one.receiver), system=Oin(one.receiver_system), signed=signed)
         heard = await self._call(url, parcel, one.action, asked)
         took_us, now = int((time.perf_counter() - started) * 1e6), self._clock.now()
         outcome = judge(heard, ours=parcel.ours, idempotent=kind.idempotent, may_have_arrived=unheard or one.taken_over)
@@ -152,11 +156,11 @@ class Pusher:
         finally:
             call.cancel()
 
-    def _pack(self, one: Claimed, original: bytes, kind: MessageKind, endpoint: Endpoint) -> Parcel:
+    def _pack(self, one: Claimed, original: bytes, kind: MessageKind, endpoint: Endpoint, signed: bool) -> Parcel:
         """The sender's own bytes where it named the receiver and its Timestamp holds yet; otherwise our envelope, with the time of this
-        attempt in it, and the same MessageID at every attempt (design section 3)."""
+        attempt in it, and the same MessageID at every attempt (design section 3). Without signatures (2W-be) always ours."""
         now = self._clock.now()
-        if kind.passes_through and not one.stale and self._is_fresh(one, now):
+        if signed and kind.passes_through and not one.stale and self._is_fresh(one, now):
             return Parcel(message=original, message_id=one.message_id, ours=False)
         message_id = one.message_id if kind.passes_through else f"urn:uuid:{one.id}"
         message = self._forwarder.forward(
@@ -168,6 +172,7 @@ class Pusher:
             action=one.action,
             relates_to=None if kind.passes_through else one.message_id,
             created=now,
+            signed=signed,
         )
         return Parcel(message=message, message_id=message_id, ours=True)
 

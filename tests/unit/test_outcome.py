@@ -123,11 +123,6 @@ def test_a_mistake_in_the_envelope_is_ours_when_the_envelope_is():
     assert judge(fault("Client.DK0002"), ours=True).owner is Owner.SCHOOL
 
 
-def test_an_unsigned_answer_is_enough_where_the_dienst_has_no_signatures():
-    assert judge(answer(trust=Trust.UNSIGNED), ours=True, signed=False).state == "acknowledged"
-    assert judge(answer(trust=Trust.BROKEN), ours=True, signed=False).state == "uncertain"
-
-
 def test_a_receiver_is_kept_waiting_for_as_long_as_it_asks_but_for_a_day_at_most():
     assert judge(http(503, retry_after_s=90), ours=False).wait_s == 90
     assert judge(http(503, retry_after_s=10**9), ours=False).wait_s == LONGEST_STOP_S
