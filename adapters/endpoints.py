@@ -184,7 +184,7 @@ class Endpoints:
             connector = aiohttp.TCPConnector(
                 ssl=self._context,
                 limit=0,
-                limit_per_host=self._at_once,
+                limit_per_host=0,  # the window of each lane is what limits
                 keepalive_timeout=IDLE_S,
                 ttl_dns_cache=NAMES_S,
                 resolver=_Resolver(self._allowed),
