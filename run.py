@@ -144,8 +144,11 @@ async def _work(name: str, settings: Settings) -> None:
     publisher = Publisher(amqp)
     parts = Parts(settings, store, worker, vault, register, publisher, clock, amqp)
     try:
-        await worker.run(*WORKERS[name](parts))
+        tasks = WORKERS[name](parts)
+        worker.metrics_address = parts.operations.start()
+        await worker.run(*tasks)
     finally:
+        parts.operations.close()
         for connection in (*parts.consumers, *parts.closing):
             await connection.close()
         await publisher.close()
@@ -162,6 +165,10 @@ class Parts:
         self.publisher, self.clock, self.amqp = publisher, clock, amqp
         self.consumers: list[Any] = []
         self.closing: list[Any] = []  #: what else is to be closed when the worker ends
+        from adapters.operations import Operations
+
+        self.operations = Operations(settings, store, worker, now=clock.now)
+        self.operations.connections.append(publisher)
 
     def consumer(self, *queues: str, prefetch: int, **more: Any) -> Any:
         """A consumer of its own connection, closed when the worker ends."""
@@ -169,6 +176,7 @@ class Parts:
 
         made = Consumer(self.amqp, queues, prefetch=prefetch, **more)
         self.consumers.append(made)
+        self.operations.connections.append(made)
         return made
 
     def systems(self) -> list[str]:
@@ -224,7 +232,9 @@ def _gateway(parts: Parts) -> list[Any]:
     answers = Answers(Signer(read_key(settings.key), read_certificate(settings.cert)), Oin(settings.own_oins[0]))
     door = Door(gateway, verifier)
     pages = [WusPages(gateway, door, contracts, answers, url=settings.gateway_address), RestPages(gateway, door, contracts)]
-    return [gateway.run(), gateway.serve(GatewayServer(pages, context=context), settings.gateway_host, settings.gateway_port)]
+    server = GatewayServer(pages, context=context, observe=parts.operations.requests)
+    parts.operations.checks["port"] = lambda: None if server.port else f"port {settings.gateway_port} cannot be had"
+    return [gateway.run(), gateway.serve(server, settings.gateway_host, settings.gateway_port)]
 
 
 def _relay(parts: Parts) -> list[Any]:

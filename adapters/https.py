@@ -56,6 +56,10 @@ CIPHERS: Final = ":".join(
 CUT_OFF: Final = (http_exceptions.HttpProcessingError, web.RequestPayloadError, ConnectionError)
 
 
+#: System (None: no certificate), HTTP status, code (None: accepted), seconds.
+Observe = Callable[[str | None, int, str | None, float], None]
+
+
 class Certificates(Protocol):
     """Who may connect at all."""
 
@@ -143,8 +147,9 @@ class Door:
 class GatewayServer:
     """Listens, and has each request answered by the page at its path."""
 
-    def __init__(self, pages: Sequence[Pages], *, context: ssl.SSLContext) -> None:
-        self._pages, self._context = pages, context
+    def __init__(self, pages: Sequence[Pages], *, context: ssl.SSLContext, observe: Observe | None = None) -> None:
+        """`observe`: told of each answer, for metrics."""
+        self._pages, self._context, self._observe = pages, context, observe
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -224,6 +229,9 @@ class GatewayServer:
             log.error("request_failed", extra={"system": outcome.system, "error": type(error).__name__}, exc_info=error)
         finally:
             self._in_hand -= 1
+            seconds = time.perf_counter() - started
+            if self._observe is not None:
+                self._observe(outcome.system, response.status, outcome.code, seconds)
             log.info(
                 "request",
                 extra={
@@ -233,7 +241,7 @@ class GatewayServer:
                     "system": outcome.system,
                     "reference": outcome.reference,
                     "code": outcome.code,
-                    "ms": round((time.perf_counter() - started) * 1e3, 1),
+                    "ms": round(seconds * 1e3, 1),
                 },
             )
         if self._stopping or outcome.system is None:  # who shows no certificate gets one answer a connection

@@ -106,6 +106,16 @@ def _networks(value: str) -> tuple[Network, ...]:
 
 
 _port = _number(1, 65_535)
+_port_or_none = _number(0, 65_535)
+
+
+def _clock(value: str) -> tuple[str, ...]:
+    named = _list(value)
+    if named == ("none",):
+        return ()
+    if not named or set(named) - {"store", "kernel"}:
+        raise ValueError("it must be store, kernel, store,kernel or none")
+    return named
 
 
 def _host(value: str) -> str:
@@ -162,7 +172,19 @@ class Settings:
     )
     gateway_port: int = _setting("KOPPELPUNT_GATEWAY_PORT", "port of the gateway (https)", _port, "8443")
     portal_port: int = _setting("KOPPELPUNT_PORTAL_PORT", "port of the portal (http)", _port, "8080")
-    metrics_port: int = _setting("KOPPELPUNT_METRICS_PORT", "port of the metrics (http)", _port, "9464")
+    metrics_host: str = _setting("KOPPELPUNT_METRICS_HOST", "address on which health and metrics are shown", _host, "127.0.0.1")
+    metrics_port: int = _setting(
+        "KOPPELPUNT_METRICS_PORT",
+        "first port of health and metrics (http); each process takes the next free one; 0: none",
+        _port_or_none,
+        "9464",
+    )
+    clock: tuple[str, ...] = _setting(
+        "KOPPELPUNT_CLOCK",
+        "what readiness checks the clock against: store (the PostgreSQL server), kernel (a time service keeps it right), both, or none",
+        _clock,
+        "store",
+    )
     skew_s: int = _setting("KOPPELPUNT_SKEW_S", "seconds a sender's clock may differ from ours", _number(0, 3_600), "300")
     push_window: int = _setting("KOPPELPUNT_PUSH_WINDOW", "open releases per push endpoint", _number(1, 1_000), "20")
     push_answer_s: int = _setting("KOPPELPUNT_PUSH_ANSWER_S", "seconds an endpoint has for its whole answer", _number(1, 600), "30")

@@ -307,7 +307,19 @@ class Registry(Protocol):
 
     def give_lease(self, held: Lease) -> None: ...
 
-    def worker_seen(self, id: str, name: str, pid: int, host: str, state: str, *, started_us: int, now_us: int, handled: int) -> None: ...
+    def worker_seen(
+        self,
+        id: str,
+        name: str,
+        pid: int,
+        host: str,
+        state: str,
+        *,
+        started_us: int,
+        now_us: int,
+        handled: int,
+        metrics: str | None = None,
+    ) -> None: ...
 
     def worker_gone(self, id: str) -> None: ...
 

@@ -291,7 +291,8 @@ def status(
     loaded, counts = store.registry.register_age(), store.queries.counts()
     found = {
         "workers": [
-            {**{name: w[name] for name in ("name", "pid", "host", "state", "handled")}, "seen": age(w["seen_us"], now_us)} for w in alive
+            {**{name: w[name] for name in ("name", "pid", "host", "state", "handled", "metrics")}, "seen": age(w["seen_us"], now_us)}
+            for w in alive
         ],
         "queues": queues,
         "messages": counts["messages"],
@@ -316,7 +317,7 @@ def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(status)
         return
-    print_table(("name", "pid", "host", "state", "handled", "seen"), status["workers"], title="Workers", empty="no worker runs")
+    print_table(("name", "pid", "host", "state", "handled", "seen", "metrics"), status["workers"], title="Workers", empty="no worker runs")
     depths = [{"queue": name, "messages": depth} for name, depth in sorted(status["queues"].items()) if depth]
     print_table(("queue", "messages"), depths, title="Queues that are not empty", empty="all empty")
     open_rows = [{"state": state, "deliveries": count} for state, count in sorted(status["open"].items())]

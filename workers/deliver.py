@@ -110,6 +110,7 @@ class Courier:
                 register = await insist("register", self._register.newest)
             settlements = await self._send(claimed, register)
             await insist("settle", lambda: outbox.settle(settlements, worker=self._worker.id, actor=self._worker.id))
+            self._worker.counts.update(("delivery", settlement.state) for settlement in settlements)
         return held
 
     async def _send(self, claimed: Sequence[Claimed], register: Register) -> list[Settlement]:

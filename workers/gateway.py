@@ -66,7 +66,6 @@ class Gateway:
         self._batch_size = batch_size
         self._waiting: list[_Waiting] = []
         self._some = asyncio.Event()
-        self._in_hand = 0
         self._last: Register | None = None
         self._last_at = self._look_again_at = 0.0
         self._served = False  #: nobody will hand in any more
@@ -87,7 +86,7 @@ class Gateway:
         unfit: Fault | None = None,
     ) -> tuple[NewMessage | NewRefusal, HandInResult]:
         """See `routing.ports.Counter`. Raises OurFailure."""
-        self._in_hand += 1
+        self._worker.in_hand += 1
         try:
             hints = Hints(look=message_id)
             item = self._desk.judge(
@@ -106,7 +105,7 @@ class Gateway:
             self._some.set()
             return item, await waiting.result
         finally:
-            self._in_hand -= 1
+            self._worker.in_hand -= 1
 
     def may_connect(self, system: Oin) -> bool:
         """See `routing.ports.Counter`. Raises OurFailure."""
@@ -157,7 +156,7 @@ class Gateway:
     async def run(self) -> None:
         """Commits batch after batch, until the server has stopped and nobody waits any more."""
         try:
-            while not (self._served and not self._waiting and not self._in_hand):
+            while not (self._served and not self._waiting and not self._worker.in_hand):
                 if not self._waiting:
                     self._some.clear()
                     try:
@@ -194,6 +193,7 @@ class Gateway:
             for waiting, result in zip(batch, results, strict=True):
                 _settle(waiting, result)
             self._worker.handled += len(batch)
+            self._worker.count_hand_ins("https", results)
             return
 
     async def _store_batch(self, batch: Sequence[_Waiting]) -> list[HandInResult]:

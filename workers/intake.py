@@ -143,6 +143,7 @@ class Intake:
                 "store hand-ins",
                 lambda: self._store.hand_ins.accept(items, actor=self._worker.id, judge_step=self._judge_step, settled=settled),
             )
+        self._worker.count_hand_ins("amqp", results)
         receipts = [_receipt(incoming, result) for incoming, result in zip(batch, results, strict=True)]
         fates = await self._worker.insist_async("publish receipts", lambda: self._publisher.publish_many(receipts))
         deaf = sorted({r.routing_key for r, fate in zip(receipts, fates, strict=True) if fate != "confirmed"})

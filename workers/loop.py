@@ -15,11 +15,12 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 from routing.ports import BrokerError, Consumer, Incoming, Registry
-from routing.work import Lease, LeaseLost, StoreUnavailable
+from routing.work import HandInResult, Lease, LeaseLost, StoreUnavailable
 from workers.clock import Clock
 
 log = logging.getLogger("koppelpunt.worker")
@@ -44,6 +45,8 @@ GC_AFTER: Final = 20_000
 _KEEP: Final = {-1: 32 << 20, -3: 4 << 20}
 #: How often a worker says that it lives; three times missed is dead.
 SEEN_EVERY_S: Final = 5.0
+#: How often the event loop shows that it turns.
+TURN_EVERY_S: Final = 1.0
 
 
 class Stopping(Exception):
@@ -58,6 +61,10 @@ class Worker:
         self.id = f"{name}-{uuid.uuid4().hex[:8]}"
         self.clock = clock
         self.handled = 0
+        self.in_hand = 0  #: messages taken and not finished
+        self.counts: Counter[tuple[str, ...]] = Counter()  #: what this process did: (what, how it ended), and for hand-ins the channel
+        self.turned_at = time.monotonic()  #: when its event loop last showed that it turns
+        self.metrics_address: str | None = None  #: host:port where it can be asked how it is
         self.state = "starting"
         self._registry = registry
         self._stop = asyncio.Event()
@@ -71,6 +78,11 @@ class Worker:
     def stop(self) -> None:
         """Take no more work."""
         self._stop.set()
+
+    def count_hand_ins(self, via: str, results: Iterable[HandInResult]) -> None:
+        """These were answered, after their commit."""
+        for result in results:
+            self.counts["hand_in", via, "accepted" if result.accepted else result.code or ""] += 1
 
     async def pause(self, seconds: float) -> None:
         """Sleeps, but not through a stop."""
@@ -117,6 +129,7 @@ class Worker:
         gc.freeze()  # what is there now stays; and what a batch makes has no cycles, so looking for them may be rare
         gc.set_threshold(GC_AFTER)
         self.state = "running"
+        turning = asyncio.ensure_future(self._turn())
         running = [asyncio.ensure_future(task) for task in tasks]
         running.append(asyncio.ensure_future(self._say_alive()))
         stopped = asyncio.ensure_future(self._stop.wait())
@@ -129,6 +142,7 @@ class Worker:
             log.error("drain_timed_out", extra={"worker": self.id, "seconds": DRAIN_S})
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+        turning.cancel()
         self._say_goodbye()
         for task in running:
             if not task.cancelled() and (error := task.exception()) and not isinstance(error, Stopping):
@@ -138,6 +152,11 @@ class Worker:
         if self.stopping:
             os._exit(130)
         self.stop()
+
+    async def _turn(self) -> None:
+        while True:
+            self.turned_at = time.monotonic()
+            await asyncio.sleep(TURN_EVERY_S)
 
     async def _say_alive(self) -> None:
         while not self.stopping:
@@ -155,6 +174,7 @@ class Worker:
                 started_us=self._started_us,
                 now_us=self.clock.now_us(),
                 handled=self.handled,
+                metrics=self.metrics_address,
             )
         except StoreUnavailable:
             return  # those who hold work say so already
@@ -224,6 +244,7 @@ async def _take(worker: Worker, consumer: Consumer, limit: int, wait_s: float, i
 
 
 async def _handle(worker: Worker, consumer: Consumer, handle: Handler, batch: list[Incoming]) -> Sequence[Incoming]:
+    worker.in_hand += len(batch)
     try:
         unfinished = await handle(batch)
     except Stopping:
@@ -238,6 +259,8 @@ async def _handle(worker: Worker, consumer: Consumer, handle: Handler, batch: li
         for incoming in batch:
             rest += await _handle(worker, consumer, handle, [incoming])
         return rest
+    finally:
+        worker.in_hand -= len(batch)
     open_ones = {id(incoming) for incoming in unfinished}
     consumer.ack([incoming for incoming in batch if id(incoming) not in open_ones])
     worker.handled += len(batch) - len(open_ones)

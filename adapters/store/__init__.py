@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from adapters.store.database import Database, LifecycleError, StoreRefused
+from adapters.store.figures import Figures
 from adapters.store.hand_in import HandIns
 from adapters.store.journal import Journal
 from adapters.store.mailboxes import Mailboxes
@@ -28,6 +29,7 @@ class Store:
         self.registry = Registry(database)
         self.queries = Queries(database)
         self.repair = Repair(database)
+        self.figures = Figures(database)
 
     def close(self) -> None:
         """Gives the connections back."""

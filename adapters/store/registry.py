@@ -112,8 +112,20 @@ class Registry:
             tx.execute(update(lease).where(lease.c.name == held.name, lease.c.token == held.token).values(until_us=0))
 
     # -- workers -----------------------------------------------------------------------------------------------------------------------
-    def worker_seen(self, id: str, name: str, pid: int, host: str, state: str, *, started_us: int, now_us: int, handled: int) -> None:
-        """A worker says that it lives."""
+    def worker_seen(
+        self,
+        id: str,
+        name: str,
+        pid: int,
+        host: str,
+        state: str,
+        *,
+        started_us: int,
+        now_us: int,
+        handled: int,
+        metrics: str | None = None,
+    ) -> None:
+        """A worker says that it lives. `metrics`: where it can be asked how it is, as host:port."""
         row = {
             "id": id,
             "name": name,
@@ -123,6 +135,7 @@ class Registry:
             "started_us": started_us,
             "seen_us": now_us,
             "handled": handled,
+            "metrics": metrics,
         }
         with self._db.write() as tx:
             if tx.execute(update(worker).where(worker.c.id == id).values(state=state, seen_us=now_us, handled=handled)).rowcount == 0:
@@ -164,6 +177,15 @@ class Registry:
             return [
                 StoredCrl(r.source, bytes(r.pem), r.this_update_us, r.next_update_us, r.fetched_us)
                 for r in connection.execute(select(crl).order_by(crl.c.source))
+            ]
+
+    def crl_times(self) -> list[StoredCrl]:
+        """All CRLs without their lists, which may be megabytes: how old they are."""
+        columns = (crl.c.source, crl.c.this_update_us, crl.c.next_update_us, crl.c.fetched_us)
+        with self._db.read() as connection:
+            return [
+                StoredCrl(r.source, b"", r.this_update_us, r.next_update_us, r.fetched_us)
+                for r in connection.execute(select(*columns).order_by(crl.c.source))
             ]
 
     def crl_stamp(self) -> int:

@@ -350,6 +350,7 @@ worker = Table(
     Column("started_us", BigInteger, nullable=False),
     Column("seen_us", BigInteger, nullable=False),
     Column("handled", BigInteger, nullable=False, server_default="0"),
+    Column("metrics", Text),  # host:port of its health and metrics; NULL: it has none
 )
 
 #: The numbers `seq` columns are drawn from on SQLite (PostgreSQL has sequences) and single values such as the broker's epoch.

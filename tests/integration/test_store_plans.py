@@ -7,7 +7,7 @@ import re
 import pytest
 from sqlalchemy import text
 
-from adapters.store import Store, answers, deliveries, hand_in, journal, mailboxes, open_store, release, routes, upkeep
+from adapters.store import Store, answers, deliveries, figures, hand_in, journal, mailboxes, open_store, release, routes, upkeep
 from adapters.store.sql import Sql
 from tests.support.store import ACTION, LANE, NOW, fresh_url, run_sql
 
@@ -55,6 +55,20 @@ HOT: dict[str, tuple[Sql, dict[str, object]]] = {
     "unchained": (journal._UNCHAINED, {"limit": 1000}),
     "last block": (journal._LAST_BLOCK, {}),
     "untold": (journal._UNTOLD, {"now": NOW, "limit": 100}),
+}
+#: What metrics ask: it may cost something for each row that is open, and nothing for those that are finished.
+FIGURES: dict[str, Sql] = {
+    "unrouted": figures._UNROUTED,
+    "again": figures._AGAIN,
+    "routed": figures._ROUTED,
+    "postponed": figures._POSTPONED,
+    "open": figures._OPEN,
+    "waiting": figures._WAITING,
+    "lanes": figures._LANES_ROUTED,
+    "unchained": figures._UNCHAINED,
+    "untold": figures._UNTOLD,
+    "oldest message": figures._OLDEST_MESSAGE,
+    "oldest delivery": figures._OLDEST_DELIVERY,
 }
 _SCANNED = re.compile(r"\bSCAN (\w+)\b(?! USING (?:COVERING )?INDEX \w+_(?:routed|due|open|unchained))|Seq Scan on (\w+)")
 #: Small, or made by the statement itself.
@@ -118,3 +132,31 @@ def test_a_hot_question_never_reads_a_whole_table(full: Store, name: str) -> Non
     with full.database.write() as tx:
         plan = "\n".join(str(row[-1]) for row in statement.explain(tx, **values))
     assert scanned(plan) == set(), plan
+
+
+@pytest.fixture(scope="module")
+def mostly_finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store in which little is open."""
+    store = open_store(fresh_url(request.param, tmp_path_factory.mktemp("plans")))
+    request.addfinalizer(store.close)
+    fill(store, ROWS, LANES)
+    run_sql(store, f"UPDATE message SET state = 'routed' WHERE state = 'received' AND seq < {2 * ROWS - 10}")
+    run_sql(store, f"UPDATE delivery SET state = 'superseded' WHERE seq < {ROWS - 10}")
+    with store.database.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("ANALYZE"))
+    return store
+
+
+@pytest.mark.parametrize("mostly_finished", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True)
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_counted_in_an_index_of_what_is_open(mostly_finished: Store, name: str) -> None:
+    with mostly_finished.database.write() as tx:
+        plan = "\n".join(str(row[-1]) for row in FIGURES[name].explain(tx))
+    partial = (
+        {"message_received", "message_again"}
+        | {f"delivery_{of}" for of in ("routed", "due", "open", "waiting", "unsent_deadline")}
+        | {"event_unchained", "event_untold"}
+    )
+    used = set(re.findall(r"(?:USING (?:COVERING )?INDEX|Index Scan using|Index Only Scan using|Bitmap Index Scan on) (\w+)", plan))
+    assert used & partial, plan
+    assert "Seq Scan" not in plan, plan

@@ -1,0 +1,17 @@
+"""where a worker can be asked how it is"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("worker", sa.Column("metrics", sa.Text(), nullable=True))
+
+
+def downgrade() -> None:
+    op.drop_column("worker", "metrics")

@@ -1,0 +1,268 @@
+"""What an operator sees of a process: is it well, can it work, and what does it count. Real stores, real sockets."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from adapters import metrics, timekeeping
+from adapters.operations import Operations
+from adapters.store import Store, open_store
+from adapters.store.registry import StoredCrl
+from broker_config.settings import Settings
+from routing.work import HandInResult
+from tests.support import signing as s
+from tests.support.store import MAILBOX, NOW, SECOND, a_refusal, confirm, deliver, fresh_url, hand_in, lead, route, take, waiting_delivery
+from workers.clock import Clock
+from workers.loop import Worker
+
+FIRST = 19_464
+
+
+def settings(tmp_path: Path, **changes: str) -> Settings:
+    ours = s.party("hub", oin=s.HUB)
+    given = {"KOPPELPUNT_KEY": str(ours.key), "KOPPELPUNT_CERT": str(ours.certificate), "KOPPELPUNT_METRICS_PORT": str(FIRST)}
+    return Settings.from_environment(given | changes, home=tmp_path)
+
+
+def a_worker(store: Store, name: str = "gateway") -> Worker:
+    worker = Worker(name, store.registry, Clock())
+    worker.turned_at = time.monotonic()
+    return worker
+
+
+def load_register(store: Store) -> None:
+    store.registry.save_register({}, who="test", now_us=NOW)
+
+
+def get(address: str | None, page: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://{address}{page}", timeout=20) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def figures(text: str) -> dict[str, float]:
+    """`name{labels}` -> value."""
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))}
+
+
+def reasons(operations: Operations) -> dict[str, Any]:
+    page = operations.readiness()
+    document = json.loads(page.body)
+    assert (page.status == 200) == document["ready"] == (not document["reasons"])
+    operations._ready._looked_at = float("-inf")
+    return dict(document["reasons"])
+
+
+@pytest.fixture
+def away() -> Iterator[Store]:
+    """A store that nobody answers for."""
+    store = open_store("postgresql+psycopg://nobody@127.0.0.1:1/none", upgrade=False)
+    yield store
+    store.close()
+
+
+def test_a_process_that_has_everything_is_ready_and_one_that_is_told_to_stop_is_not(store: Store, tmp_path: Path) -> None:
+    load_register(store)
+    worker = a_worker(store)
+    operations = Operations(settings(tmp_path), store, worker)
+    assert reasons(operations) == {}
+    worker.stop()
+    assert list(reasons(operations)) == ["stopping"]
+
+
+def test_each_reason_why_a_process_is_not_ready_is_named(store: Store, tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    us = int(now.timestamp() * 1e6)
+    operations = Operations(settings(tmp_path, KOPPELPUNT_CRL="a.pem,https://u:geheim@crl.example/b.crl"), store, a_worker(store))
+    connection = SimpleNamespace(problem=None, blocked=None)
+    operations.connections.append(connection)
+    assert list(reasons(operations)) == ["register", "crls"]
+    load_register(store)
+    store.registry.save_crl(StoredCrl("a.pem", b"", us, us + 60 * SECOND, us))
+    assert reasons(operations) == {"crls": "the CRL https://u:***@crl.example/b.crl was not fetched yet"}
+    store.registry.save_crl(StoredCrl("https://u:geheim@crl.example/b.crl", b"", us - 9 * SECOND, us - SECOND, us))
+    assert "expired on" in reasons(operations)["crls"]
+    store.registry.save_crl(StoredCrl("https://u:geheim@crl.example/b.crl", b"", us, us + 60 * SECOND, us))
+    connection.problem = "The broker at mq did not answer."
+    assert reasons(operations) == {"broker": "The broker at mq did not answer."}
+    connection.problem, connection.blocked = None, "low on disk"
+    assert reasons(operations) == {"broker": "the broker takes no messages now (low on disk)"}
+
+
+@pytest.mark.parametrize(("days", "word"), [(366, "expired on"), (-400, "not valid before")])
+def test_a_process_whose_certificate_is_not_valid_is_not_ready(tmp_path: Path, days: int, word: str) -> None:
+    store = open_store(fresh_url("sqlite", tmp_path))
+    load_register(store)
+    then = datetime.now(UTC) + timedelta(days=days)
+    assert word in reasons(Operations(settings(tmp_path), store, a_worker(store), now=lambda: then))["certificate"]
+    assert "certificate" not in reasons(Operations(settings(tmp_path), store, a_worker(store, "route"), now=lambda: then))
+    missing = settings(tmp_path, KOPPELPUNT_CERT=str(tmp_path / "none.crt"))
+    assert "cannot be read" in reasons(Operations(missing, store, a_worker(store)))["certificate"]
+    store.close()
+
+
+def test_without_its_store_a_process_is_not_ready_and_still_shows_what_it_counted(away: Store, tmp_path: Path) -> None:
+    worker = a_worker(away, "timetable")
+    operations = Operations(settings(tmp_path), away, worker)
+    worker.metrics_address = operations.start()
+    try:
+        status, body = get(worker.metrics_address, "/readyz")
+        assert status == 503
+        assert json.loads(body)["reasons"]["store"].startswith("the store is unavailable")
+        assert get(worker.metrics_address, "/healthz")[0] == 200
+        status, body = get(worker.metrics_address, "/metrics")
+        assert (status, figures(body)["koppelpunt_store_up"]) == (200, 0)
+        assert figures(body)["koppelpunt_in_hand"] == 0
+        assert get(worker.metrics_address, "/targets")[0] == 503
+    finally:
+        operations.close()
+
+
+def test_a_process_whose_event_loop_does_not_turn_is_ill_and_says_so_itself(store: Store, tmp_path: Path) -> None:
+    worker = a_worker(store)
+    operations = Operations(settings(tmp_path), store, worker)
+    worker.metrics_address = operations.start()
+    try:
+        assert get(worker.metrics_address, "/healthz")[0] == 200
+        worker.turned_at -= 31
+        status, body = get(worker.metrics_address, "/healthz")
+        assert (status, json.loads(body)["healthy"]) == (503, False)
+        assert get(worker.metrics_address, "/elsewhere")[0] == 404
+    finally:
+        operations.close()
+
+
+def test_each_process_takes_the_next_free_port_and_says_where_the_others_are(store: Store, tmp_path: Path) -> None:
+    workers = [a_worker(store, name) for name in ("intake", "route")]
+    shown = [Operations(settings(tmp_path), store, worker) for worker in workers]
+    try:
+        for worker, operations in zip(workers, shown, strict=True):
+            worker.metrics_address = operations.start()
+            worker._seen()
+        addresses = [worker.metrics_address for worker in workers]
+        assert len(set(addresses)) == 2
+        for address, worker in zip(addresses, workers, strict=True):
+            assert json.loads(get(address, "/healthz")[1])["id"] == worker.id
+            found = {target["labels"]["worker"]: target["targets"] for target in json.loads(get(address, "/targets")[1])}
+            assert found == {"intake": [addresses[0]], "route": [addresses[1]]}
+    finally:
+        for operations in shown:
+            operations.close()
+    assert Operations(settings(tmp_path, KOPPELPUNT_METRICS_PORT="0"), store, workers[0]).start() is None
+
+
+def test_a_process_that_gets_no_port_says_so_and_works_on(store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        assert Operations(settings(tmp_path, KOPPELPUNT_METRICS_HOST="192.0.2.1"), store, a_worker(store)).start() is None
+    assert [record.message for record in caplog.records] == ["metrics_cannot_listen"]
+
+
+def test_what_the_gateway_answered_is_counted_by_system_and_code(store: Store, tmp_path: Path) -> None:
+    worker = a_worker(store)
+    operations = Operations(settings(tmp_path), store, worker)
+    assert operations.requests is not None
+    for code, seconds in ((None, 0.004), (None, 0.03), ("Client.DK0004", 0.2)):
+        operations.requests(s.LAS, 500 if code else 200, code, seconds)
+    operations.requests(None, 404, None, 0.001)
+    facts: dict[str, Any] = {"reference": "r", "received_us": 1}
+    results = [HandInResult(accepted=True, **facts), HandInResult(accepted=False, code="Client.DK0004", **facts)]
+    worker.count_hand_ins("https", results)
+    worker.counts.update([("delivery", "delivered")])
+    found = figures(operations.metrics().body.decode())
+    assert found[f'koppelpunt_requests_total{{code="",status="200",system="{s.LAS}"}}'] == 2
+    assert found[f'koppelpunt_requests_total{{code="Client.DK0004",status="500",system="{s.LAS}"}}'] == 1
+    assert found['koppelpunt_requests_total{code="",status="404",system=""}'] == 1
+    assert found['koppelpunt_request_seconds_bucket{le="0.05"}'] == 3
+    assert found['koppelpunt_hand_ins_total{code="accepted",via="https"}'] == 1
+    assert found['koppelpunt_hand_ins_total{code="Client.DK0004",via="https"}'] == 1
+    assert found['koppelpunt_delivery_attempts_total{outcome="delivered"}'] == 1
+    assert found["koppelpunt_own_certificate_left_seconds"] > 300 * 86_400
+    assert not [name for name in found if name.startswith("koppelpunt_outbox")]
+
+
+def test_figures_about_the_store_say_what_is_open_and_what_fell_out(store: Store, tmp_path: Path) -> None:
+    load_register(store)
+    lease = lead(store)
+    delivered = take(store, "1", "2", "3", received_us=NOW - 100 * SECOND)
+    route(store, *delivered)
+    claimed = deliver(store, lease)
+    confirm(store, claimed[0].id)
+    confirm(store, claimed[1].id, confirmed=False, code="NOT_ENROLLED", owner="receiver", reason="not here")
+    route(store, *take(store, "4", received_us=NOW - 50 * SECOND))
+    route(store, *take(store, "5"), to=[waiting_delivery()])
+    take(store, "6", "7", received_us=NOW - 20 * SECOND)
+    hand_in(store, a_refusal())
+    store.registry.save_crl(StoredCrl("a.pem", b"", NOW, NOW + 60 * SECOND, NOW - 5 * SECOND))
+    found = store.figures()
+    assert (found.unrouted, found.depth) == (2, 3)
+    assert found.deliveries == {"routed": 1, "postponed": 0, "released": 0, "delivered": 1}
+    assert found.waiting == {("ROUTE_NO_ENDPOINT", "receiver"): 1}
+    assert found.lanes == {"routed": 1, "open": 1, "postponed": 0}
+    assert found.oldest_us == NOW - 50 * SECOND
+    assert found.unchained > 10
+    store.journal.chain(lead(store, "audit"), now_us=NOW)
+    assert store.figures().unchained == 0
+    assert store.figures().failures == {("NOT_ENROLLED", "receiver"): 1, ("Client.DK0004", "supplier"): 1}
+    of_store = metrics.OfStore(store, lambda: datetime.fromtimestamp(NOW / 1e6, UTC))
+    shown = {sample.name: sample.value for family in of_store.collect() for sample in family.samples}
+    assert (shown["koppelpunt_oldest_waiting_seconds"], shown["koppelpunt_crl_age_seconds"], shown["koppelpunt_crl_left_seconds"]) == (
+        50,
+        5,
+        60,
+    )
+    take(store, "8")
+    again = Counter({sample.name: sample.value for family in of_store.collect() for sample in family.samples})
+    assert again["koppelpunt_messages_unrouted"] == 2, "figures hold for ten seconds"
+    assert MAILBOX not in str(shown)
+
+
+# -- the clock ---------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(("ahead_s", "reason"), [(0.0, False), (0.5, False), (5.0, True), (-5.0, True)])
+def test_a_clock_that_differs_from_the_database_servers_by_more_than_a_second_fails_readiness(
+    tmp_path: Path, ahead_s: float, reason: bool
+) -> None:
+    store = open_store(fresh_url("postgresql", tmp_path))
+    load_register(store)
+    operations = Operations(settings(tmp_path), store, a_worker(store), now=lambda: datetime.now(UTC) + timedelta(seconds=ahead_s))
+    found = reasons(operations)
+    assert list(found) == (["clock"] if reason else [])
+    if reason:
+        assert f"differ by {'+' if ahead_s > 0 else '-'}" in found["clock"]
+    ignored = Operations(settings(tmp_path, KOPPELPUNT_CLOCK="none"), store, a_worker(store), now=lambda: datetime(2030, 1, 1, tzinfo=UTC))
+    assert "clock" not in reasons(ignored)
+    store.close()
+
+
+def test_what_lies_within_the_round_trip_is_not_held_against_a_clock() -> None:
+    assert timekeeping.Offset(1.2, 0.1).too_much
+    assert timekeeping.Offset(-1.2, 0.1).too_much
+    assert not timekeeping.Offset(1.2, 0.3).too_much
+
+
+def test_the_kernels_word_counts_when_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(fresh_url("sqlite", tmp_path))
+    load_register(store)
+    operations = Operations(settings(tmp_path, KOPPELPUNT_CLOCK="store,kernel"), store, a_worker(store))
+    real = timekeeping.kernel_offset()
+    assert real is None or abs(real.seconds) < 1
+    for said, reason in ((None, "no time service"), (timekeeping.Offset(0.0, 0.01), None), (timekeeping.Offset(-1.5, 0.01), "-1.50 s off")):
+        monkeypatch.setattr(timekeeping, "kernel_offset", lambda said=said: said)
+        assert (reason or "None") in str(reasons(operations).get("clock"))
+    store.close()
