@@ -130,6 +130,7 @@ def work(arguments: Arguments) -> int:
 async def _work(name: str, settings: Settings) -> None:
     from adapters.home import amqp_urls
     from adapters.rabbit import Publisher
+    from adapters.reloading import look_again
     from adapters.vault import Vault, read_master_key
     from workers.clock import Clock
     from workers.loop import Worker
@@ -145,6 +146,7 @@ async def _work(name: str, settings: Settings) -> None:
     parts = Parts(settings, store, worker, vault, register, publisher, clock, amqp)
     try:
         tasks = WORKERS[name](parts)
+        worker.on_hangup = look_again
         worker.metrics_address = parts.operations.start()
         await worker.run(*tasks)
     finally:
@@ -212,26 +214,25 @@ def _intake(parts: Parts) -> list[Any]:
 
 def _gateway(parts: Parts) -> list[Any]:
     from adapters.answers import Answers
+    from adapters.credentials import FollowingContext, FollowingSigner, ours
     from adapters.crls import FollowingVerifier
     from adapters.https import LIMITS, Door, GatewayServer, context_of
-    from adapters.pki import read_certificate, read_key
     from adapters.rest import RestPages
-    from adapters.signing import Signer
     from adapters.wus import WusPages
     from schemas.oin import Oin
     from workers.desk import Desk, step_judge
     from workers.gateway import Gateway
 
     settings, contracts = parts.settings, contracts_of(parts.settings)
-    context = context_of(settings)
-    assert settings.key is not None
-    assert settings.cert is not None
+    credentials = ours(settings, context_of)
+    parts.operations.watch_certificate(lambda: credentials().certificate)
     verifier = FollowingVerifier.for_https(settings, parts.store.registry, LIMITS)
     desk = Desk(verifier=verifier, contracts=contracts, vault=parts.vault, own_oins=settings.own_oins, clock=parts.clock)
     gateway = Gateway(parts.worker, parts.store, desk, parts.register, step_judge(contracts), batch_size=settings.batch_size)
-    answers = Answers(Signer(read_key(settings.key), read_certificate(settings.cert)), Oin(settings.own_oins[0]))
+    answers = Answers(FollowingSigner(lambda: credentials().signer), Oin(settings.own_oins[0]))
     door = Door(gateway, verifier)
     pages = [WusPages(gateway, door, contracts, answers, url=settings.gateway_address), RestPages(gateway, door, contracts)]
+    context = FollowingContext(lambda: credentials().context)
     server = GatewayServer(pages, context=context, observe=parts.operations.requests)
     parts.operations.checks["port"] = lambda: None if server.port else f"port {settings.gateway_port} cannot be had"
     return [gateway.run(), gateway.serve(server, settings.gateway_host, settings.gateway_port)]
@@ -253,18 +254,21 @@ def _route(parts: Parts) -> list[Any]:
 
 
 def _deliver(parts: Parts) -> list[Any]:
+    from adapters.credentials import FollowingSigner, ours
     from adapters.forwarding import Forwarding
     from workers.deliver import Courier
     from workers.loop import consume, follow_queues
 
     settings, contracts = parts.settings, contracts_of(parts.settings)
+    credentials = ours(settings)
+    parts.operations.watch_certificate(lambda: credentials().certificate)
     courier = Courier(
         parts.worker,
         parts.store,
         parts.publisher,
         parts.vault,
         parts.register,
-        Forwarding.of(settings),
+        Forwarding(FollowingSigner(lambda: credentials().signer)),
         lambda action: contracts.kind(action).passes_through,
         parts.clock,
     )
@@ -278,6 +282,9 @@ def _deliver(parts: Parts) -> list[Any]:
 
 
 def _push(parts: Parts) -> list[Any]:
+    import ssl
+
+    from adapters.credentials import FollowingContext, FollowingSigner, ours
     from adapters.crls import FollowingVerifier
     from adapters.endpoints import Endpoints, context_of
     from adapters.forwarding import Forwarding
@@ -286,8 +293,10 @@ def _push(parts: Parts) -> list[Any]:
     from workers.push import AT_ONCE, TOGETHER, Pusher
 
     settings, contracts = parts.settings, contracts_of(parts.settings)
+    credentials = ours(settings, context_of)
+    parts.operations.watch_certificate(lambda: credentials().certificate)
     endpoints = Endpoints(
-        context_of(settings),
+        FollowingContext(lambda: credentials().context, ssl.PROTOCOL_TLS_CLIENT),
         FollowingVerifier.for_https(settings, parts.store.registry, LIMITS),
         allowed=settings.push_networks,
         answer_s=settings.push_answer_s,
@@ -299,7 +308,7 @@ def _push(parts: Parts) -> list[Any]:
         parts.store,
         parts.vault,
         parts.register,
-        Forwarding.of(settings),
+        Forwarding(FollowingSigner(lambda: credentials().signer)),
         endpoints,
         contracts.kind,
         contracts.signed,

@@ -6,11 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final, Protocol
 
+from cryptography import x509
+
 from adapters import timekeeping
-from adapters.pki import PkiError, read_certificate
 from adapters.store import Store
 from adapters.store.database import StoreRefused
 from adapters.store.registry import Registry
@@ -110,20 +110,15 @@ def crls_current(sources: Sequence[str], registry: Registry, now: Callable[[], d
     return check
 
 
-def certificate_valid(file: Path | None, now: Callable[[], datetime]) -> Check:
-    """Whether our own certificate is valid today."""
+def certificate_valid(own: Callable[[], x509.Certificate], now: Callable[[], datetime]) -> Check:
+    """Whether the certificate of ours that is in use is valid today."""
 
     def check() -> str | None:
-        if file is None:
-            return "KOPPELPUNT_CERT is not set"
-        try:
-            certificate = read_certificate(file)
-        except PkiError as error:
-            return str(error)
+        certificate = own()
         if now() < certificate.not_valid_before_utc:
-            return f"our certificate {file} is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+            return f"our certificate is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
         if now() > certificate.not_valid_after_utc:
-            return f"our certificate {file} expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+            return f"our certificate expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
         return None
 
     return check

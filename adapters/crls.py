@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +13,7 @@ from typing import Any, Final
 import aiohttp
 from cryptography import x509
 
+from adapters.reloading import Following
 from adapters.soap import Limits
 from adapters.store.registry import Registry, StoredCrl
 from adapters.trust import Revocation, TrustedCertificate, TrustStore, read_crls
@@ -40,16 +41,16 @@ def _us(moment: datetime) -> int:
     return int(moment.timestamp() * 1_000_000)
 
 
-def _trust(settings: Settings) -> TrustStore:
-    revocation = Revocation.CHAIN if settings.crl else Revocation.NONE
-    return TrustStore.from_files([settings.trust] if settings.trust else [], revocation=revocation)
+def _trust(settings: Settings) -> Following[TrustStore]:
+    revocation, files = Revocation.CHAIN if settings.crl else Revocation.NONE, [settings.trust] if settings.trust else []
+    return Following("trusted CAs", files, lambda: TrustStore.from_files(files, revocation=revocation))
 
 
 class CrlFetcher:
     """Fetches each configured source when it is due; one process does it for all."""
 
-    def __init__(self, sources: Sequence[str], registry: Registry, trust: TrustStore) -> None:
-        """`trust` says which CAs a list must be of; its own lists are neither used nor changed."""
+    def __init__(self, sources: Sequence[str], registry: Registry, trust: Callable[[], TrustStore]) -> None:
+        """`trust` says which CAs a list must be of, now; its own lists are neither used nor changed."""
         self._sources, self._registry, self._trust = tuple(sources), registry, trust
         self._not_before: dict[str, datetime] = {}
 
@@ -96,12 +97,13 @@ class CrlFetcher:
     def _require_no_less(self, lists: Sequence[x509.CertificateRevocationList], known: StoredCrl | None, now: datetime) -> None:
         """Raises ValueError for lists that no CA of ours signed, or that know less than those we have: CRLs come over plain http, so
         whoever sits in between could put back an old one from before a revocation, or anything at all."""
-        fresh = self._trust.updates(lists)
+        trust = self._trust()
+        fresh = trust.updates(lists)
         if not fresh:
             raise ValueError("no CA that is trusted here signed it")
         if known is None or known.next_update_us < _us(now):
             return
-        for ca, since in self._trust.updates(read_crls(known.pem)).items():
+        for ca, since in trust.updates(read_crls(known.pem)).items():
             if ca not in fresh or fresh[ca] < since:
                 raise ValueError("it is older, or speaks for fewer CAs, than the one we have")
 
@@ -144,11 +146,12 @@ async def _read(source: str) -> bytes:
 
 
 class FollowingVerifier:
-    """A verifier whose CRLs are those in the store, looked at every few seconds."""
+    """A verifier whose CRLs are those in the store, and whose CAs those in their file, looked at every few seconds."""
 
-    def __init__(self, trust: TrustStore, policy: VerifyPolicy, registry: Registry) -> None:
-        self._trust, self._registry = trust, registry
-        self._verifier = Verifier(trust, policy)
+    def __init__(self, trust: Callable[[], TrustStore], policy: VerifyPolicy, registry: Registry) -> None:
+        self._source, self._policy, self._registry = trust, policy, registry
+        self._trust = self._noticed = trust()
+        self._verifier = Verifier(self._trust, policy)
         self._stamp = -1
         self._look_at = 0.0
 
@@ -173,12 +176,17 @@ class FollowingVerifier:
         return self._trust.check(der, at=at)
 
     def _follow(self) -> None:
+        trust = self._source()
+        if trust is not self._noticed:  # other CAs count at once
+            self._noticed, self._look_at = trust, 0.0
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + LOOK_EVERY_S
             try:
                 stamp = self._registry.crl_stamp()
-                if stamp != self._stamp:
-                    self._trust.replace_crls([crl for stored in self._registry.crls() for crl in read_crls(stored.pem)])
+                if stamp != self._stamp or trust is not self._trust:
+                    trust.replace_crls([crl for stored in self._registry.crls() for crl in read_crls(stored.pem)])
                     self._stamp = stamp
+                if trust is not self._trust:  # not before it has its CRLs: until then the one before it judges
+                    self._trust, self._verifier = trust, Verifier(trust, self._policy)
             except StoreUnavailable:
                 self._look_at = time.monotonic() + 1.0

@@ -11,31 +11,20 @@ from typing import Any, Final
 from lxml import etree
 
 from adapters import c14n, soap
-from adapters.errors import UsageError
-from adapters.pki import read_certificate, read_key
 from adapters.signing import BodyPart, Signer, free_id, ids_in
-from broker_config.settings import Settings
 from schemas.oin import Oin
 
 #: RelationshipType by which a delivery of ours names the message it came from.
 ORIGINAL: Final = "urn:x-backbone:original"
 _NCNAME: Final = re.compile(r"[^\W\d][\w.-]*\Z")
+_LIMITS: Final = soap.Limits(size=64 << 20)
 
 
 class Forwarding:
     """Signs deliveries that cannot travel in their sender's envelope. From stays the sender's OIN, To names the receiver."""
 
-    def __init__(self, signer: Signer, limits: soap.Limits) -> None:
+    def __init__(self, signer: Signer, limits: soap.Limits = _LIMITS) -> None:
         self._signer, self._limits = signer, limits
-
-    @classmethod
-    def of(cls, settings: Settings) -> Forwarding:
-        """With the key and certificate of the settings. Raises UsageError when there are none, and PkiError when they cannot be read."""
-        if settings.key is None or settings.cert is None:
-            raise UsageError(
-                "Set KOPPELPUNT_KEY and KOPPELPUNT_CERT to our signing key and certificate, or let `run.py up` make a private home."
-            )
-        return cls(Signer(read_key(settings.key), read_certificate(settings.cert)), soap.Limits(size=64 << 20))
 
     def forward(
         self,

@@ -10,18 +10,17 @@ import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final, Protocol
 
+from cryptography import x509
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from adapters import timekeeping
-from adapters.pki import PkiError, read_certificate
+from adapters import reloading, timekeeping
 from adapters.store import Store
 from adapters.store.database import StoreRefused
-from broker_config.settings import Settings, mask
+from broker_config.settings import mask
 from routing.work import StoreUnavailable
 
 #: Seconds for which figures about the store hold, however often they are asked for.
@@ -78,8 +77,8 @@ class Requests:
 class OfProcess(Collector):
     """What one worker process says of itself."""
 
-    def __init__(self, worker: Working, settings: Settings, store: Store) -> None:
-        self._worker, self._settings, self._store = worker, settings, store
+    def __init__(self, worker: Working, store: Store, own: Callable[[], x509.Certificate | None]) -> None:
+        self._worker, self._store, self._own = worker, store, own
 
     def collect(self) -> Iterator[Metric]:
         """Read when somebody asks."""
@@ -98,8 +97,13 @@ class OfProcess(Collector):
             {"hand_in": hand_ins, "delivery": deliveries}[what].add_metric(labels, count)
         yield hand_ins
         yield deliveries
-        if (left := _certificate_left_s(self._settings.cert)) is not None:
-            yield GaugeMetricFamily("koppelpunt_own_certificate_left_seconds", "Until our own certificate ends.", left)
+        if (own := self._own()) is not None:
+            left = (own.not_valid_after_utc - datetime.now(UTC)).total_seconds()
+            yield GaugeMetricFamily("koppelpunt_own_certificate_left_seconds", "Until our certificate in use here ends.", left)
+        refused = GaugeMetricFamily("koppelpunt_files_refused", "1 for replaced files that cannot be used.", labels=("what",))
+        for name, _ in reloading.refused():
+            refused.add_metric((name,), 1)
+        yield refused
         yield from self._clock()
 
     def _clock(self) -> Iterator[Metric]:
@@ -177,20 +181,11 @@ class OfStore(Collector):
         yield gauge("workers", "Worker processes that were heard of in the last 15 s.", alive, "worker")
 
 
-def _certificate_left_s(file: Path | None) -> float | None:
-    if file is None:
-        return None
-    try:
-        return (read_certificate(file).not_valid_after_utc - datetime.now(UTC)).total_seconds()
-    except PkiError:
-        return None
-
-
-def registry_of(worker: Working, settings: Settings, store: Store, *, store_wide: bool) -> CollectorRegistry:
-    """What one process shows."""
+def registry_of(worker: Working, store: Store, *, own: Callable[[], x509.Certificate | None], store_wide: bool) -> CollectorRegistry:
+    """What one process shows. `own`: the certificate of ours that it uses, if any."""
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)
-    registry.register(OfProcess(worker, settings, store))
+    registry.register(OfProcess(worker, store, own))
     if store_wide:
         registry.register(OfStore(store))
     return registry

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, NamedTuple
 
+from cryptography import x509
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
@@ -33,9 +34,8 @@ PORTS: Final = 100
 STUCK_AFTER_S: Final = 30.0
 #: Seconds for a request to come in; and how many are answered at a time.
 _READ_S, _AT_A_TIME = 5.0, 16
-#: Workers that verify what comes in, and those that sign.
+#: Workers that verify what comes in.
 _VERIFY: Final = frozenset({"intake", "gateway"})
-_SIGN: Final = frozenset({"gateway", "deliver"})
 #: The one that shows figures about the whole store: everything else about the store by the clock is its work too.
 _STORE_WIDE: Final = "timetable"
 
@@ -54,8 +54,9 @@ class Operations:
     def __init__(
         self, settings: Settings, store: Store, worker: Working, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        self._settings, self._store, self._worker = settings, store, worker
-        self._registry = registry_of(worker, settings, store, store_wide=worker.name == _STORE_WIDE)
+        self._settings, self._store, self._worker, self._now = settings, store, worker, now
+        self._own: Callable[[], x509.Certificate] | None = None
+        self._registry = registry_of(worker, store, own=lambda: self._own() if self._own else None, store_wide=worker.name == _STORE_WIDE)
         self.requests = Requests(self._registry) if worker.name == "gateway" else None
         self.connections: list[checks.BrokerConnection] = []
         self.checks: dict[str, checks.Check] = {
@@ -67,10 +68,13 @@ class Operations:
         }
         if worker.name in _VERIFY:
             self.checks["crls"] = checks.crls_current(settings.crl, store.registry, now)
-        if worker.name in _SIGN:
-            self.checks["certificate"] = checks.certificate_valid(settings.cert, now)
         self._ready = checks.Readiness(self.checks)
         self._server: _Server | None = None
+
+    def watch_certificate(self, own: Callable[[], x509.Certificate]) -> None:
+        """The certificate of ours that this process uses."""
+        self._own = own
+        self.checks["certificate"] = checks.certificate_valid(own, self._now)
 
     def start(self) -> str | None:
         """Listens from now on; returns host:port. None when the setting says so, or no port can be had: the worker works all the same."""

@@ -15,8 +15,8 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, SignatureAlgorithmOID
 
 from adapters.trust import read_certificates, read_crls
 from schemas.oin import parse_oin
@@ -25,6 +25,7 @@ CA_LIFETIME: Final = timedelta(days=3650)
 CRL_LIFETIME: Final = timedelta(days=7)
 #: A certificate is valid from a day before now: clocks differ, and a test may want a message of this morning.
 BACKDATE: Final = timedelta(days=1)
+_PSS: Final = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
 #: A party name becomes a file name, never a path.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _RESERVED: Final = frozenset({"root", "intermediate", "ca", "crl"})
@@ -42,15 +43,18 @@ class Party:
     certificate: Path
 
 
-def init(folder: Path, *, key_size: int = 2048, now: datetime | None = None) -> None:
-    """Make root, intermediate, `ca.pem` and empty CRLs. Raises PkiError when the folder has a PKI already or cannot be written."""
+def init(folder: Path, *, key_size: int = 2048, pss: bool = False, now: datetime | None = None) -> None:
+    """Make root, intermediate, `ca.pem` and empty CRLs. `pss`: its CAs sign everything with RSASSA-PSS, as PKIoverheid G4 does (facts 4.2).
+
+    Raises PkiError when the folder has a PKI already or cannot be written.
+    """
     now = now or datetime.now(UTC)
     if (folder / "root.key").exists():
         raise PkiError(f"{folder} already holds a PKI; choose another folder, or remove it first")
     folder.mkdir(parents=True, exist_ok=True)
     root_key, intermediate_key = _new_key(key_size), _new_key(key_size)
-    root = _authority("Koppelpunt TEST Root", root_key, None, root_key, path_length=1, now=now)
-    intermediate = _authority("Koppelpunt TEST CA", intermediate_key, root, root_key, path_length=0, now=now)
+    root = _authority("Koppelpunt TEST Root", root_key, None, root_key, path_length=1, pss=pss, now=now)
+    intermediate = _authority("Koppelpunt TEST CA", intermediate_key, root, root_key, path_length=0, pss=pss, now=now)
     for name, key, certificate in (("root", root_key, root), ("intermediate", intermediate_key, intermediate)):
         _write_key(folder / f"{name}.key", key)
         (folder / f"{name}.crt").write_bytes(_pem(certificate))
@@ -96,7 +100,7 @@ def issue(
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(issuer_key, hashes.SHA256())
+        .sign(issuer_key, hashes.SHA256(), rsa_padding=_PSS if _signs_with_pss(issuer) else None)
     )
     party = Party(key=folder / f"{name}.key", certificate=folder / f"{name}.crt")
     _write_key(party.key, key)
@@ -127,7 +131,8 @@ def renew_crl(folder: Path, *, revoke: list[x509.Certificate] | None = None, now
                     x509.RevokedCertificateBuilder().serial_number(gone.serial_number).revocation_date(gone.not_valid_before_utc).build()
                 )
                 builder = builder.add_revoked_certificate(entry)
-        blocks.append(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        how = _PSS if _signs_with_pss(certificate) else None
+        blocks.append(builder.sign(key, hashes.SHA256(), rsa_padding=how).public_bytes(serialization.Encoding.PEM))
     path.write_bytes(b"".join(blocks))
     return path
 
@@ -160,7 +165,14 @@ def _new_key(size: int) -> rsa.RSAPrivateKey:
 
 
 def _authority(
-    name: str, key: rsa.RSAPrivateKey, issuer: x509.Certificate | None, issuer_key: rsa.RSAPrivateKey, *, path_length: int, now: datetime
+    name: str,
+    key: rsa.RSAPrivateKey,
+    issuer: x509.Certificate | None,
+    issuer_key: rsa.RSAPrivateKey,
+    *,
+    path_length: int,
+    pss: bool,
+    now: datetime,
 ) -> x509.Certificate:
     subject = x509.Name([x509.NameAttribute(NameOID.COUNTRY_NAME, "NL"), x509.NameAttribute(NameOID.COMMON_NAME, name)])
     return (
@@ -175,8 +187,13 @@ def _authority(
         .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(issuer_key, hashes.SHA256())
+        .sign(issuer_key, hashes.SHA256(), rsa_padding=_PSS if pss else None)
     )
+
+
+def _signs_with_pss(authority: x509.Certificate) -> bool:
+    """A CA of ours signs as it was signed."""
+    return authority.signature_algorithm_oid == SignatureAlgorithmOID.RSASSA_PSS
 
 
 def _usage(

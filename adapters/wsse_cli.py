@@ -34,6 +34,7 @@ def pki_arguments(parser: argparse.ArgumentParser) -> None:
     init = actions.add_parser("init", help="make root, intermediate, ca.pem and crl.pem in a folder")
     init.add_argument("folder", type=Path, metavar="DIR")
     init.add_argument("--key-size", type=int, choices=(2048, 3072, 4096), default=2048, help="RSA bits (default 2048)")
+    init.add_argument("--pss", action="store_true", help="sign everything with RSASSA-PSS, as PKIoverheid G4 does")
     init.set_defaults(pki_action=_pki_init)
     issue = actions.add_parser("issue", help="issue a certificate to a party; the same name again replaces it")
     issue.add_argument("folder", type=Path, metavar="DIR")
@@ -56,7 +57,7 @@ def pki_command(arguments: argparse.Namespace) -> int:
 
 
 def _pki_init(arguments: argparse.Namespace) -> tuple[Path, ...]:
-    pki.init(arguments.folder, key_size=arguments.key_size)
+    pki.init(arguments.folder, key_size=arguments.key_size, pss=arguments.pss)
     return arguments.folder / "ca.pem", arguments.folder / "crl.pem"
 
 

@@ -65,6 +65,7 @@ class Worker:
         self.counts: Counter[tuple[str, ...]] = Counter()  #: what this process did: (what, how it ended), and for hand-ins the channel
         self.turned_at = time.monotonic()  #: when its event loop last showed that it turns
         self.metrics_address: str | None = None  #: host:port where it can be asked how it is
+        self.on_hangup: Callable[[], None] = lambda: None  #: on SIGHUP
         self.state = "starting"
         self._registry = registry
         self._stop = asyncio.Event()
@@ -125,6 +126,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self.on_hangup())
         _work_in_batches()
         gc.freeze()  # what is there now stays; and what a batch makes has no cycles, so looking for them may be rare
         gc.set_threshold(GC_AFTER)

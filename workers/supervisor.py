@@ -99,8 +99,8 @@ def numbered(names: Sequence[str]) -> list[str]:
 
 
 def until_signal() -> asyncio.Event:
-    """An event that SIGTERM or Ctrl-C sets."""
+    """An event that SIGTERM or Ctrl-C sets; or a terminal that is closed, for the workers, to whom SIGHUP means something else, go on."""
     stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     return stopped

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from adapters import metrics, timekeeping
+from adapters import metrics, pki, timekeeping
 from adapters.operations import Operations
 from adapters.store import Store, open_store
 from adapters.store.registry import StoredCrl
@@ -108,10 +108,10 @@ def test_a_process_whose_certificate_is_not_valid_is_not_ready(tmp_path: Path, d
     store = open_store(fresh_url("sqlite", tmp_path))
     load_register(store)
     then = datetime.now(UTC) + timedelta(days=days)
-    assert word in reasons(Operations(settings(tmp_path), store, a_worker(store), now=lambda: then))["certificate"]
-    assert "certificate" not in reasons(Operations(settings(tmp_path), store, a_worker(store, "route"), now=lambda: then))
-    missing = settings(tmp_path, KOPPELPUNT_CERT=str(tmp_path / "none.crt"))
-    assert "cannot be read" in reasons(Operations(missing, store, a_worker(store)))["certificate"]
+    operations = Operations(settings(tmp_path), store, a_worker(store), now=lambda: then)
+    assert "certificate" not in reasons(operations), "it uses none"
+    operations.watch_certificate(lambda: pki.read_certificate(s.party("hub", oin=s.HUB).certificate))
+    assert word in reasons(operations)["certificate"]
     store.close()
 
 
@@ -182,6 +182,7 @@ def test_what_the_gateway_answered_is_counted_by_system_and_code(store: Store, t
     results = [HandInResult(accepted=True, **facts), HandInResult(accepted=False, code="Client.DK0004", **facts)]
     worker.count_hand_ins("https", results)
     worker.counts.update([("delivery", "delivered")])
+    operations.watch_certificate(lambda: pki.read_certificate(s.party("hub", oin=s.HUB).certificate))
     found = figures(operations.metrics().body.decode())
     assert found[f'koppelpunt_requests_total{{code="",status="200",system="{s.LAS}"}}'] == 2
     assert found[f'koppelpunt_requests_total{{code="Client.DK0004",status="500",system="{s.LAS}"}}'] == 1

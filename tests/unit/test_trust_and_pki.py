@@ -271,7 +271,7 @@ class Shelf:
 
 def test_a_fetched_crl_never_replaces_one_that_knows_more(tmp_path: Path) -> None:
     shelf, file = Shelf(), tmp_path / "crl.pem"
-    fetcher = CrlFetcher([str(file)], shelf, TrustStore([ROOT, INTER]))  # type: ignore[arg-type]
+    fetcher = CrlFetcher([str(file)], shelf, lambda: TrustStore([ROOT, INTER]))  # type: ignore[arg-type]
 
     def fetched(*lists: x509.CertificateRevocationList) -> bytes:
         file.write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in lists))
