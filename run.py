@@ -254,7 +254,7 @@ def _route(parts: Parts) -> list[Any]:
 
 
 def _deliver(parts: Parts) -> list[Any]:
-    from adapters.credentials import FollowingSigner, ours
+    from adapters.credentials import RollOverSigner, ours
     from adapters.forwarding import Forwarding
     from workers.deliver import Courier
     from workers.loop import consume, follow_queues
@@ -268,7 +268,7 @@ def _deliver(parts: Parts) -> list[Any]:
         parts.publisher,
         parts.vault,
         parts.register,
-        Forwarding(FollowingSigner(lambda: credentials().signer)),
+        Forwarding(RollOverSigner(credentials, parts.store.certificates.read)),
         lambda action: contracts.kind(action).passes_through,
         parts.clock,
     )
@@ -284,7 +284,7 @@ def _deliver(parts: Parts) -> list[Any]:
 def _push(parts: Parts) -> list[Any]:
     import ssl
 
-    from adapters.credentials import FollowingContext, FollowingSigner, ours
+    from adapters.credentials import FollowingContext, RollOverSigner, ours
     from adapters.crls import FollowingVerifier
     from adapters.endpoints import Endpoints, context_of
     from adapters.forwarding import Forwarding
@@ -308,7 +308,7 @@ def _push(parts: Parts) -> list[Any]:
         parts.store,
         parts.vault,
         parts.register,
-        Forwarding(FollowingSigner(lambda: credentials().signer)),
+        Forwarding(RollOverSigner(credentials, parts.store.certificates.read)),
         endpoints,
         contracts.kind,
         contracts.signed,
@@ -538,6 +538,26 @@ def register(arguments: Arguments) -> int:
     return commands.explain(arguments, RegisterCache(registry)(), contracts_of(settings), verifier, now=clock.now())
 
 
+def certificate_arguments(parser: Parser) -> None:
+    from workers.certificate_commands import add_arguments
+
+    add_arguments(parser, _home_and_json)
+
+
+def certificate(arguments: Arguments) -> int:
+    """Our own certificate and the one that is to follow it."""
+    from adapters.credentials import ours, read
+    from workers import certificate_commands as commands
+    from workers.clock import Clock
+    from workers.commands import operator
+    from workers.register_cache import RegisterCache
+
+    settings = read_settings(arguments)
+    current, store = ours(settings)(), open_store_of(settings)
+    register, who = RegisterCache(store.registry)(), operator(os.environ)
+    return commands.run(arguments, store.certificates, register, current=current, read=read, who=who, now=Clock().now())
+
+
 def validate(arguments: Arguments) -> int:
     """Content only: dienst, XSD, rules."""
     from adapters import soap
@@ -725,6 +745,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "settings": (_home_and_json, settings_, "every setting with its value and meaning"),
     "topology": (_of("adapters.topology_cli", "add_arguments", _home_and_json), topology, "what the broker must look like: check or apply"),
+    "certificate": (certificate_arguments, certificate, "our own certificate, the next one, and which is used towards whom"),
     "register": (register_arguments, register, "the service register: load, show, explain"),
     "wsdl": (wsdl_arguments, wsdl_, "the WSDL of a dienst version, for a supplier's software"),
     "validate": (

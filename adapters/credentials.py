@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from adapters.errors import UsageError
@@ -17,6 +21,13 @@ from adapters.pki import PkiError, read_certificate, read_key
 from adapters.reloading import Following
 from adapters.signing import Signer
 from broker_config.settings import Settings
+from routing.rollover import NextCertificate, RollOver
+from routing.work import StoreUnavailable
+
+log = logging.getLogger("koppelpunt.files")
+
+#: How often the store is asked which certificate is used towards whom, and how soon a next one that could not be read is tried again.
+LOOK_EVERY_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +37,31 @@ class Credentials:
     certificate: x509.Certificate
     signer: Signer
     tls: ssl.SSLContext | None = None  #: for a server that shows it
+
+    @property
+    def oin(self) -> str:
+        """Whose it is."""
+        return oin_of(self.certificate)
+
+    @property
+    def sha256(self) -> str:
+        """Hex fingerprint."""
+        return self.certificate.fingerprint(hashes.SHA256()).hex()
+
+    @property
+    def pem(self) -> str:
+        """The certificate alone."""
+        return self.certificate.public_bytes(Encoding.PEM).decode()
+
+    @property
+    def not_before_us(self) -> int:
+        """Its first moment."""
+        return int(self.certificate.not_valid_before_utc.timestamp() * 1e6)
+
+    @property
+    def not_after_us(self) -> int:
+        """Its last."""
+        return int(self.certificate.not_valid_after_utc.timestamp() * 1e6)
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -71,6 +107,61 @@ def _require_successor(before: Credentials, after: Credentials) -> None:
 def oin_of(certificate: x509.Certificate) -> str:
     """The subject's serialNumbers, of which there should be one."""
     return ", ".join(str(one.value) for one in certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)) or "nobody"
+
+
+class RollOverSigner:
+    """Which of our two certificates an envelope is signed with (`routing.rollover`)."""
+
+    def __init__(self, current: Callable[[], Credentials], state: Callable[[], RollOver]) -> None:
+        """`state`: reads where the roll-over is. Raises StoreUnavailable."""
+        self._current, self._state = current, state
+        self._known, self._look_at = RollOver(), float("-inf")
+        self._next: Callable[[], Credentials] | None = None
+
+    def __call__(self, system: str | None, created: datetime) -> Signer:
+        """For an envelope to this system that says it was created then. The certificate in use signs where the next one cannot be read."""
+        self._look()
+        if self._next is not None and self._known.uses_next(system, created):
+            return self._next().signer
+        return self._current().signer
+
+    def _look(self) -> None:
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + LOOK_EVERY_S
+        try:
+            found = self._state()
+        except StoreUnavailable:
+            return  # whoever holds work for it says so already
+        wanted = found.next
+        if wanted is not None and (self._next is None or wanted != self._known.next):
+            try:
+                self._next = _published(wanted)
+            except (OSError, ValueError) as error:
+                self._next = None
+                log.error("next_certificate_not_usable", extra={"certificate": wanted.cert, "error": str(error)})
+        self._known = found
+
+
+def _published(wanted: NextCertificate) -> Following[Credentials]:
+    """The next certificate from its files, which must hold the very one that was published. Raises PkiError."""
+
+    def make() -> Credentials:
+        found = read(Path(wanted.key), Path(wanted.cert))
+        if found.sha256 != wanted.sha256:
+            raise PkiError(f"{wanted.cert} holds another certificate than the one that was published")
+        return found
+
+    return Following("next certificate", (Path(wanted.key), Path(wanted.cert)), make)
+
+
+def published(current: Credentials, state: RollOver) -> dict[str, Any]:
+    """For a public page: what receivers may meet, now and from which day."""
+    shown: dict[str, Any] = {"oin": current.oin, "current": {"sha256": current.sha256, "pem": current.pem}, "next": None}
+    if state.next is not None and state.next.sha256 != current.sha256:
+        start = datetime.fromtimestamp(state.next.from_us / 1e6, UTC)
+        shown["next"] = {"sha256": state.next.sha256, "pem": state.next.pem, "from": start.isoformat()}
+    return shown
 
 
 class FollowingSigner(Signer):

@@ -23,6 +23,7 @@ _SENTENCES: Final = (
     ("broker_config.install", "NotInstalled"),
     ("adapters.store.repair", "CannotRetry"),
     ("workers.lane_commands", "NoSuchLane"),
+    ("routing.rollover", "CannotRollOver"),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
@@ -23,8 +24,10 @@ _LIMITS: Final = soap.Limits(size=64 << 20)
 class Forwarding:
     """Signs deliveries that cannot travel in their sender's envelope. From stays the sender's OIN, To names the receiver."""
 
-    def __init__(self, signer: Signer, limits: soap.Limits = _LIMITS) -> None:
-        self._signer, self._limits = signer, limits
+    def __init__(self, signer: Signer | Callable[[str | None, datetime], Signer], limits: soap.Limits = _LIMITS) -> None:
+        """`signer`: one for all, or by the receiving system and the moment that the envelope says it was created at."""
+        self._signer_for = (lambda _system, _created: signer) if isinstance(signer, Signer) else signer
+        self._limits = limits
 
     def forward(
         self,
@@ -33,14 +36,15 @@ class Forwarding:
         message_id: str,
         sender: str,
         receiver: str,
+        system: str | None = None,
         address: str | None,
         action: str,
         relates_to: str | None,
         created: datetime,
         signed: bool = True,
     ) -> bytes:
-        """The Body of `original`, which we verified at hand-in, in a fresh envelope. `address`: the wsa:To to keep; None: one is made.
-        `signed`: false for an endpoint of a dienst without signatures (2W-be, WB011).
+        """The Body of `original`, which we verified at hand-in, in a fresh envelope. `system`: that it goes to. `address`: the wsa:To to
+        keep; None: one is made. `signed`: false for an endpoint of a dienst without signatures (2W-be, WB011).
 
         The Body of an unsigned message may lack what a signature needs, a good wsu:Id: then it gets one, and that is all.
         """
@@ -63,4 +67,4 @@ class Forwarding:
             digest=base64.b64encode(hashlib.sha256(c14n.exclusive(body)).digest()).decode(),
             id=body.get(soap.ID) or "",
         )
-        return self._signer.envelope(part, created=created, **addresses)
+        return self._signer_for(system, created).envelope(part, created=created, **addresses)

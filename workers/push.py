@@ -168,6 +168,7 @@ class Pusher:
             message_id=message_id,
             sender=one.sender,
             receiver=one.receiver,
+            system=one.receiver_system,
             address=one.address if kind.passes_through else endpoint.address_for(one.receiver),
             action=one.action,
             relates_to=None if kind.passes_through else one.message_id,

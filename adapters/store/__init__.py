@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adapters.store.certificates import Certificates
 from adapters.store.database import Database, LifecycleError, StoreRefused
 from adapters.store.figures import Figures
 from adapters.store.hand_in import HandIns
@@ -30,6 +31,7 @@ class Store:
         self.queries = Queries(database)
         self.repair = Repair(database)
         self.figures = Figures(database)
+        self.certificates = Certificates(database)
 
     def close(self) -> None:
         """Gives the connections back."""

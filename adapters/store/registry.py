@@ -15,7 +15,8 @@ from adapters.store.tables import crl, lease, note, register_version, worker
 from routing.work import Lease
 from schemas.events import Event
 
-_SET_NOTE: Final = text("INSERT INTO note (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = :value")
+#: Sets a single value.
+SET_NOTE: Final = text("INSERT INTO note (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = :value")
 _FIRST_LEASE: Final = text("INSERT INTO lease (name, holder, token, until_us) VALUES (:name, '', 0, 0) ON CONFLICT DO NOTHING")
 _TAKE_LEASE: Final = (
     update(lease)
@@ -201,4 +202,4 @@ class Registry:
     def set_note(self, name: str, value: str) -> None:
         """Sets a single value."""
         with self._db.write() as tx:
-            tx.execute(_SET_NOTE, {"name": name, "value": value})
+            tx.execute(SET_NOTE, {"name": name, "value": value})
