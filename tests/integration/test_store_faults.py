@@ -369,7 +369,7 @@ def test_processes_that_open_an_empty_store_at_once_all_find_it_ready(empty_url:
     openers = [spawn.Process(target=_open, args=(empty_url, ready, answers)) for _ in range(3)]
     for opener in openers:
         opener.start()
-    assert [answers.get(timeout=60) for _ in openers] == [1, 1, 1]
+    assert [answers.get(timeout=60) for _ in openers] == [2, 2, 2]
     for opener in openers:
         opener.join(30)
         assert opener.exitcode == 0
