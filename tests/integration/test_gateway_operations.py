@@ -27,14 +27,14 @@ def gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateways]:
 
 def test_a_new_certificate_is_shown_and_signs_within_seconds_while_connections_go_on(gateways: Gateways) -> None:
     async def act() -> None:
-        async with gateways.session() as session:
-            assert (await gateways.post(session, gateways.message()))[0] == 200
+        async with gateways.sender.session(gateways.port) as session:
+            assert (await gateways.sender.post(session, gateways.sender.message()))[0] == 200
             before = await asyncio.to_thread(gateways.shown)
             pki.issue(gateways.folder, oin=HUB, name="hub", key_size=3072)
             fresh = pki.read_certificate(gateways.ours.certificate)
             assert fresh != before
             await asyncio.to_thread(wait, lambda: gateways.shown() == fresh)
-            status, body = await gateways.post(session, gateways.message())
+            status, body = await gateways.sender.post(session, gateways.sender.message())
             assert status == 200
             connection = next(iter(session.connector._conns.values()))[0][0]  # type: ignore[union-attr]
             assert x509.load_der_x509_certificate(connection.transport.get_extra_info("ssl_object").getpeercert(True)) == before
@@ -62,7 +62,7 @@ def test_a_broken_file_is_refused_and_what_was_in_use_stays(gateways: Gateways, 
     (address,) = gateways.addresses()
     assert get(address, "/readyz")[0] == 200
     assert 'koppelpunt_files_refused{what="certificate"} 1.0' in get(address, "/metrics")[1]
-    assert gateways.ask(gateways.message())[0] == 200
+    assert gateways.ask(gateways.sender.message())[0] == 200
     assert gateways.log().count("files_refused") == refused + 1
     for file, data in kept.items():
         file.write_bytes(data)
@@ -78,7 +78,7 @@ def test_a_ca_that_is_taken_away_is_trusted_no_longer_and_one_that_is_added_is(g
 
     def taken() -> bool:
         try:
-            return gateways.ask(gateways.message(newcomer), newcomer)[0] == 200
+            return gateways.ask(gateways.sender.message(newcomer), newcomer)[0] == 200
         except aiohttp.ClientError:
             return False
 
@@ -90,7 +90,7 @@ def test_a_ca_that_is_taken_away_is_trusted_no_longer_and_one_that_is_added_is(g
     ca.write_bytes(kept)
     lists.write_bytes(kept_lists)
     wait(lambda: not taken())
-    assert gateways.ask(gateways.message())[0] == 200
+    assert gateways.ask(gateways.sender.message())[0] == 200
 
 
 def test_two_certificates_of_one_party_are_valid_at_the_same_time(gateways: Gateways) -> None:
@@ -98,20 +98,24 @@ def test_two_certificates_of_one_party_are_valid_at_the_same_time(gateways: Gate
     after = pki.issue(gateways.folder, oin=LAS, name="las-next", key_size=3072)
     for shows in (before, after):
         for signs in (before, after):
-            assert gateways.ask(gateways.message(signs), shows)[0] == 200
+            assert gateways.ask(gateways.sender.message(signs), shows)[0] == 200
 
 
 def test_of_two_gateways_on_one_port_one_is_killed_while_senders_go_on_and_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
     with Gateways(tmp_path, count=2) as gateways:
-        raws = {message_id: gateways.message(message_id=message_id) for message_id in (f"urn:uuid:{uuid.uuid4()}" for _ in range(120))}
+        raws = {
+            message_id: gateways.sender.message(message_id=message_id) for message_id in (f"urn:uuid:{uuid.uuid4()}" for _ in range(120))
+        }
         answered: dict[str, int] = {}
 
         async def sender(mine: list[str]) -> None:
             while mine:
-                async with gateways.session() as session:  # a connection that broke: a new one, and the same message again
+                async with gateways.sender.session(
+                    gateways.port
+                ) as session:  # a connection that broke: a new one, and the same message again
                     try:
                         while mine:
-                            status, body = await gateways.post(session, raws[mine[0]])
+                            status, body = await gateways.sender.post(session, raws[mine[0]])
                             assert status == 200, body
                             answered[mine.pop(0)] = status
                     except aiohttp.ClientError:
@@ -146,11 +150,11 @@ def test_chains_signed_with_pss_and_long_keys_are_good_for_the_connection_and_fo
         leaf, root = (pki.read_certificate(file) for file in (gateways.las.certificate, gateways.folder / "root.crt"))
         assert {one.signature_algorithm_oid.dotted_string for one in (leaf, root)} == {"1.2.840.113549.1.1.10"}
         assert gateways.shown().public_key().key_size == bits  # type: ignore[union-attr]
-        status, body = gateways.ask(gateways.message())
+        status, body = gateways.ask(gateways.sender.message())
         assert status == 200, body
         assert gateways.answer(body).certificate_oin == HUB
         if bits > 2048:
             return
         revoked = pki.issue(gateways.folder, oin=LAS, name="gone", revoked=True)
         gateways.fetch_crls()
-        wait(lambda: b"revoked" in gateways.ask(gateways.message(), revoked)[1])
+        wait(lambda: b"revoked" in gateways.ask(gateways.sender.message(), revoked)[1])

@@ -37,6 +37,44 @@ from tests.support.broker import free_port
 from tests.support.exchange import DOCUMENT, HUB, LAS, MBO, PROEF, SCHOOL
 
 
+class Sender:
+    """A school's LAS, and how its software connects."""
+
+    def __init__(self, folder: Path, party: pki.Party) -> None:
+        """`folder`: the PKI."""
+        self.folder, self.party = folder, party
+
+    def message(self, party: pki.Party | None = None, *, message_id: str | None = None) -> bytes:
+        """A good message of the school, signed by its LAS."""
+        party = party or self.party
+        content = invented.proef(business_id=str(uuid.uuid4()), sender=SCHOOL, receiver=MBO, created=datetime.now(UTC))
+        return Signer(pki.read_key(party.key), pki.read_certificate(party.certificate)).envelope(
+            BodyPart.around(content),
+            to=soap.address(MBO),
+            sender=soap.address(SCHOOL),
+            action=PROEF,
+            message_id=message_id or f"urn:uuid:{uuid.uuid4()}",
+        )
+
+    def session(self, port: int, party: pki.Party | None = None) -> aiohttp.ClientSession:
+        """Connections, inside a running loop."""
+        connector = aiohttp.TCPConnector(ssl=self.context(party))
+        headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{PROEF}"'}
+        return aiohttp.ClientSession(f"https://localhost:{port}", connector=connector, headers=headers)
+
+    def context(self, party: pki.Party | None = None) -> ssl.SSLContext:
+        """TLS as a supplier's software sets it up."""
+        party = party or self.party
+        context = ssl.create_default_context(cafile=self.folder / "ca.pem")
+        context.load_cert_chain(party.certificate, party.key)
+        return context
+
+    async def post(self, session: aiohttp.ClientSession, body: bytes) -> tuple[int, bytes]:
+        """One hand-in."""
+        async with session.post("/wus/proef/1", data=body) as answer:
+            return answer.status, await answer.read()
+
+
 class Gateways:
     """Use as `with`. `folder`: the PKI, made by whoever needs a special one."""
 
@@ -47,6 +85,7 @@ class Gateways:
         size = pki_options.get("key_size", 2048)
         self.ours = pki.issue(self.folder, oin=HUB, name="hub", key_size=size)
         self.las = pki.issue(self.folder, oin=LAS, name="las", key_size=size)
+        self.sender = Sender(self.folder, self.las)
         self.port, self.first_metrics_port = free_port(), free_port()
         self._environment = {
             "KOPPELPUNT_HOME": str(home),
@@ -104,43 +143,12 @@ class Gateways:
         """What the processes said."""
         return self._log.read_text()
 
-    # -- a sender ----------------------------------------------------------------------------------------------------------------------
-    def message(self, party: pki.Party | None = None, *, message_id: str | None = None) -> bytes:
-        """A good message of the school, signed by its LAS."""
-        party = party or self.las
-        content = invented.proef(business_id=str(uuid.uuid4()), sender=SCHOOL, receiver=MBO, created=datetime.now(UTC))
-        return Signer(pki.read_key(party.key), pki.read_certificate(party.certificate)).envelope(
-            BodyPart.around(content),
-            to=soap.address(MBO),
-            sender=soap.address(SCHOOL),
-            action=PROEF,
-            message_id=message_id or f"urn:uuid:{uuid.uuid4()}",
-        )
-
-    def session(self, party: pki.Party | None = None) -> aiohttp.ClientSession:
-        """Connections of a party's, inside a running loop."""
-        connector = aiohttp.TCPConnector(ssl=self.context(party))
-        headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{PROEF}"'}
-        return aiohttp.ClientSession(f"https://localhost:{self.port}", connector=connector, headers=headers)
-
-    def context(self, party: pki.Party | None = None) -> ssl.SSLContext:
-        """TLS as a supplier's software sets it up."""
-        party = party or self.las
-        context = ssl.create_default_context(cafile=self.folder / "ca.pem")
-        context.load_cert_chain(party.certificate, party.key)
-        return context
-
-    async def post(self, session: aiohttp.ClientSession, body: bytes) -> tuple[int, bytes]:
-        """One hand-in."""
-        async with session.post("/wus/proef/1", data=body) as answer:
-            return answer.status, await answer.read()
-
     def ask(self, body: bytes, party: pki.Party | None = None) -> tuple[int, bytes]:
         """One hand-in on a connection of its own."""
 
         async def act() -> tuple[int, bytes]:
-            async with self.session(party) as session:
-                return await self.post(session, body)
+            async with self.sender.session(self.port, party) as session:
+                return await self.sender.post(session, body)
 
         return asyncio.run(act())
 
@@ -152,7 +160,7 @@ class Gateways:
         """The certificate with which a new connection is answered."""
         with (
             socket.create_connection(("localhost", self.port), timeout=10) as plain,
-            self.context().wrap_socket(plain, server_hostname="localhost") as connection,
+            self.sender.context().wrap_socket(plain, server_hostname="localhost") as connection,
         ):
             return x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
 
