@@ -165,6 +165,7 @@ class OfStore(Collector):
         yield gauge(
             "lanes", "Endpoints and mailboxes that have deliveries, by state.", {(s,): n for s, n in figures.lanes.items()}, "state"
         )
+        yield gauge("breakers", "Endpoints, by state of their circuit breaker.", {(s,): n for s, n in figures.breakers.items()}, "state")
         oldest = ages(figures.oldest_us) if figures.oldest_us else 0.0
         yield gauge("oldest_waiting_seconds", "Since the hand-in of the oldest message that may leave.", {(): oldest})
         yield gauge("failures", "What fell out, ever, by code and owner.", figures.failures, "code", "owner")

@@ -35,7 +35,7 @@ STUCK_AFTER_S: Final = 30.0
 #: Seconds for a request to come in; and how many are answered at a time.
 _READ_S, _AT_A_TIME = 5.0, 16
 #: Workers that verify what comes in.
-_VERIFY: Final = frozenset({"intake", "gateway"})
+_VERIFY: Final = frozenset({"intake", "gateway", "push"})
 #: The one that shows figures about the whole store: everything else about the store by the clock is its work too.
 _STORE_WIDE: Final = "timetable"
 

@@ -238,6 +238,7 @@ class Pusher:
     async def _store_all(self, settlements: Sequence[Settlement]) -> None:
         settle, me = self._store.outbox.settle, self._worker.id
         await self._worker.insist("settle", lambda: settle(settlements, worker=me, actor=me))
+        self._worker.counts.update(("delivery", settlement.state) for settlement in settlements)
 
 
 def _end(batch: Sequence[tuple[Settlement, asyncio.Future[None]]], error: Exception | None) -> None:

@@ -28,6 +28,8 @@ _OLDEST_DELIVERY: Final = Sql(
     "SELECT m.received_us FROM delivery AS d JOIN message AS m ON m.seq = d.message_seq "
     f"WHERE d.seq = (SELECT min(seq + 0) FROM delivery WHERE {ROUTED})"
 )
+#: Small: a row for each endpoint that ever failed.
+_HELD: Final = Sql("SELECT state, count(*) AS n FROM lane GROUP BY state")
 #: Small: a row for each cause and owner there ever was.
 _FAILURES: Final = Sql("SELECT code, owner, sum(count) AS n FROM failure_group GROUP BY code, owner")
 
@@ -40,6 +42,7 @@ class StoreFigures:
     deliveries: dict[str, int]  #: state -> deliveries, of the states in which the backbone or a mailbox still has them
     waiting: dict[tuple[str, str], int]  #: (code, owner) -> deliveries that wait for the register or for an endpoint
     lanes: dict[str, int]  #: `routed`, `open`, `postponed` -> endpoints and mailboxes that have deliveries in that state
+    breakers: dict[str, int]  #: state of their circuit breaker -> endpoints that failed lately or are held
     oldest_us: int | None  #: hand-in of the oldest message that is to be routed, or delivery that may leave but has not
     failures: dict[tuple[str, str], int]  #: (code, owner) -> how many fell out, as the audit worker has counted them
     unchained: int  #: events that the journal does not bind yet
@@ -80,6 +83,7 @@ class Figures:
                     "open": len(_LANES_OPEN(connection).all()),
                     "postponed": len(_LANES_POSTPONED(connection).all()),
                 },
+                breakers={row.state: row.n for row in _HELD(connection)},
                 oldest_us=min(oldest) if oldest else None,
                 failures=_by_code_and_owner(connection, _FAILURES),
                 unchained=one(_UNCHAINED),
