@@ -112,7 +112,8 @@ class Mailbox:
     """The receiver's software: takes whatever comes from a node that stays, and confirms it."""
 
     def __init__(self, url: str) -> None:
-        self._consumer, self._publisher = Consumer(url, [f"mailbox.{SIS}"], prefetch=200), Publisher(url)
+        # what was on its way to a queue whose leader is lost is never confirmed: it does not wait for that as long as we do
+        self._consumer, self._publisher = Consumer(url, [f"mailbox.{SIS}"], prefetch=200), Publisher(url, confirm_s=3.0)
         self.seen: Counter[str] = Counter()
 
     async def follow(self) -> None:
