@@ -12,7 +12,7 @@ from routing.outcome import Lane
 from routing.release import CLOSED, PROBE_AFTER_S, CircuitState, as_of, window
 from routing.work import Claimed, Lease, Settlement, Ticket
 from schemas.events import Event, decode
-from tests.support.store import DAY, LANE, NOW, SECOND, a_delivery, claim, fresh_url, lead, outcome, route, run_sql, settle, take
+from tests.support.store import DAY, LANE, NOW, SECOND, a_delivery, claim, fresh_url, lead, outcome, route, run_sql, settle, states, take
 
 URL = "push 00000001900000002000 https://ontvanger.test/wus"
 OTHER = "push 00000001900000002000 https://ontvanger.test/anders"
@@ -302,3 +302,65 @@ def test_people_see_how_a_lane_stands_and_what_waits_for_it(store: Store) -> Non
         NOW + FIRST_PROBE,
     )
     assert store.outbox.standing(NOW + FIRST_PROBE)[0]["state"] == "half-open"
+
+
+# -- attempts ---------------------------------------------------------------------------------------------------------------------------
+def test_an_acknowledged_push_was_delivered_at_that_moment_and_has_its_attempt(store: Store) -> None:
+    lease = lead(store)
+    (id,) = push(store, "1")
+    (ticket,) = leave(store, lease)
+    assert ticket.push
+    (one,) = claim(store, [ticket])
+    settle(store, took(one, NOW + 5))
+    (row,) = run_sql(store, "SELECT state, delivered_us, at_us, claim FROM delivery")
+    assert tuple(row) == ("acknowledged", NOW + 5, NOW + 5, None)
+    assert states(store) == {id: "acknowledged"}
+    assert [tuple(row) for row in run_sql(store, "SELECT number, outcome, code FROM attempt")] == [(1, "acknowledged", None)]
+
+
+def test_every_try_leaves_an_attempt_and_what_was_sent_unheard_is_remembered(store: Store) -> None:
+    lease = lead(store)
+    codes = ["ENDPOINT_UNREACHABLE", "ANSWER_NOT_HEARD", "ENDPOINT_UNREACHABLE"]
+    push(store, "1")
+    tickets, remembered = leave(store, lease), []
+    for number, code in enumerate(codes):
+        (one,) = claim(store, tickets)
+        assert one.attempts == number
+        remembered.append(store.outbox.unheard([one.seq]) == {one.seq})
+        settle(store, outcome(one, "postponed", hold_code=code, not_before_us=NOW))
+        tickets = store.outbox.release_due(lease, now_us=NOW, limit=9)
+    assert [tuple(row) for row in run_sql(store, "SELECT number, code FROM attempt ORDER BY number")] == list(enumerate(codes, 1))
+    assert remembered == [False, False, True]
+    assert store.outbox.unheard([1, 2, 3]) == {1}
+
+
+@pytest.mark.parametrize(
+    ("code", "may_have_arrived"),
+    [
+        ("ANSWER_NOT_HEARD", True),
+        ("ENDPOINT_UNAVAILABLE", True),  # HTTP 504: a proxy says that it heard nothing
+        ("RESPONSE_NOT_TRUSTED", True),  # and somebody offered it again
+        ("ENDPOINT_UNREACHABLE", False),
+        ("ENDPOINT_NOT_THERE", False),
+    ],
+)
+def test_after_which_attempts_the_receiver_may_have_it(store: Store, code: str, may_have_arrived: bool) -> None:
+    lease = lead(store)
+    push(store, "1")
+    (one,) = claim(store, leave(store, lease))
+    settle(store, outcome(one, "postponed", hold_code=code))
+    assert store.outbox.unheard([one.seq]) == ({one.seq} if may_have_arrived else set())
+
+
+@pytest.mark.parametrize("by", ["push-2", "push-1"], ids=["another worker", "the same, after its batch failed"])
+def test_a_release_that_was_claimed_before_may_have_been_sent(store: Store, by: str) -> None:
+    lease = lead(store)
+    push(store, "1")
+    tickets = leave(store, lease)
+    (first,) = claim(store, tickets, "push-1")
+    assert not first.taken_over
+    (again,) = claim(store, tickets, by, now_us=NOW + 11 * SECOND)
+    assert again.taken_over
+    assert settle(store, took(again), worker=by) == 1
+    assert settle(store, took(first), worker="push-1") == 0
+    assert len(run_sql(store, "SELECT 1 FROM attempt")) == 1
