@@ -364,3 +364,14 @@ def test_a_release_that_was_claimed_before_may_have_been_sent(store: Store, by: 
     assert settle(store, took(again), worker=by) == 1
     assert settle(store, took(first), worker="push-1") == 0
     assert len(run_sql(store, "SELECT 1 FROM attempt")) == 1
+
+
+def test_a_broker_wipe_leaves_calls_alone_that_are_under_way_and_their_tickets_are_there_again(store: Store) -> None:
+    lease = lead(store)
+    push(store, "1", "2")
+    tickets = leave(store, lease)
+    (calling,) = claim(store, tickets[:1])
+    store.outbox.release_after_wipe(lease, now_us=NOW)
+    assert store.outbox.unclaimed(now_us=NOW, wiped=True)[1] == tickets
+    assert store.outbox.unclaimed(now_us=NOW)[1] == tickets[1:]
+    assert settle(store, took(calling)) == 1, "the answer came, and was thrown away"

@@ -46,6 +46,8 @@ HOT: dict[str, tuple[Sql, dict[str, object]]] = {
     "lane goes on": (lanes._GO_ON, {"lane": "mailbox 1", "now": NOW}),
     "lane waits for its probe": (lanes._READY, {"lane": "mailbox 1", "at": NOW}),
     "waits for a lane": (lanes._WAITING, {"lane": "mailbox 1"}),
+    "unclaimed": (release._UNCLAIMED_DELIVERIES, {"ended": NOW}),
+    "after a wipe": (release._AFTER_WIPE_RELEASED, {}),
     "waiting": (upkeep._WAITING, {"after": 0, "limit": 1000}),
     "expired": (upkeep._EXPIRED, {"now": NOW, "limit": 100}),
     "unanswered": (upkeep._UNANSWERED, {"now": NOW, "limit": 100}),
