@@ -375,3 +375,26 @@ def test_a_broker_wipe_leaves_calls_alone_that_are_under_way_and_their_tickets_a
     assert store.outbox.unclaimed(now_us=NOW, wiped=True)[1] == tickets
     assert store.outbox.unclaimed(now_us=NOW)[1] == tickets[1:]
     assert settle(store, took(calling)) == 1, "the answer came, and was thrown away"
+
+
+# -- deadlines --------------------------------------------------------------------------------------------------------------------------
+def test_what_waited_behind_a_held_endpoint_until_its_deadline_failed_for_what_the_endpoint_was_held_for(store: Store) -> None:
+    lease = lead(store)
+    push(store, *"123", deadline_us=NOW + DAY)
+    claimed = claim(store, leave(store, lease))
+    push(store, "never tried", deadline_us=NOW + DAY)
+    push(store, "elsewhere", lane=OTHER, deadline_us=NOW + DAY)
+    settle(store, *map(failed, claimed))
+    assert store.outbox.expire(actor="timetable-1", now_us=NOW + DAY + 1) == 5
+    rows = run_sql(store, "SELECT state, code, owner FROM delivery ORDER BY seq")
+    assert [tuple(row) for row in rows] == [
+        *[("failed", "ENDPOINT_UNREACHABLE", "receiver")] * 4,
+        ("failed", "DEADLINE_PASSED", "us"),
+    ]
+
+
+def test_what_an_operator_held_until_its_deadline_is_ours(store: Store) -> None:
+    push(store, "1", deadline_us=NOW + DAY)
+    store.outbox.hold(URL, who="operator", now_us=NOW)
+    store.outbox.expire(actor="timetable-1", now_us=NOW + DAY + 1)
+    assert [tuple(row) for row in run_sql(store, "SELECT code, owner FROM delivery")] == [("DEADLINE_PASSED", "us")]
