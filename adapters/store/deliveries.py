@@ -21,8 +21,12 @@ _CLAIM: Final = Sql(
     "AND (claim IS NULL OR claim = :worker OR claim_until_us < :now) RETURNING seq"
 )
 _HELD: Final = Sql("SELECT seq, release FROM delivery WHERE seq IN @seqs AND state = 'released'")
-_UNHEARD: Final = Sql("SELECT delivery_seq FROM attempt WHERE delivery_seq IN @seqs AND code = 'ANSWER_NOT_HEARD'")
-_OTHERS: Final = Sql("SELECT seq FROM delivery WHERE seq IN @seqs AND state = 'released' AND claim IS NOT NULL AND claim <> :worker")
+#: Sent, and no word of the receiver's came that says what became of it: not within the time, from a proxy before it, or not to be trusted.
+_UNHEARD: Final = Sql(
+    "SELECT delivery_seq FROM attempt WHERE delivery_seq IN @seqs "
+    "AND code IN ('ANSWER_NOT_HEARD', 'ENDPOINT_UNAVAILABLE', 'RESPONSE_NOT_TRUSTED')"
+)
+_CLAIMED_BEFORE: Final = Sql("SELECT seq FROM delivery WHERE seq IN @seqs AND state = 'released' AND claim IS NOT NULL")
 _CLAIMED_FIELDS: Final = tuple(name for name in Claimed.__dataclass_fields__ if name != "taken_over")
 _OF_DELIVERY: Final = frozenset(
     ("seq", "release", "id", "message_seq", "target", "receiver", "endpoint", "lane", "receiver_system", "attempts", "deadline_us")
@@ -72,10 +76,10 @@ class Deliveries(Part):
     def claim(self, tickets: Sequence[Ticket], *, worker: str, now_us: int, until_us: int) -> tuple[list[Claimed], list[Ticket]]:
         """Claims what may be worked on now. Second: tickets whose release somebody else holds; look again when its claim has ended."""
         mine: set[int] = set()
-        others: set[int] = set()
+        before: set[int] = set()
         with self._db.write() as tx:
             if pushed := [ticket.seq for ticket in tickets if ticket.push]:
-                others.update(_OTHERS(tx, seqs=pushed, worker=worker).scalars().all())
+                before.update(_CLAIMED_BEFORE(tx, seqs=pushed).scalars().all())
             for release, group in groupby(sorted(tickets, key=lambda t: (t.release, t.seq)), key=lambda t: t.release):
                 seqs = [ticket.seq for ticket in group]
                 mine.update(_CLAIM(tx, seqs=seqs, release=release, worker=worker, now=now_us, until=until_us).scalars().all())
@@ -83,11 +87,11 @@ class Deliveries(Part):
             rows = _CLAIMED(connection, seqs=sorted(mine)).all() if mine else []
             rest = [ticket for ticket in tickets if ticket.seq not in mine]
             held = {(row.seq, row.release) for row in _HELD(connection, seqs=[t.seq for t in rest]).all()} if rest else set()
-        claimed = [Claimed(**dict(zip(_CLAIMED_FIELDS, row, strict=True)), taken_over=row.seq in others) for row in rows]
+        claimed = [Claimed(**dict(zip(_CLAIMED_FIELDS, row, strict=True)), taken_over=row.seq in before) for row in rows]
         return claimed, [ticket for ticket in rest if (ticket.seq, ticket.release) in held]
 
     def unheard(self, seqs: Sequence[int]) -> set[int]:
-        """Which of these deliveries were sent before without an answer: they may have arrived."""
+        """Which of these deliveries were sent before without an answer to rely on: they may have arrived."""
         with self._db.read() as connection:
             return set(_UNHEARD(connection, seqs=list(seqs)).scalars().all())
 

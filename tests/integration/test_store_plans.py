@@ -7,7 +7,7 @@ import re
 import pytest
 from sqlalchemy import text
 
-from adapters.store import Store, answers, deliveries, hand_in, journal, mailboxes, open_store, release, routes, upkeep
+from adapters.store import Store, answers, deliveries, hand_in, journal, lanes, mailboxes, open_store, release, routes, upkeep
 from adapters.store.sql import Sql
 from tests.support.store import ACTION, LANE, NOW, fresh_url, run_sql
 
@@ -37,8 +37,17 @@ HOT: dict[str, tuple[Sql, dict[str, object]]] = {
     "outdated": (routes._OUTDATED, {"seqs": [1, 2]}),
     "ids of messages": (routes.MESSAGE_IDS, {"seqs": [1, 2]}),
     "claim": (deliveries._CLAIM, {"seqs": [1], "release": 1, "worker": "w", "now": NOW, "until": NOW}),
+    "claimed before": (deliveries._CLAIMED_BEFORE, {"seqs": [1, 2]}),
+    "sent unheard": (deliveries._UNHEARD, {"seqs": [1, 2]}),
+    "acknowledge": (deliveries._ACKNOWLEDGE, {"seqs": [1, 2]}),
     "claimed": (deliveries._CLAIMED, {"seqs": [1, 2]}),
     "deliveries by id": (deliveries.BY_ID, {"ids": ["d1"]}),
+    "these lanes": (lanes._THESE, {"lanes": ["push 1", "push 2"]}),
+    "lane goes on": (lanes._GO_ON, {"lane": "mailbox 1", "now": NOW}),
+    "lane waits for its probe": (lanes._READY, {"lane": "mailbox 1", "at": NOW}),
+    "waits for a lane": (lanes._WAITING, {"lane": "mailbox 1"}),
+    "unclaimed": (release._UNCLAIMED_DELIVERIES, {"ended": NOW}),
+    "after a wipe": (release._AFTER_WIPE_RELEASED, {}),
     "waiting": (upkeep._WAITING, {"after": 0, "limit": 1000}),
     "expired": (upkeep._EXPIRED, {"now": NOW, "limit": 100}),
     "unanswered": (upkeep._UNANSWERED, {"now": NOW, "limit": 100}),
@@ -95,6 +104,16 @@ def fill(store: Store, rows: int, lanes: int) -> None:
         f"SELECT 'r' || i, i, 'c', 'o', 'x', {key}, 'amqp', i > {rows * 2 - 100} FROM n",
     )
     run_sql(store, f"INSERT INTO event (at_us, reference, schema, payload, block) {series} SELECT i, 'r' || i, 1, {blob}, 1 FROM n")
+    run_sql(
+        store,
+        "INSERT INTO attempt (delivery_seq, number, at_us, took_us, endpoint, register_version, envelope, outcome) "
+        f"{series} SELECT i, 1, 1, 1, 'e', 1, 'ours', 'postponed' FROM n WHERE i <= {rows}",
+    )
+    run_sql(
+        store,
+        "INSERT INTO lane (lane, state, failures, probes, probe_at_us, code, at_us, who) "
+        f"{series} SELECT 'push ' || i, 'held', 0, 1, i, 'c', 1, 'w' FROM n",
+    )
     for name in ("message", "delivery"):
         set_last = "UPDATE counter SET value = :n WHERE name = :name" if sqlite else "SELECT setval(CAST(:name || '_seq' AS regclass), :n)"
         run_sql(store, set_last, n=rows * 2, name=name)
