@@ -185,7 +185,7 @@ class Pusher:
     def _tell(self, one: Claimed, outcome: Outcome, heard: Heard) -> None:
         facts = {"delivery": one.id, "receiver_system": one.receiver_system, "code": outcome.code, "heard": str(heard.wire)}
         if outcome.alert:
-            log.error("push_alert", extra=facts | {"state": outcome.state, "reason": outcome.reason})
+            log.error("push_alert", extra=facts | {"state": outcome.state, "status": heard.status})
         elif outcome.state != "acknowledged":
             log.info("push_not_taken", extra=facts | {"state": outcome.state, "status": heard.status})
 
