@@ -224,7 +224,23 @@ def _gateway(parts: Parts) -> list[Any]:
     answers = Answers(Signer(read_key(settings.key), read_certificate(settings.cert)), Oin(settings.own_oins[0]))
     door = Door(gateway, verifier)
     pages = [WusPages(gateway, door, contracts, answers, url=settings.gateway_address), RestPages(gateway, door, contracts)]
+    pages += _party_pages(parts, door, contracts)
     return [gateway.run(), gateway.serve(GatewayServer(pages, context=context), settings.gateway_host, settings.gateway_port)]
+
+
+def _party_pages(parts: Parts, door: Any, contracts: Contracts) -> list[Any]:
+    """What a party asks of the gateway over REST."""
+    from adapters.forwarding import Forwarding
+    from adapters.rest_mailbox import MailboxPages
+    from adapters.rest_party import Visits
+    from workers.parcel import Parcels
+    from workers.postbox import Postbox
+
+    worker, store = parts.worker, parts.store
+    visits = Visits(door, worker.pause, lambda: worker.stopping)
+    parcels = Parcels(parts.vault, Forwarding.of(parts.settings), lambda action: contracts.kind(action).passes_through)
+    postbox = Postbox(store.letters, parts.register, parcels, parts.clock, actor=worker.id)
+    return [MailboxPages(postbox, visits)]
 
 
 def _relay(parts: Parts) -> list[Any]:

@@ -7,7 +7,7 @@ import re
 import pytest
 from sqlalchemy import text
 
-from adapters.store import Store, answers, deliveries, hand_in, journal, mailboxes, open_store, release, routes, upkeep
+from adapters.store import Store, answers, deliveries, hand_in, journal, letters, mailboxes, open_store, release, routes, upkeep
 from adapters.store.sql import Sql
 from tests.support.store import ACTION, LANE, NOW, fresh_url, run_sql
 
@@ -52,6 +52,11 @@ HOT: dict[str, tuple[Sql, dict[str, object]]] = {
     "failed there": (mailboxes._FAILED_THERE, {"lane": "mailbox 1", "endpoints": ["e"], "after": 0, "limit": 100}),
     "leave": (mailboxes._LEAVE, {"seqs": [1, 2], "lane": "mailbox 1"}),
     "copies": (mailboxes._COPIES, {"ids": ["d1"]}),
+    "open piles": (letters._OPEN_PILES, {"lane": "mailbox 1"}),
+    "overdue piles": (letters._OVERDUE_PILES, {"lane": "mailbox 1"}),
+    "open letters": (letters._OPEN_LETTERS, {"lane": "mailbox 1", "endpoints": ["e"], "limit": 100}),
+    "overdue letters": (letters._OVERDUE_LETTERS, {"lane": "mailbox 1", "endpoints": ["e"], "limit": 100}),
+    "sealed": (letters._SEALED, {"id": "d1", "lane": "mailbox 1"}),
     "unchained": (journal._UNCHAINED, {"limit": 1000}),
     "last block": (journal._LAST_BLOCK, {}),
     "untold": (journal._UNTOLD, {"now": NOW, "limit": 100}),
