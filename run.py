@@ -233,6 +233,7 @@ def _party_pages(parts: Parts, door: Any, contracts: Contracts) -> list[Any]:
     from adapters.forwarding import Forwarding
     from adapters.rest_mailbox import MailboxPages
     from adapters.rest_party import Visits
+    from adapters.rest_status import StatusPages
     from workers.parcel import Parcels
     from workers.postbox import Postbox
 
@@ -240,7 +241,7 @@ def _party_pages(parts: Parts, door: Any, contracts: Contracts) -> list[Any]:
     visits = Visits(door, worker.pause, lambda: worker.stopping)
     parcels = Parcels(parts.vault, Forwarding.of(parts.settings), lambda action: contracts.kind(action).passes_through)
     postbox = Postbox(store.letters, parts.register, parcels, parts.clock, actor=worker.id)
-    return [MailboxPages(postbox, visits)]
+    return [StatusPages(store.enquiries, visits), MailboxPages(postbox, visits)]
 
 
 def _relay(parts: Parts) -> list[Any]:

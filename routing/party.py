@@ -88,7 +88,7 @@ class WrongCursor(ValueError):
     """It was not made by us."""
 
 
-_CURSOR: Final = re.compile(r"1:([0-9]{1,18}):([0-9A-Za-z-]{0,64})\Z")
+_CURSOR: Final = re.compile(r"1:([0-9]{1,18}):([0-9a-f-]{36}|z?)\Z")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -152,3 +152,12 @@ class Status:
     details: tuple[str, ...] = ()  #: of a refusal: every mistake in the content
     warnings: tuple[str, ...] = ()
     deliveries: tuple[DeliveryStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """A page of what changed, each as it stands now; and where the next page begins."""
+
+    found: list[Status]
+    next: Cursor
+    more: bool  #: there is another page already

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from routing.mailbox import Copy, InMailbox, Standing, TakenBack, Withdrawn
 from routing.outcome import Asked, Heard
-from routing.party import Cursor, Letter, MailboxLine, Opened, Pile, Status, WordHeard
+from routing.party import Changes, Cursor, Letter, MailboxLine, Opened, Pile, Status, WordHeard
 from routing.release import Circuit
 from routing.work import (
     Claimed,
@@ -276,9 +276,11 @@ class Enquiries(Protocol):
 
     def by_business_id(self, system: str, business_id: str, sender: str | None) -> list[Status]: ...
 
-    def changed(self, system: str, after: Cursor, *, limit: int) -> tuple[list[Status], Cursor]: ...
+    def changed(self, system: str, after: Cursor, *, limit: int) -> Changes: ...
 
     def newest(self) -> Cursor: ...
+
+    def follow(self, lease: Lease, *, limit: int = 20) -> int: ...
 
 
 class Postbox(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from adapters.store.database import Database, LifecycleError, StoreRefused
+from adapters.store.enquiries import Enquiries
 from adapters.store.hand_in import HandIns
 from adapters.store.journal import Journal
 from adapters.store.letters import Letters
@@ -26,6 +27,7 @@ class Store:
         self.outbox = Outbox(database)
         self.mailboxes = Mailboxes(database)
         self.letters = Letters(database)
+        self.enquiries = Enquiries(database)
         self.journal = Journal(database)
         self.registry = Registry(database)
         self.queries = Queries(database)

@@ -22,7 +22,7 @@ from adapters.pki import Party
 from schemas.oin import Oin
 from tests.support import signing as s
 from tests.support.broker import until
-from tests.support.exchange import CIVIC, DOCUMENT, GANGER, HUB, MBO, PROEF, SCHOOL, SIS, UTRECHT, Exchange
+from tests.support.exchange import CIVIC, DOCUMENT, GANGER, HUB, LAS, MBO, PROEF, SCHOOL, SIS, UTRECHT, Exchange
 
 pytestmark = pytest.mark.broker
 
@@ -443,3 +443,152 @@ async def until_gone(exchange: Exchange, path: str, what: str) -> None:
     async with client(exchange, civic()) as session:
         while what in (await request(session, "GET", path))[2].decode():
             await asyncio.sleep(0.1)
+
+
+# -- what became of it -------------------------------------------------------------------------------------------------------------------
+
+
+def row_of(exchange: Exchange, message_id: str) -> dict[str, Any]:
+    (row,) = exchange.rows("SELECT reference, business_id, sender FROM message WHERE message_id = :id", id=message_id)
+    return row
+
+
+def test_a_sender_finds_its_message_by_each_of_its_ids_with_what_to_do(exchange: Exchange) -> None:
+    _, message_id, delivery_id = delivered(exchange, UTRECHT)
+    row = row_of(exchange, message_id)
+    say(exchange, delivery_id, "refuse", civic(), reason="not_our_resident")
+    answers = [
+        get(exchange, f"/rest/status?{query}")["messages"]
+        for query in (
+            f"reference={row['reference']}",
+            f"message-id={message_id}",
+            f"business-id={row['business_id']}&sender={SCHOOL}",
+            f"business-id={row['business_id']}",
+        )
+    ]
+    assert answers == [answers[0]] * 4
+    (told,) = answers[0]
+    assert (told["reference"], told["message_id"], told["business_id"], told["sender"]) == (
+        row["reference"],
+        message_id,
+        row["business_id"],
+        SCHOOL,
+    )
+    assert (told["state"], told["dienst"], told["versie"], told["bericht"]) == ("routed", "proef", "1", "proef")
+    (delivery,) = told["deliveries"]
+    assert (delivery["state"], delivery["code"], delivery["owner"], delivery["receiver"]) == (
+        "failed",
+        "NOT_OUR_RESIDENT",
+        "school",
+        UTRECHT,
+    )
+    assert delivery["remedy"].startswith("Controleer het woonadres")
+    assert delivery["remedy_en"].startswith("Check the pupil's address")
+    assert told["received_at"] < delivery["delivered_at"] < delivery["changed_at"] < delivery["deadline"]
+
+
+def test_a_refused_hand_in_is_found_too_with_every_mistake(exchange: Exchange) -> None:
+    message_id = s.message_id()
+    raw = exchange.signed(b'<proef xmlns="urn:x-backbone:proef:1"><bedrijfsdocument/></proef>', message_id, PROEF, receiver=MBO)
+    hand_in(exchange, raw)
+    (told,) = get(exchange, f"/rest/status?message-id={message_id}")["messages"]
+    assert (told["state"], told["code"], told["owner"], told["deliveries"]) == ("refused", "Client.DK0004", "supplier", [])
+    assert any("identificatiecodeBedrijfsdocument" in error for error in told["errors"])
+    assert get(exchange, f"/rest/status?reference={told['reference']}")["messages"] == [told]
+
+
+def test_another_certificate_sees_nothing_of_it(exchange: Exchange) -> None:
+    _, message_id, _ = delivered(exchange, UTRECHT)
+    row = row_of(exchange, message_id)
+    for party in (civic(), s.party("sis", oin=SIS)):
+        for query in (f"reference={row['reference']}", f"message-id={message_id}", f"business-id={row['business_id']}"):
+            assert get(exchange, f"/rest/status?{query}", party) == {"messages": []}
+        assert get(exchange, "/rest/changes", party)["messages"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "where"),
+    [
+        ("/rest/status", "query"),
+        ("/rest/status?reference=1&message-id=2", "query"),
+        ("/rest/status?reference=1&sender=00000003272448340000", "sender"),
+        ("/rest/status?business-id=1&sender=school", "sender"),
+        ("/rest/status?refrence=1", "refrence"),
+        ("/rest/status?reference=%00", "reference"),
+        ("/rest/changes?since=yesterday", "since"),
+        ("/rest/changes?limit=201", "limit"),
+        ("/rest/changes?wait=60", "wait"),
+    ],
+)
+def test_a_question_about_a_message_that_is_wrong_is_told_why(exchange: Exchange, path: str, where: str) -> None:
+    answer = ask(exchange, path)
+    assert problem(answer) == (400, "REQUEST_INVALID")
+    assert json.loads(answer[2])["where"] == where
+
+
+def test_a_sender_that_asks_for_changes_hears_of_each_once_and_waits_for_the_next(exchange: Exchange) -> None:
+    async def act() -> None:
+        async with client(exchange) as session, client(exchange, civic()) as receiver:
+
+            async def changes(since: str, wait: int) -> dict[str, Any]:
+                status, _, body = await request(session, "GET", f"/rest/changes?since={since}&wait={wait}")
+                assert status == 200, body
+                return dict(json.loads(body))
+
+            async def until_state(since: str, state: str) -> str:
+                while True:
+                    page = await changes(since, 30)
+                    since = page["next"]
+                    for told in page["messages"]:
+                        if told["message_id"] == message_id and [one["state"] for one in told["deliveries"]] == [state]:
+                            return since
+
+            since = (await changes("newest", 0))["next"]
+            while (page := await changes(since, 1))["messages"]:  # what earlier tests left behind is done with
+                since = page["next"]
+            assert page == {"messages": [], "next": since, "more": False}
+            message_id = s.message_id()
+            headers = {"Content-Type": "text/xml; charset=utf-8", "SOAPAction": f'"{PROEF}"'}
+            await request(session, "POST", "/wus/proef/1", data=exchange.proef(message_id, receiver=UTRECHT), headers=headers)
+            since = await until_state(since, "delivered")
+            delivery_id = await in_mailbox(exchange, message_id)
+            await request(receiver, "POST", f"/rest/mailbox/{delivery_id}/confirm")
+            since = await until_state(since, "acknowledged")
+            assert (await changes(since, 0))["messages"] == []
+
+    exchange.run(act())
+
+
+def test_everything_from_the_beginning_comes_in_pages_that_leave_nothing_out(exchange: Exchange) -> None:
+    async def act() -> tuple[set[str], set[str]]:
+        found, since = set(), ""
+        async with client(exchange) as session:
+            while True:
+                page = json.loads((await request(session, "GET", f"/rest/changes?limit=3{since}"))[2])
+                assert len(page["messages"]) <= 3
+                found |= {told["reference"] for told in page["messages"]}
+                since = f"&since={page['next']}"
+                if not page["more"]:
+                    break
+        handed_in = exchange.rows("SELECT reference FROM message WHERE system = :oin", oin=LAS)
+        handed_in += exchange.rows("SELECT reference FROM refusal WHERE system = :oin", oin=LAS)
+        return found, {row["reference"] for row in handed_in}
+
+    exchange.run(until(lambda: not exchange.rows("SELECT 1 FROM event WHERE block IS NULL")))
+    newest = "SELECT 1 FROM counter WHERE name = 'changes' AND value = (SELECT max(seq) FROM journal)"
+    exchange.run(until(lambda: bool(exchange.rows(newest))))
+    found, handed_in = exchange.run(act())
+    assert len(handed_in) > 20
+    assert found == handed_in
+
+
+def test_an_id_that_looks_like_a_personal_number_is_in_no_answer_and_no_log(exchange: Exchange, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG"):
+        answer = ask(exchange, "/rest/status?reference=1&message-id=999900006")
+        assert problem(answer) == (400, "REQUEST_INVALID")
+        assert get(exchange, "/rest/status?business-id=999900006") == {"messages": []}
+        assert problem(ask(exchange, "/rest/changes?since=999900006"))[0] == 400
+    assert b"999900006" not in answer[2]
+    logged = str([vars(record) for record in caplog.records])
+    assert "'path': '/rest/status'" in logged
+    assert "999900006" not in logged
