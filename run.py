@@ -231,9 +231,11 @@ def _gateway(parts: Parts) -> list[Any]:
 def _party_pages(parts: Parts, door: Any, contracts: Contracts) -> list[Any]:
     """What a party asks of the gateway over REST."""
     from adapters.forwarding import Forwarding
+    from adapters.rest_explain import ExplainPages
     from adapters.rest_mailbox import MailboxPages
     from adapters.rest_party import Visits
     from adapters.rest_status import StatusPages
+    from routing.amsterdam import amsterdam_day
     from workers.parcel import Parcels
     from workers.postbox import Postbox
 
@@ -241,7 +243,8 @@ def _party_pages(parts: Parts, door: Any, contracts: Contracts) -> list[Any]:
     visits = Visits(door, worker.pause, lambda: worker.stopping)
     parcels = Parcels(parts.vault, Forwarding.of(parts.settings), lambda action: contracts.kind(action).passes_through)
     postbox = Postbox(store.letters, parts.register, parcels, parts.clock, actor=worker.id)
-    return [StatusPages(store.enquiries, visits), MailboxPages(postbox, visits)]
+    explain = ExplainPages(parts.register, visits, lambda: amsterdam_day(parts.clock.now()))
+    return [StatusPages(store.enquiries, visits), MailboxPages(postbox, visits), explain]
 
 
 def _relay(parts: Parts) -> list[Any]:
@@ -532,6 +535,8 @@ def register(arguments: Arguments) -> int:
     if arguments.what == "show":
         return commands.show(arguments, lambda: RegisterCache(open_store_of(settings).registry)(), now=clock.now())
     registry = open_store_of(settings).registry
+    if arguments.system:
+        return commands.ready(arguments, RegisterCache(registry)(), now=clock.now())
     verifier = FollowingVerifier.for_amqp(settings, registry)
     return commands.explain(arguments, RegisterCache(registry)(), contracts_of(settings), verifier, now=clock.now())
 

@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+import run
 from adapters import rest_party, wsse
 from adapters.https import AT_A_TIME
 from adapters.parties import invented
@@ -592,3 +593,63 @@ def test_an_id_that_looks_like_a_personal_number_is_in_no_answer_and_no_log(exch
     logged = str([vars(record) for record in caplog.records])
     assert "'path': '/rest/status'" in logged
     assert "999900006" not in logged
+
+
+# -- is everything ready? ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_supplier_sees_for_every_school_whether_certificate_mandate_and_endpoint_are_right(exchange: Exchange) -> None:
+    said = get(exchange, "/rest/explain?dienst=proef&versie=1")
+    assert (said["system"], said["dienst"], said["version"]["ok"]) == (LAS, "proef", True)
+    (school,) = said["schools"]
+    assert (school["organisation"], school["name"], school["sends"], school["receives"]) == (SCHOOL, "Emmaus College", True, True)
+    assert all(school[name]["ok"] for name in ("certificate", "mandate", "endpoint"))
+    later = get(exchange, "/rest/explain?dienst=proef&versie=1&as-of=2031-08-01")
+    assert later["as_of"] == "2031-08-01"
+    assert (later["schools"][0]["certificate"]["rule"], later["schools"][0]["sends"]) == ("certificate-ended", False), "it is valid a year"
+
+
+def test_a_supplier_asks_about_hundreds_of_schools_in_one_question(exchange: Exchange) -> None:
+    schools = [SCHOOL, MBO, *(f"0000000700099{a}{b}00000" for a in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" for b in "ABCDEFGHIJKL")]
+    answer = ask(exchange, "/rest/explain", method="POST", json={"dienst": "proef", "versie": "1", "schools": schools})
+    assert answer[0] == 200, answer
+    told = {school["organisation"]: school for school in json.loads(answer[2])["schools"]}
+    assert list(told) == schools
+    assert told[SCHOOL]["receives"]
+    assert (told[MBO]["mandate"]["rule"], told[MBO]["mandate"]["owner"]) == ("mandate-missing", "school")
+    assert "Studiekern" not in answer[2].decode(), "whose mandate there is instead is nobody's business"
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"schools": []}, "schools"),
+        ({"schools": [SCHOOL] * 1001}, "schools"),
+        ({"schools": [SCHOOL, "12"]}, "schools[1]"),
+        ({"schools": SCHOOL}, "schools"),
+        ({"dienst": None}, "dienst"),
+        ({"as_of": "1 August"}, "as_of"),
+        ({"as_of": 2027}, "as_of"),
+        ({"system": SIS}, "body"),
+    ],
+)
+def test_a_question_about_schools_that_is_wrong_is_told_where(exchange: Exchange, changes: dict[str, Any], where: str) -> None:
+    body = {"dienst": "proef", "versie": "1", "schools": [SCHOOL]} | changes
+    answer = ask(exchange, "/rest/explain", method="POST", json=body)
+    assert problem(answer) == (400, "REQUEST_INVALID")
+    assert json.loads(answer[2])["where"] == where
+
+
+def test_the_command_line_says_the_same(exchange: Exchange, capsys: pytest.CaptureFixture[str]) -> None:
+    def explain(*given: str) -> int:
+        arguments = ["register", "explain", "--dienst", "proef", "--versie", "1", "--home", str(exchange.home), *given]
+        return exchange.run(asyncio.to_thread(run.main, arguments))
+
+    assert explain("--system", LAS, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == get(exchange, "/rest/explain?dienst=proef&versie=1")
+    assert explain("--system", LAS, "--as-of", "1999-01-01") == 0
+    assert "Emmaus College: sends and receives" in capsys.readouterr().out
+    assert explain("--system", "00000003000000990000") == 1
+    assert "Client.DK0002 [supplier]" in capsys.readouterr().out
+    assert explain("--system", "LAS") == 1
+    assert "not an OIN" in capsys.readouterr().err
