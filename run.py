@@ -231,6 +231,7 @@ def _gateway(parts: Parts) -> list[Any]:
 def _party_pages(parts: Parts, door: Any, contracts: Contracts) -> list[Any]:
     """What a party asks of the gateway over REST."""
     from adapters.forwarding import Forwarding
+    from adapters.openapi import OpenApiPages, description
     from adapters.rest_explain import ExplainPages
     from adapters.rest_mailbox import MailboxPages
     from adapters.rest_party import Visits
@@ -244,7 +245,8 @@ def _party_pages(parts: Parts, door: Any, contracts: Contracts) -> list[Any]:
     parcels = Parcels(parts.vault, Forwarding.of(parts.settings), lambda action: contracts.kind(action).passes_through)
     postbox = Postbox(store.letters, parts.register, parcels, parts.clock, actor=worker.id)
     explain = ExplainPages(parts.register, visits, lambda: amsterdam_day(parts.clock.now()))
-    return [StatusPages(store.enquiries, visits), MailboxPages(postbox, visits), explain]
+    openapi = OpenApiPages(description(contracts, url=parts.settings.gateway_address))
+    return [openapi, StatusPages(store.enquiries, visits), MailboxPages(postbox, visits), explain]
 
 
 def _relay(parts: Parts) -> list[Any]:
@@ -630,6 +632,21 @@ def wsdl_(arguments: Arguments) -> int:
     return 0
 
 
+def openapi_arguments(parser: Parser) -> None:
+    parser.add_argument("--url", help="where the gateway is (default: this gateway's address, KOPPELPUNT_GATEWAY_URL)")
+    _home(parser)
+
+
+def openapi(arguments: Arguments) -> int:
+    """The OpenAPI description of what is under /rest; nothing needs to run."""
+    from adapters.openapi import description
+    from workers.tables import print_json
+
+    settings = read_settings(arguments)
+    print_json(description(contracts_of(settings), url=arguments.url or settings.gateway_address))
+    return 0
+
+
 def bench_arguments(parser: Parser) -> None:
     parser.add_argument("--messages", type=int, default=10_000, metavar="N", help="end to end (default: %(default)s)")
     parser.add_argument("--pupils", type=int, default=5, metavar="N", help="per message (default: %(default)s)")
@@ -730,6 +747,7 @@ COMMANDS: dict[str, Command] = {
     "topology": (_of("adapters.topology_cli", "add_arguments", _home_and_json), topology, "what the broker must look like: check or apply"),
     "register": (register_arguments, register, "the service register: load, show, explain"),
     "wsdl": (wsdl_arguments, wsdl_, "the WSDL of a dienst version, for a supplier's software"),
+    "openapi": (openapi_arguments, openapi, "the OpenAPI description of everything under /rest, for a supplier's software"),
     "validate": (
         _of("schemas.validate_cli", "add_arguments"),
         validate,

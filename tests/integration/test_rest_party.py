@@ -20,7 +20,10 @@ from adapters import rest_party, wsse
 from adapters.https import AT_A_TIME
 from adapters.parties import invented
 from adapters.pki import Party
+from adapters.store.enquiries import Enquiries
+from routing.work import StoreUnavailable
 from schemas.oin import Oin
+from tests.support import openapi
 from tests.support import signing as s
 from tests.support.broker import until
 from tests.support.exchange import CIVIC, DOCUMENT, GANGER, HUB, LAS, MBO, PROEF, SCHOOL, SIS, UTRECHT, Exchange
@@ -79,8 +82,12 @@ async def client(exchange: Exchange, party: Party | None = None) -> AsyncIterato
 
 
 async def request(session: aiohttp.ClientSession, method: str, path: str, **given: Any) -> Answer:
+    """Every answer under /rest is held against the OpenAPI description."""
     async with session.request(method, path, **given) as answer:
-        return answer.status, dict(answer.headers), await answer.read()
+        status, headers, body = answer.status, dict(answer.headers), await answer.read()
+    if path.startswith("/rest"):
+        openapi.check(method, path, status, headers, body)
+    return status, headers, body
 
 
 def ask(exchange: Exchange, path: str, party: Party | None = None, *, method: str = "GET", **given: Any) -> Answer:
@@ -653,3 +660,42 @@ def test_the_command_line_says_the_same(exchange: Exchange, capsys: pytest.Captu
     assert "Client.DK0002 [supplier]" in capsys.readouterr().out
     assert explain("--system", "LAS") == 1
     assert "not an OIN" in capsys.readouterr().err
+
+
+# -- the description, and who may ask ----------------------------------------------------------------------------------------------------
+
+
+def without_certificate(exchange: Exchange, path: str) -> Answer:
+    async def act() -> Answer:
+        connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=s.folder() / "ca.pem"))
+        async with aiohttp.ClientSession(f"https://localhost:{exchange.settings.gateway_port}", connector=connector) as session:
+            return await request(session, "GET", path)
+
+    return exchange.run(act())
+
+
+def test_the_openapi_description_is_there_for_everybody_and_names_this_gateway(exchange: Exchange) -> None:
+    status, headers, body = without_certificate(exchange, "/rest/openapi.json")
+    assert (status, headers["Content-Type"]) == (200, "application/json")
+    assert json.loads(body) == json.loads(json.dumps(openapi.DOCUMENT | {"servers": [{"url": exchange.settings.gateway_address}]}))
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/rest/mailboxes", "/rest/mailbox", "/rest/mailbox/1", "/rest/status?reference=1", "/rest/changes", "/rest/explain?dienst=a&versie=1"],
+)
+def test_whoever_shows_no_certificate_or_is_not_in_the_register_is_told_so(exchange: Exchange, path: str) -> None:
+    assert problem(without_certificate(exchange, path)) == (401, "Client.EK0030")
+    assert problem(ask(exchange, path, s.party("stranger", oin="00000003000000990000"))) == (403, "Client.DK0002")
+
+
+def test_the_answers_of_a_store_that_is_away_say_that_it_may_be_tried_again(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise StoreUnavailable("locked")
+
+    monkeypatch.setattr(Enquiries, "by_reference", away)
+    monkeypatch.setattr(Enquiries, "changed", away)
+    for path in ("/rest/status?reference=1", "/rest/changes?wait=30"):
+        answer = ask(exchange, path)
+        assert problem(answer) == (503, "Server.DK0051")
+        assert answer[1]["Retry-After"] == "2"
