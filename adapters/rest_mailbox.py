@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from schemas.oin import Oin
 #: Deliveries in one list: all that a mailbox shows at once.
 MOST: Final = 1_000
 FEW: Final = 100
+_DELIVERY: Final = re.compile(r"[0-9A-Za-z-]{1,64}\Z")
 _HEADERS: Final = ("delivery_id", "received_at", "dienst", "versie", "routeringskenmerk", "attempt")
 
 
@@ -70,10 +72,11 @@ class MailboxPages:
     async def _fetch(self, request: web.Request) -> web.Response:
         async def act(system: Oin) -> web.Response:
             Asked(request)
-            opened = await self._visits.aside(lambda: self._postbox.fetch(system, request.match_info["delivery_id"]))
+            delivery_id = _id(request)
+            opened = await self._visits.aside(lambda: self._postbox.fetch(system, delivery_id))
             if opened is None:
                 raise _unknown()
-            OUTCOME.get().reference = opened.delivery_id
+            OUTCOME.get().reference = opened.reference
             headers = {"-".join(part.capitalize() for part in name.split("_")): opened.headers[name] for name in _HEADERS}
             headers |= {"Message-Id": opened.message_id, "Content-Type": "text/xml; charset=utf-8", "Cache-Control": "no-store"}
             return web.Response(body=opened.body, headers=headers)
@@ -89,17 +92,24 @@ class MailboxPages:
     async def _say(self, request: web.Request, *, confirmed: bool) -> web.Response:
         async def act(system: Oin) -> web.Response:
             Asked(request)
-            reason, delivery_id = _reason(await read_body(request)), request.match_info["delivery_id"]
+            reason, delivery_id = _reason(await read_body(request)), _id(request)
             if not confirmed and not reason:
                 raise wrong('say why: {"reason": "…"}', where="reason")
             try:
                 heard = await self._visits.aside(lambda: self._postbox.say(system, delivery_id, confirmed=confirmed, reason=reason))
             except ValueError:
-                raise _unknown() from None  # no id that we give
-            OUTCOME.get().reference = None if heard.said is Said.UNKNOWN else delivery_id
+                raise _unknown() from None
             return _answer(delivery_id, heard)
 
         return await self._visits.answer(request, act)
+
+
+def _id(request: web.Request) -> str:
+    """The delivery that the path names. Raises Refused for what is no id that we give: it names none, and is not looked for."""
+    given = request.match_info["delivery_id"]
+    if not _DELIVERY.match(given):
+        raise _unknown()
+    return given
 
 
 def _reason(body: bytes) -> str | None:

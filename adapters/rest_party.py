@@ -102,10 +102,6 @@ class Visits:
             response.force_close()
         return response
 
-    def close(self) -> None:
-        """Lets the threads go."""
-        self._threads.shutdown(wait=False)
-
 
 def _is_there(request: web.Request) -> bool:
     return request.transport is not None and not request.transport.is_closing()

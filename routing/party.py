@@ -59,7 +59,7 @@ class Letter:
 class Opened:
     """A letter from a mailbox: the envelope, and what stands in the AMQP mailbox as headers."""
 
-    delivery_id: str
+    reference: str  #: ours, of the message
     message_id: str
     headers: dict[str, str]
     body: bytes

@@ -70,7 +70,7 @@ class Postbox:
         if not self._letters.fetched(one, actor=self._actor, now_us=self._clock.now_us()):
             return None
         headers = {name: str(value) for name, value in (mail.headers or {}).items()}
-        return Opened(delivery_id=one.id, message_id=mail.message_id or "", headers=headers, body=mail.body)
+        return Opened(reference=one.reference, message_id=mail.message_id or "", headers=headers, body=mail.body)
 
     def say(self, system: Oin, delivery_id: str, *, confirmed: bool, reason: str | None) -> WordHeard:
         """See the port."""

@@ -249,12 +249,12 @@ def test_anothers_delivery_and_one_that_does_not_exist_get_the_same_answer(excha
     _, message_id, delivery_id = delivered(exchange, UTRECHT)
     for path in ("", "/confirm", "/refuse"):
         answers = []
-        for one in (delivery_id, str(uuid.uuid4())):
+        for one in (delivery_id, str(uuid.uuid4()), "%00", "%ff", "x" * 65, "999900006"):
             method, body = ("POST", {"json": {"reason": "double"}}) if path else ("GET", {})
             answer = ask(exchange, f"/rest/mailbox/{one}{path}", s.party("sis", oin=SIS), method=method, **body)
             assert problem(answer) == (404, "DELIVERY_UNKNOWN")
             answers.append(answer[2])
-        assert answers[0] == answers[1]
+        assert set(answers) == {answers[0]}
     assert exchange.rows("SELECT state FROM delivery WHERE id = :id", id=delivery_id) == [{"state": "delivered"}]
     assert kinds(exchange, message_id).count("confirmation_refused") == 2, "and it is journalled"
     assert "fetched" not in kinds(exchange, message_id)
@@ -296,6 +296,7 @@ def test_a_list_can_be_of_one_dienst_or_one_receiver(exchange: Exchange) -> None
         "/rest/mailbox?dients=proef",
         "/rest/mailbox?dienst=",
         "/rest/mailbox?limit=1&limit=2",
+        "/rest/mailbox?dienst=%00",
         "/rest/mailbox?routeringskenmerk=12",
         "/rest/mailboxes?dienst=proef",
     ],
