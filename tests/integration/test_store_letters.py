@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
-from adapters.store import Store
+from adapters.store import Store, letters
+from adapters.store.rows import write_events
 from routing.mailbox import TakenBack
 from routing.party import Letter, Pile, Said, WordHeard
 from routing.work import Claimed, Confirmation
@@ -112,6 +115,26 @@ def test_that_it_was_seen_is_journalled_once_for_each_attempt_even_by_many_at_on
     assert kinds(store, references[0]).count("fetched") == 2
     confirm(store, one.id)
     assert not store.letters.fetched(got, actor="g", now_us=NOW)
+
+
+def test_two_that_fetch_at_the_same_moment_are_journalled_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease, references = lead(store), take(store, "1")
+    (one,) = route(store, *references)
+    deliver(store, lease)
+    got, both, writers = sealed(store, one.id), threading.Event(), []
+
+    def write(*given: Any) -> None:
+        writers.append(given)
+        if len(writers) == 2:
+            both.set()
+        both.wait(0.5)  # gives the other the time to come as far as this, if nothing keeps it
+        write_events(*given)
+
+    monkeypatch.setattr(letters, "write_events", write)
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(lambda _: store.letters.fetched(got, actor="g", now_us=NOW), range(2))) == [True, True]
+    assert len(writers) == 1
+    assert kinds(store, references[0]).count("fetched") == 1
 
 
 @pytest.mark.parametrize("first", [None, "MAILBOX_DOUBLE"])
