@@ -205,14 +205,13 @@ def test_nothing_is_missed_by_a_reader_that_keeps_its_cursor_while_many_hand_in_
         while not done.is_set():
             chain(store, audit)
 
-    def read() -> set[str]:
+    def read() -> tuple[set[str], Cursor]:
         found: set[str] = set()
         place = Cursor()
         while not done.is_set():
             some, place = walk(store, place, limit=3)
             found.update(some)
-        chain(store, audit)
-        return found.union(walk(store, place, limit=3)[0])
+        return found, place
 
     with ThreadPoolExecutor(7) as threads:
         chaining, reading = threads.submit(lead_on), threads.submit(read)
@@ -220,8 +219,10 @@ def test_nothing_is_missed_by_a_reader_that_keeps_its_cursor_while_many_hand_in_
             expected.update(sent)
         done.set()
         chaining.result()
-        assert reading.result() == expected
+        found, place = reading.result()
+    chain(store, audit)
     assert len(expected) == 100
+    assert found.union(walk(store, place, limit=3)[0]) == expected
 
 
 # -- cursors -----------------------------------------------------------------------------------------------------------------------------
