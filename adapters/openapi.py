@@ -6,13 +6,15 @@ What is said and answered is described in `adapters.openapi_schemas`; here are t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from aiohttp import web
 
 from adapters import rest_explain, rest_mailbox, rest_status
 from adapters.https import LARGEST
+from adapters.json_content import json_schema
+from adapters.json_shapes import NoJson
 from adapters.openapi_schemas import SCHEMAS, ref, text
 from adapters.problem import CONTENT_TYPE
 from adapters.rest_party import LONGEST_WAIT
@@ -23,26 +25,25 @@ from schemas.contracts import Contracts
 VERSION: Final = "1.0"
 PATH: Final = "/rest/openapi.json"
 Schema = Mapping[str, Any]
-#: The JSON Schema of a kind of message.
-BodySchema = Callable[[MessageKind, Contract], Schema]
 
 _OIN: Final = ref("Oin")
 
 
-def any_object(kind: MessageKind, contract: Contract) -> Schema:
-    """For a body that is not described further."""
-    about = f"Content of {kind.name}, as the XSD of {contract.dienst} {contract.versie} has it."
-    return {"type": "object", "title": kind.name, "description": about}
+def _content(kind: MessageKind, contract: Contract) -> Schema | None:
+    """What a message looks like as JSON; None for a kind that is taken in XML only."""
+    try:
+        said = json_schema(kind, contract)
+    except NoJson:
+        return None
+    return {name: value for name, value in said.items() if name != "$schema"}  # it is that of OpenAPI 3.1
 
 
-def description(
-    contracts: Contracts, *, url: str, body: BodySchema = any_object, over_rest: Callable[[Contract], bool] = lambda contract: True
-) -> dict[str, Any]:
-    """The whole document. `url`: our address as partners know it, without a path. `body`: describes messages handed in as JSON.
-    `over_rest`: which dienst versions take messages over REST."""
+def description(contracts: Contracts, *, url: str) -> dict[str, Any]:
+    """The whole document. `url`: our address as partners know it, without a path."""
     paths = {**_own(), **_status(), **_mailboxes(), **_explain()}
-    for contract in filter(over_rest, contracts.contracts):
-        paths[f"/rest/{contract.dienst}/{contract.versie}"] = {"post": _hand_in(contract, body)}
+    for contract in contracts.contracts:
+        if contract.rest:
+            paths[f"/rest/{contract.dienst}/{contract.versie}"] = {"post": _hand_in(contract)}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -192,24 +193,23 @@ def _explain() -> dict[str, Any]:
     }
 
 
-def _hand_in(contract: Contract, body: BodySchema) -> dict[str, Any]:
-    kinds = [dict(body(kind, contract)) for kind in contract.kinds.values()]
-    xml = {"type": "string", "description": f"The content, as its XSD has it (namespace {contract.namespace})."}
+def _hand_in(contract: Contract) -> dict[str, Any]:
+    kinds = [schema for kind in contract.kinds.values() if (schema := _content(kind, contract)) is not None]
+    as_json = {"application/json": {"schema": kinds[0] if len(kinds) == 1 else {"anyOf": kinds}}} if kinds else {}
+    xml = {"schema": {"type": "string", "description": f"The root element, as the XSD has it (namespace {contract.namespace})."}}
     content = {
         "required": True,
         "description": f"At most {LARGEST:,} bytes.",
-        "content": {
-            "application/json": {"schema": kinds[0] if len(kinds) == 1 else {"anyOf": kinds}},
-            "application/xml": {"schema": xml},
-        },
+        "content": {**as_json, "application/xml": xml, "text/xml": xml},
     }
     key = {
         "name": "Idempotency-Key",
         "in": "header",
         "required": False,
         "description": "The same again with the same content is the same hand-in, and gets the same reference.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+        "schema": {"type": "string", "pattern": "^[\\x21-\\x7e]{1,200}$"},
     }
+    place = {"Location": {"required": True, "description": "Where to ask what became of it.", "schema": {"type": "string"}}}
     return _operation(
         f"handIn_{contract.dienst}_{contract.versie}".replace("-", "_").replace(".", "_"),
         "hand in",
@@ -219,7 +219,7 @@ def _hand_in(contract: Contract, body: BodySchema) -> dict[str, Any]:
             _query("edu-to", _OIN, "The receiver's OIN or routeringskenmerk.", required=True),
             key,
         ],
-        _json("Durable and authorised; it says nothing about what the receiver will make of it.", ref("Receipt")),
+        _json("Durable and authorised; it says nothing about what the receiver will make of it.", ref("Receipt")) | {"headers": place},
         body=content,
         status="201",
     )

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
+import jsonschema
 import pytest
 
 import run
@@ -494,6 +495,29 @@ def test_a_sender_finds_its_message_by_each_of_its_ids_with_what_to_do(exchange:
     assert delivery["remedy"].startswith("Controleer het woonadres")
     assert delivery["remedy_en"].startswith("Check the pupil's address")
     assert told["received_at"] < delivery["delivered_at"] < delivery["changed_at"] < delivery["deadline"]
+
+
+def test_what_was_handed_in_over_rest_is_described_and_its_location_says_what_became_of_it(exchange: Exchange) -> None:
+    business_id = str(uuid.uuid4())
+    content = {
+        "identificatiecodeBedrijfsdocument": business_id,
+        "verzendendeInstantie": SCHOOL,
+        "ontvangendeInstantie": UTRECHT,
+        "datumTijdBedrijfsdocument": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    body = {"proef": {"bedrijfsdocument": content}}
+    operation = openapi.operation("POST", "/rest/proef/1")
+    openapi.validate(body, operation["requestBody"]["content"]["application/json"]["schema"])
+    path = f"/rest/proef/1?edu-from={SCHOOL}&edu-to={UTRECHT}"
+    status, headers, answer = ask(exchange, path, method="POST", json=body)
+    assert status == 201, answer
+    (told,) = get(exchange, headers["Location"])["messages"]
+    assert (told["reference"], told["business_id"]) == (json.loads(answer)["reference"], business_id)
+    del content["verzendendeInstantie"]
+    refused = ask(exchange, path, method="POST", json=body)
+    assert problem(refused) == (400, "Client.DK0004")
+    with pytest.raises(jsonschema.ValidationError):
+        openapi.validate(body, operation["requestBody"]["content"]["application/json"]["schema"])
 
 
 def test_a_refused_hand_in_is_found_too_with_every_mistake(exchange: Exchange) -> None:

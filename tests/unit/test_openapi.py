@@ -42,17 +42,16 @@ def test_a_new_version_of_a_dienst_is_described_without_code(tmp_path: Path) -> 
     toml.write_text(toml.read_text("utf-8").replace('versie = "1"', 'versie = "2.0"').replace("proef:1", "proef:2"), "utf-8")
     xsd = tmp_path / "proef/2.0/proef.xsd"
     xsd.write_text(xsd.read_text("utf-8").replace("proef:1", "proef:2"), "utf-8")
-    made = description(
-        load_contracts(tmp_path), url="https://x.example", body=lambda kind, contract: {"title": f"{kind.name} {contract.versie}"}
-    )
+    made = description(load_contracts(tmp_path), url="https://x.example")
     OpenAPIV31SpecValidator(made).validate()
     operation = made["paths"]["/rest/proef/2.0"]["post"]
-    assert operation["requestBody"]["content"]["application/json"]["schema"] == {"title": "proef 2.0"}
+    content = operation["requestBody"]["content"]
+    assert content["application/json"]["schema"]["required"] == ["proef"]
+    assert content["application/xml"] == content["text/xml"]
     assert {one["name"] for one in operation["parameters"]} == {"edu-from", "edu-to", "Idempotency-Key"}
     assert "201" in operation["responses"]
-    assert (
-        "/rest/proef/1" not in description(load_contracts(), url="https://x.example", over_rest=lambda one: one.dienst != "proef")["paths"]
-    )
+    toml.write_text(toml.read_text("utf-8").replace("rest = true\n", ""), "utf-8")
+    assert "/rest/proef/2.0" not in description(load_contracts(tmp_path), url="https://x.example")["paths"]
 
 
 def test_only_the_description_itself_needs_no_certificate() -> None:
