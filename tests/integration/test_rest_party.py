@@ -416,6 +416,24 @@ def test_requests_that_wait_keep_nobody_out_have_a_bound_of_their_own_and_end_wh
     assert {(status, body) for status, _, body in answers} == {(200, b'{"deliveries":[]}')}
 
 
+def test_whoever_hangs_up_while_it_waits_makes_room_for_others(exchange: Exchange) -> None:
+    empty(exchange)
+
+    async def act() -> None:
+        async with client(exchange, civic()) as session:
+            waiting = [asyncio.create_task(request(session, "GET", "/rest/mailbox?wait=30")) for _ in range(rest_party.WAITING_EACH)]
+            while (await request(session, "GET", "/rest/mailbox?wait=1"))[0] != 503:
+                await asyncio.sleep(0.05)
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        async with client(exchange, civic()) as session, asyncio.timeout(15):
+            while (await request(session, "GET", "/rest/mailbox?wait=1"))[0] != 200:
+                await asyncio.sleep(0.05)
+
+    exchange.run(act())
+
+
 def test_when_a_mandate_ends_nothing_can_be_listed_or_fetched_any_more(exchange: Exchange) -> None:
     _, _, delivery_id = delivered(exchange, UTRECHT)
     ended = register()
