@@ -22,8 +22,8 @@ from routing.work import Claimed, Settlement, Ticket
 from schemas.contract import MessageKind
 from schemas.oin import Oin
 from workers.clock import Clock, micros, moment
-from workers.deliver import Forwarder
 from workers.loop import Worker
+from workers.parcel import Forwarder
 from workers.places import elsewhere, erased, place_of, settled, strange_places
 from workers.register_cache import Records, RegisterCache
 from workers.relay import decode_tickets

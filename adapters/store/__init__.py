@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from adapters.store.database import Database, LifecycleError, StoreRefused
+from adapters.store.enquiries import Enquiries
 from adapters.store.hand_in import HandIns
 from adapters.store.journal import Journal
+from adapters.store.letters import Letters
 from adapters.store.mailboxes import Mailboxes
 from adapters.store.outbox import Outbox
 from adapters.store.queries import Queries
@@ -24,6 +26,8 @@ class Store:
         self.hand_ins = HandIns(database)
         self.outbox = Outbox(database)
         self.mailboxes = Mailboxes(database)
+        self.letters = Letters(database)
+        self.enquiries = Enquiries(database)
         self.journal = Journal(database)
         self.registry = Registry(database)
         self.queries = Queries(database)

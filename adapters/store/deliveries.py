@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any, Final
 
+from sqlalchemy import Connection
+
 from adapters.store.lanes import note_heard
 from adapters.store.mailboxes import may_have_left
 from adapters.store.release import Part
 from adapters.store.rows import Row, decision_rows, event_row, ids_of, write_decisions, write_events
 from adapters.store.sql import Insert, Sql
 from adapters.store.tables import attempt
+from routing.party import NOT_FETCHED, Said, WordHeard
 from routing.release import is_mailbox
 from routing.work import Claimed, Confirmation, Settlement, Ticket
 from schemas.events import Event
@@ -27,7 +30,7 @@ _UNHEARD: Final = Sql(
     "AND code IN ('ANSWER_NOT_HEARD', 'ENDPOINT_UNAVAILABLE', 'RESPONSE_NOT_TRUSTED')"
 )
 _CLAIMED_BEFORE: Final = Sql("SELECT seq FROM delivery WHERE seq IN @seqs AND state = 'released' AND claim IS NOT NULL")
-_CLAIMED_FIELDS: Final = tuple(name for name in Claimed.__dataclass_fields__ if name != "taken_over")
+CLAIMED_FIELDS: Final = tuple(name for name in Claimed.__dataclass_fields__ if name != "taken_over")
 _OF_DELIVERY: Final = frozenset(
     ("seq", "release", "id", "message_seq", "target", "receiver", "endpoint", "lane", "receiver_system", "attempts", "deadline_us")
 )
@@ -39,8 +42,9 @@ def _column(field: str) -> str:
     return f"{table}.{'receiver' if field == 'message_receiver' else field}"
 
 
+CLAIMED_COLUMNS: Final = ", ".join(_column(field) for field in CLAIMED_FIELDS)
 _CLAIMED: Final = Sql(
-    f"SELECT {', '.join(_column(field) for field in _CLAIMED_FIELDS)} FROM delivery d JOIN message m ON m.seq = d.message_seq "
+    f"SELECT {CLAIMED_COLUMNS} FROM delivery d JOIN message m ON m.seq = d.message_seq "
     "JOIN body b ON b.seq = m.seq WHERE d.seq IN @seqs ORDER BY d.seq"
 )
 _SETTLE: Final = Sql(
@@ -59,7 +63,7 @@ BY_ID: Final = Sql(
     "m.sender, m.dienst, m.versie, m.bericht FROM delivery d JOIN message m ON m.seq = d.message_seq WHERE d.id IN @ids"
 )
 #: What a party that was too late may still confirm.
-_CONFIRMABLE: Final = "(state = 'delivered' OR (state = 'failed' AND code = 'MAILBOX_NOT_FETCHED'))"
+_CONFIRMABLE: Final = f"(state = 'delivered' OR (state = 'failed' AND code = '{NOT_FETCHED}'))"
 _CONFIRMED: Final = Sql(
     "UPDATE delivery SET state = 'acknowledged', code = NULL, owner = NULL, reason = NULL, at_us = :now "
     f"WHERE seq IN @seqs AND {_CONFIRMABLE} RETURNING seq"
@@ -87,7 +91,7 @@ class Deliveries(Part):
             rows = _CLAIMED(connection, seqs=sorted(mine)).all() if mine else []
             rest = [ticket for ticket in tickets if ticket.seq not in mine]
             held = {(row.seq, row.release) for row in _HELD(connection, seqs=[t.seq for t in rest]).all()} if rest else set()
-        claimed = [Claimed(**dict(zip(_CLAIMED_FIELDS, row, strict=True)), taken_over=row.seq in before) for row in rows]
+        claimed = [Claimed(**dict(zip(CLAIMED_FIELDS, row, strict=True)), taken_over=row.seq in before) for row in rows]
         return claimed, [ticket for ticket in rest if (ticket.seq, ticket.release) in held]
 
     def unheard(self, seqs: Sequence[int]) -> set[int]:
@@ -133,30 +137,52 @@ class Deliveries(Part):
     def confirm(self, confirmations: Sequence[Confirmation], *, actor: str, now_us: int) -> list[Confirmation]:
         """Finishes what parties confirmed or refused; of two words about one delivery the first counts. Returns those that came before
         our own commit of the delivery: offer them again."""
+        with self._db.write() as tx:
+            return self._hear(tx, confirmations, actor, now_us)[0]
+
+    def hear(self, confirmation: Confirmation, *, actor: str, now_us: int) -> WordHeard:
+        """The same for one, whose party waits for an answer."""
+        with self._db.write() as tx:
+            before = BY_ID(tx, ids=[confirmation.delivery_id]).first()
+            if before is None or before.receiver_system != confirmation.system:
+                self._hear(tx, [confirmation], actor, now_us)  # it is journalled
+                return WordHeard(said=Said.UNKNOWN)
+            early, counted = self._hear(tx, [confirmation], actor, now_us)
+            row = BY_ID(tx, ids=[confirmation.delivery_id]).one()
+        if row.receiver_system != confirmation.system:  # withdrawn at this very moment
+            return WordHeard(said=Said.UNKNOWN)
+        if early:
+            return WordHeard(said=Said.EARLY, state=row.state)
+        if counted:
+            return WordHeard(said=Said.COUNTED, state=row.state, code=row.code)
+        ended = row.state in ("acknowledged", "answered") if confirmation.confirmed else row.code == confirmation.code
+        return WordHeard(said=Said.REPEATED if ended else Said.FINISHED, state=row.state, code=row.code)
+
+    @staticmethod
+    def _hear(tx: Connection, confirmations: Sequence[Confirmation], actor: str, now_us: int) -> tuple[list[Confirmation], set[int]]:
+        """Those that came too early, and the deliveries that the others ended."""
         early: list[Confirmation] = []
         events: list[Row] = []
         good: dict[int, Any] = {}
-        with self._db.write() as tx:
-            rows = {row.id: row for row in BY_ID(tx, ids=sorted({c.delivery_id for c in confirmations})).all()}
-            for c in confirmations:
-                row = rows.get(c.delivery_id)
-                if row is None or row.receiver_system != c.system:
-                    events.append(_not_theirs(c, row, actor, now_us))
-                elif row.state == "released":
-                    early.append(c)
-                elif row.seq in good:
-                    continue
-                elif c.confirmed and (row.state == "delivered" or (row.state == "failed" and row.code == "MAILBOX_NOT_FETCHED")):
-                    good[row.seq] = row
-                elif (
-                    row.state == "delivered" and _REFUSED(tx, seq=row.seq, code=c.code, owner=c.owner, reason=c.reason, now=now_us).first()
-                ):
-                    events.append(_confirmed_event(row, "failed", actor, now_us, code=c.code, owner=c.owner, reason=c.reason))
-            if good:
-                confirmed = sorted(_CONFIRMED(tx, seqs=sorted(good), now=now_us).scalars().all())
-                events += [_confirmed_event(good[seq], "acknowledged", actor, now_us) for seq in confirmed]
-            write_events(tx, events)
-        return early
+        refused: set[int] = set()
+        rows = {row.id: row for row in BY_ID(tx, ids=sorted({c.delivery_id for c in confirmations})).all()}
+        for c in confirmations:
+            row = rows.get(c.delivery_id)
+            if row is None or row.receiver_system != c.system:
+                events.append(_not_theirs(c, row, actor, now_us))
+            elif row.state == "released":
+                early.append(c)
+            elif row.seq in good:
+                continue
+            elif c.confirmed and (row.state == "delivered" or (row.state == "failed" and row.code == NOT_FETCHED)):
+                good[row.seq] = row
+            elif row.state == "delivered" and _REFUSED(tx, seq=row.seq, code=c.code, owner=c.owner, reason=c.reason, now=now_us).first():
+                refused.add(row.seq)
+                events.append(_confirmed_event(row, "failed", actor, now_us, code=c.code, owner=c.owner, reason=c.reason))
+        confirmed = sorted(_CONFIRMED(tx, seqs=sorted(good), now=now_us).scalars().all()) if good else []
+        events += [_confirmed_event(good[seq], "acknowledged", actor, now_us) for seq in confirmed]
+        write_events(tx, events)
+        return early, refused.union(confirmed)
 
 
 def _alike(s: Settlement) -> tuple[Any, ...]:
