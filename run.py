@@ -232,10 +232,34 @@ def _gateway(parts: Parts) -> list[Any]:
     answers = Answers(FollowingSigner(lambda: credentials().signer), Oin(settings.own_oins[0]))
     door = Door(gateway, verifier)
     pages = [WusPages(gateway, door, contracts, answers, url=settings.gateway_address), RestPages(gateway, door, contracts)]
+    pages += _party_pages(parts, door, contracts, credentials)
     context = FollowingContext(lambda: credentials().context)
     server = GatewayServer(pages, context=context, observe=parts.operations.requests)
     parts.operations.checks["port"] = lambda: None if server.port else f"port {settings.gateway_port} cannot be had"
     return [gateway.run(), gateway.serve(server, settings.gateway_host, settings.gateway_port)]
+
+
+def _party_pages(parts: Parts, door: Any, contracts: Contracts, credentials: Any) -> list[Any]:
+    """What a party asks of the gateway over REST."""
+    from adapters.credentials import RollOverSigner
+    from adapters.forwarding import Forwarding
+    from adapters.openapi import OpenApiPages, description
+    from adapters.rest_explain import ExplainPages
+    from adapters.rest_mailbox import MailboxPages
+    from adapters.rest_party import Visits
+    from adapters.rest_status import StatusPages
+    from routing.amsterdam import amsterdam_day
+    from workers.parcel import Parcels
+    from workers.postbox import Postbox
+
+    worker, store = parts.worker, parts.store
+    visits = Visits(door, worker.pause, lambda: worker.stopping)
+    forwarding = Forwarding(RollOverSigner(credentials, store.certificates.read))
+    parcels = Parcels(parts.vault, forwarding, lambda action: contracts.kind(action).passes_through)
+    postbox = Postbox(store.letters, parts.register, parcels, parts.clock, actor=worker.id)
+    explain = ExplainPages(parts.register, visits, lambda: amsterdam_day(parts.clock.now()))
+    openapi = OpenApiPages(description(contracts, url=parts.settings.gateway_address))
+    return [openapi, StatusPages(store.enquiries, visits), MailboxPages(postbox, visits), explain]
 
 
 def _relay(parts: Parts) -> list[Any]:
@@ -534,6 +558,8 @@ def register(arguments: Arguments) -> int:
     if arguments.what == "show":
         return commands.show(arguments, lambda: RegisterCache(open_store_of(settings).registry)(), now=clock.now())
     registry = open_store_of(settings).registry
+    if arguments.system:
+        return commands.ready(arguments, RegisterCache(registry)(), now=clock.now())
     verifier = FollowingVerifier.for_amqp(settings, registry)
     return commands.explain(arguments, RegisterCache(registry)(), contracts_of(settings), verifier, now=clock.now())
 
@@ -647,6 +673,21 @@ def wsdl_(arguments: Arguments) -> int:
     return 0
 
 
+def openapi_arguments(parser: Parser) -> None:
+    parser.add_argument("--url", help="where the gateway is (default: this gateway's address, KOPPELPUNT_GATEWAY_URL)")
+    _home(parser)
+
+
+def openapi(arguments: Arguments) -> int:
+    """The OpenAPI description of what is under /rest; nothing needs to run."""
+    from adapters.openapi import description
+    from workers.tables import print_json
+
+    settings = read_settings(arguments)
+    print_json(description(contracts_of(settings), url=arguments.url or settings.gateway_address))
+    return 0
+
+
 def bench_arguments(parser: Parser) -> None:
     parser.add_argument("--messages", type=int, default=10_000, metavar="N", help="end to end (default: %(default)s)")
     parser.add_argument("--pupils", type=int, default=5, metavar="N", help="per message (default: %(default)s)")
@@ -748,6 +789,7 @@ COMMANDS: dict[str, Command] = {
     "certificate": (certificate_arguments, certificate, "our own certificate, the next one, and which is used towards whom"),
     "register": (register_arguments, register, "the service register: load, show, explain"),
     "wsdl": (wsdl_arguments, wsdl_, "the WSDL of a dienst version, for a supplier's software"),
+    "openapi": (openapi_arguments, openapi, "the OpenAPI description of everything under /rest, for a supplier's software"),
     "validate": (
         _of("schemas.validate_cli", "add_arguments"),
         validate,

@@ -254,6 +254,6 @@ def _retry_after(value: str | None, now: datetime) -> float | None:
         return float(value.strip()[:9])
     try:
         at = parsedate_to_datetime(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):  # the last for a year of eleven digits
         return None
     return max(0.0, (at - now).total_seconds()) if at.tzinfo else None

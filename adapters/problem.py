@@ -29,15 +29,17 @@ _STATUS: Final[Mapping[Cause, int]] = MappingProxyType(
         Cause.INTERNAL: 503,
     }
 )
+#: Codes whose status is not that of their cause.
+_STATUS_OF_CODE: Final[Mapping[str, int]] = MappingProxyType({"Client.TOO_LARGE": 413, "DELIVERY_UNKNOWN": 404})
 
 
 def status_of(fault: Fault) -> int:
     """The HTTP status of a fault: 503 for what may succeed unchanged; 413, 415 or 404 for what is too large, of another type than is
-    taken, or at a path where there is no dienst; else by the cause of its code."""
+    taken, or at a path where there is no dienst or delivery; else by the cause of its code."""
     if fault.kind.retry:
         return 503
-    if fault.code == "Client.TOO_LARGE":
-        return 413
+    if fault.code in _STATUS_OF_CODE:
+        return _STATUS_OF_CODE[fault.code]
     if fault.where == "Content-Type" or (fault.where == "Content-Encoding" and fault.code == "Client.DK0009"):
         return 415
     return 404 if (fault.code, fault.where) == ("UNKNOWN_DIENST", "path") else _STATUS[fault.kind.cause]

@@ -20,9 +20,10 @@ from schemas.faults import Fault, OurFailure
 from schemas.oin import Oin, institution_of
 from schemas.privacy import plain, redact
 
-#: Bytes of an answer: a receipt takes some thousands, one with the reasons for a rejection a little more.
-LARGEST: Final = 1 << 20
-LIMITS: Final = soap.Limits(size=LARGEST)
+#: Bytes of an answer: a receipt takes some thousands, one with the reasons for a rejection a little more. It is read between others'
+#: answers, so what a small one may cost is bounded too: some 20 ms.
+LARGEST: Final = 256 << 10
+LIMITS: Final = soap.Limits(size=LARGEST, markup=5_000, all_attributes=5_000, namespaces=200)
 #: Characters of a receiver's own words that are kept.
 LONGEST_WORDS: Final = 300
 _FAULT: Final = f"{{{SOAP}}}Fault"
@@ -73,8 +74,8 @@ def read(
         return _fault(content, root, bare, check)
     try:
         envelope = check()
-    except OurFailure as failure:
-        return replace(bare, soap=True, trust=Trust.BROKEN, says=f"the answer could not be judged: {failure.reason}")
+    except OurFailure as failure:  # a CRL of ours is missing: as good as not heard
+        return replace(bare, wire=Wire.SILENT, says=f"the answer could not be judged here: {failure.reason}")
     except Fault as fault:
         unsigned = _security_signature(root) is None
         return replace(
@@ -91,6 +92,8 @@ def _fault(content: etree._Element, root: etree._Element, bare: Heard, check: Ca
         try:
             check()
             trust = Trust.GOOD
+        except OurFailure as failure:
+            return replace(bare, wire=Wire.SILENT, says=f"the fault could not be judged here: {failure.reason}")
         except Fault as fault:
             if fault.code not in _HEADERLESS:
                 return replace(bare, soap=True, fault=plain(code), trust=Trust.BROKEN, says=f"the fault is not trusted: {fault.reason}")
@@ -137,4 +140,4 @@ def _verdict(content: etree._Element) -> tuple[bool, str]:
 
 
 def _words(text: str) -> str:
-    return plain(redact(" ".join(text.split())))[:LONGEST_WORDS]
+    return plain(redact(" ".join(text[: 4 * LONGEST_WORDS].split())))[:LONGEST_WORDS]

@@ -113,7 +113,7 @@ def _accepted(result: HandInResult) -> web.Response:
         "warnings": list(result.warnings),
         "message_id": result.message_id,
     }
-    headers = {"Location": f"/rest/status/{result.reference}"}
+    headers = {"Location": f"/rest/status?reference={result.reference}"}
     return web.Response(status=201, body=json.dumps(said, ensure_ascii=False).encode(), content_type="application/json", headers=headers)
 
 

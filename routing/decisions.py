@@ -59,6 +59,11 @@ _ROWS: Final = (
     Rule("mandate-revoked", "sender", "no", _NOT_ALLOWED, None, "{sender_name} heeft het mandaat voor {system_name} en {dienst} per direct ingetrokken.", "{sender_name} revoked the mandate for {system_name} and {dienst} at once."),
     Rule("mandate-still-good", "sender", "yes", None, None, "Het mandaat bij de aanlevering is niet ingetrokken; het bericht mag verder.", "The mandate at hand-in was not revoked; the message may go on."),
     Rule("mandate-revoked-since", "sender", "no", "ROUTE_MANDATE_REVOKED", None, "{sender_name} heeft het mandaat voor {system_name} en {dienst} na de aanlevering per direct ingetrokken; het bericht gaat niet verder.", "{sender_name} revoked the mandate for {system_name} and {dienst} at once, after the hand-in; the message goes no further."),
+    # Is a system ready for a school? (`routing.readiness`; no message is there yet)
+    Rule("connection", "sender", "yes", None, None, "{system_name} is aangesloten.", "{system_name} is connected."),
+    Rule("certificate-ended", "sender", "no", "Client.EK0030", _O.SUPPLIER, "Het certificaat van deze verbinding is geldig tot en met {until}; vervang het voor die tijd.", "The certificate of this connection is valid up to and including {until}; replace it before then."),
+    Rule("dienst-current", "sender", "yes", None, None, "Dienst {dienst} versie {versie} kan worden gebruikt.", "Dienst {dienst} version {versie} can be used."),
+    Rule("endpoint-there", "endpoint", "yes", None, None, "{system_name} heeft een endpoint van {name} voor {dienst} versie {versie}: {how}.", "{system_name} has an endpoint of {name} for {dienst} version {versie}: {how}."),
     # Who gets it?
     Rule("addressed", "recipients", "yes", None, None, "Het bericht noemt {name} als ontvanger.", "The message names {name} as its receiver."),
     Rule("role", "recipients", "yes", None, None, "Dit bericht gaat altijd naar {name} ({role}).", "This message always goes to {name} ({role})."),

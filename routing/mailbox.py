@@ -26,6 +26,12 @@ SUCCESSOR_S: Final = 86_400
 _OPEN: Final = frozenset({"released", "delivered"})
 
 
+def has_queue(register: Register, system: str) -> bool:
+    """Whether a system's mailbox is a queue on the broker as well. One without the channel `amqp` is read from the store, over REST."""
+    known = register.system(system)
+    return known is None or "amqp" in known.channels
+
+
 def next_look(looks: int) -> int | None:
     """Seconds until the next look through a mailbox, after so many; None: enough."""
     return LOOK_AGAIN_S[looks - 1] if looks <= len(LOOK_AGAIN_S) else None
@@ -75,6 +81,7 @@ class Withdrawn:
     delivery: InMailbox
     state: str
     because: str  #: one sentence
+    copied: bool = True  #: a copy of it was put on the broker
     register_version: int
     endpoint: str | None = None
     lane: str | None = None

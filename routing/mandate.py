@@ -8,7 +8,7 @@ from typing import Final
 
 from routing.amsterdam import amsterdam_day
 from routing.decisions import Decision, decide
-from routing.register import Endpoint, Kind, Mandate, Organisation, Register, Standing
+from routing.register import Endpoint, Kind, Mandate, Organisation, Register, Standing, System
 from schemas.contract import MessageKind
 from schemas.faults import Owner
 from schemas.oin import Oin, institution_of
@@ -48,26 +48,51 @@ def judge_sender(register: Register, *, system: Oin, sender: Oin, kind: MessageK
     inputs["system_name"] = connecting.name
     if not connecting.covers(day):
         return decide(f"system-{connecting.standing(day)}", register.version, inputs | connecting.days())
-    version = register.dienst(kind.dienst, kind.versie)
-    if version is None:
-        return decide("dienst-unknown", register.version, inputs)
-    if not version.covers(day):
-        return decide(f"dienst-{version.standing(day)}", register.version, inputs | version.days())
+    version = judge_version(register, kind.dienst, kind.versie, day, inputs)
+    if version.outcome != "yes":
+        return version
     organisation = register.organisation(institution_of(sender))
     if organisation is None:
         return decide("sender-unknown", register.version, inputs)
     inputs["sender_name"] = organisation.name
-    owner = Owner.SUPPLIER if organisation.kind is Kind.CENTRAL else owner_of(organisation)
     if not organisation.covers(day):
-        return decide(f"sender-{organisation.standing(day)}", register.version, inputs | organisation.days(), owner=owner)
+        return judge_gone(register, organisation, day, inputs)
     if kind.senders and not set(kind.senders).intersection(organisation.roles):
         return decide("role-not-allowed", register.version, inputs | {"roles": ", ".join(kind.senders)})
-    if organisation.oin == system:
+    return judge_acting(register, connecting, organisation, kind.dienst, day, inputs)
+
+
+def judge_version(register: Register, dienst: str, versie: str, day: date, inputs: Mapping[str, str]) -> Decision:
+    """May this dienst version be used on this day?"""
+    version = register.dienst(dienst, versie)
+    if version is None:
+        return decide("dienst-unknown", register.version, inputs)
+    if not version.covers(day):
+        return decide(f"dienst-{version.standing(day)}", register.version, {**inputs, **version.days()})
+    return decide("dienst-current", register.version, inputs)
+
+
+def judge_gone(register: Register, organisation: Organisation, day: date, inputs: Mapping[str, str]) -> Decision:
+    """Why an organisation that does not take part on this day is no sender."""
+    dated = {**inputs, **organisation.days()}
+    return decide(f"sender-{organisation.standing(day)}", register.version, dated, owner=_owner_of_sender(organisation))
+
+
+def judge_acting(
+    register: Register, system: System, organisation: Organisation, dienst: str, day: date, inputs: Mapping[str, str]
+) -> Decision:
+    """May this system act for this organisation in this dienst on this day? `inputs` has their names."""
+    if organisation.oin == system.oin:
         return decide("own-certificate", register.version, inputs)
-    standing, mandate, looked_at = find_mandate(register, organisation.oin, kind.dienst, system, day)
+    standing, mandate, looked_at = find_mandate(register, organisation.oin, dienst, system.oin, day)
     if standing == "valid":
         return decide("mandate", register.version, inputs, looked_at)
-    return decide(f"mandate-{standing}", register.version, inputs | (mandate.days() if mandate else {}), looked_at, owner=owner)
+    dated = {**inputs, **(mandate.days() if mandate else {})}
+    return decide(f"mandate-{standing}", register.version, dated, looked_at, owner=_owner_of_sender(organisation))
+
+
+def _owner_of_sender(organisation: Organisation) -> Owner:
+    return Owner.SUPPLIER if organisation.kind is Kind.CENTRAL else owner_of(organisation)
 
 
 def judge_standing(register: Register, *, system: Oin, sender: Oin, kind: MessageKind, received_at: datetime, now: datetime) -> Decision:

@@ -98,11 +98,15 @@ _OF_ENVELOPE: Final = frozenset(
 )
 #: faultcode: class, code of the table, and perhaps a short text behind it (facts 6.1).
 _FAULTCODE: Final = re.compile(r"(\w+)(?:\.([A-Z]{2}\d{4}))?(?:\..*)?\Z", re.DOTALL)
-#: The words of "we have that one already".
+#: "We have that message already", in the words of those who say so: about the message or its ids, and nothing else. A pupil who is
+#: enrolled twice, or a program that stumbles over a duplicate of its own, is something else.
+_IT: Final = r"\b(?:identificatiecode ?bedrijfsdocument|message ?-?id|bericht(?:kenmerk|id)?|message|request|bedrijfsdocument)\b"
+_HAD: Final = (
+    r"\b(?:niet uniek|not unique|(?:al|reeds)(?: eerder)? (?:ontvangen|verwerkt|aangeleverd)|already (?:been )?(?:received|processed)"
+    r"|(?:is )?(?:een )?duplicaa?te?|dubbel (?:ontvangen|aangeleverd)|komt (?:al|reeds) voor|bestaat (?:al|reeds))\b"
+)
 _DOUBLE: Final = re.compile(
-    r"niet uniek|not unique|duplica|dubbel|double|al (?:eerder )?(?:ontvangen|verwerkt|aanwezig)"
-    r"|reeds (?:ontvangen|verwerkt|aanwezig|bekend)|already (?:received|processed|exists|known)|bestaat (?:al|reeds)",
-    re.IGNORECASE,
+    rf"{_IT}[^.;]{{0,60}}?{_HAD}|\b(?:duplicate|dubbele?) (?:message ?-?id|message|bericht|request)\b", re.IGNORECASE
 )
 
 
@@ -151,7 +155,7 @@ def _fault(heard: Heard, ours: bool, may_have_arrived: bool) -> Outcome:
     if heard.trust is Trust.BROKEN:
         return _doubtful(heard)
     group, kind = fault_kind(heard.fault or "")
-    if (kind is None or kind.code == "Server.DK0050") and _is_double(heard):
+    if (kind is None or kind.code == "Server.DK0050") and _DOUBLE.search(heard.says):
         return _double(heard, may_have_arrived)
     if kind is None:
         return _later("ENDPOINT_UNAVAILABLE", heard) if group == "Server" else _failed("RECEIVER_REFUSED", heard)
@@ -167,7 +171,7 @@ def _answer(heard: Heard, may_have_arrived: bool) -> Outcome:
         return _doubtful(heard)
     if not heard.rejected:
         return Outcome(state="acknowledged", lane=Lane.WORKS)
-    return _double(heard, may_have_arrived) if _is_double(heard) else _failed("RECEIVER_REJECTED", heard)
+    return _double(heard, may_have_arrived) if _DOUBLE.search(heard.says) else _failed("RECEIVER_REJECTED", heard)
 
 
 def _bare(heard: Heard) -> Outcome:
@@ -198,17 +202,17 @@ def _failed(code: str, heard: Heard, *, lane: Lane = Lane.WORKS, owner: Owner | 
 
 
 def _doubtful(heard: Heard) -> Outcome:
-    """Probably processed; what the answer says is not used, and the message does not go again (WB013)."""
+    """Probably processed; what the answer says is not used, and the message does not go again (WB013). An endpoint that only answers so
+    is held: each message would need somebody to ask."""
     owner = kind_of("RESPONSE_NOT_TRUSTED").owner
-    return Outcome(state="uncertain", lane=Lane.WORKS, code="RESPONSE_NOT_TRUSTED", owner=owner, reason=heard.says, alert=True)
-
-
-def _is_double(heard: Heard) -> bool:
-    return bool(_DOUBLE.search(heard.says))
+    return Outcome(state="uncertain", lane=Lane.FAILS, code="RESPONSE_NOT_TRUSTED", owner=owner, reason=heard.says, alert=True)
 
 
 def _double(heard: Heard, may_have_arrived: bool) -> Outcome:
-    """The receiver has it: by an attempt of ours of which we did not hear, or because somebody brought it before."""
+    """The receiver says that it has it: by an attempt of ours of which we did not hear, or because somebody brought it before. It ends
+    well on the receiver's own word only: anything may stand before a service and say so without a signature."""
+    if may_have_arrived and heard.trust is not Trust.GOOD:
+        return _doubtful(heard)
     if may_have_arrived:
         return Outcome(state="acknowledged", lane=Lane.WORKS, code="PROBABLY_DELIVERED", reason=heard.says)
     return _failed("RECEIVER_DUPLICATE", heard)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from routing.mailbox import Copy, InMailbox, Standing, TakenBack, Withdrawn
 from routing.outcome import Asked, Heard
+from routing.party import Changes, Cursor, Letter, MailboxLine, Opened, Pile, Status, WordHeard
 from routing.release import Circuit
 from routing.work import (
     Claimed,
@@ -213,7 +214,7 @@ class Outbox(Protocol):
 
     def release_due(self, lease: Lease, *, now_us: int, limit: int, window_of: Callable[[str], int] | None = None) -> list[Ticket]: ...
 
-    def unclaimed(self, *, now_us: int) -> tuple[list[Ticket], list[Ticket]]: ...
+    def unclaimed(self, *, now_us: int, wiped: bool = False) -> tuple[list[Ticket], list[Ticket]]: ...
 
     def release_after_wipe(self, lease: Lease, *, now_us: int) -> int: ...
 
@@ -250,6 +251,53 @@ class Outbox(Protocol):
     def unfetched(self, *, actor: str, now_us: int, fetch_within_us: Mapping[str, int], limit: int = 500) -> int: ...
 
     def unanswered(self, *, actor: str, now_us: int, limit: int = 500) -> int: ...
+
+
+class Letters(Protocol):
+    """The store's side of mailboxes that are read over REST; see adapters.store.letters for what each promises."""
+
+    def piles(self, system: str) -> list[Pile]: ...
+
+    def standing(self, system: str, endpoints: Iterable[str], *, limit: int) -> list[Letter]: ...
+
+    def sealed(self, system: str, delivery_id: str) -> Claimed | None: ...
+
+    def fetched(self, one: Claimed, *, actor: str, now_us: int) -> bool: ...
+
+    def hear(self, confirmation: Confirmation, *, actor: str, now_us: int) -> WordHeard: ...
+
+
+class Enquiries(Protocol):
+    """The store's side of what senders ask; see adapters.store.enquiries for what each promises."""
+
+    def by_reference(self, system: str, reference: str) -> list[Status]: ...
+
+    def by_message_id(self, system: str, message_id: str) -> list[Status]: ...
+
+    def by_business_id(self, system: str, business_id: str, sender: str | None) -> list[Status]: ...
+
+    def changed(self, system: str, after: Cursor, *, limit: int) -> Changes: ...
+
+    def newest(self) -> Cursor: ...
+
+    def follow(self, lease: Lease, *, limit: int = 20) -> int: ...
+
+
+class Postbox(Protocol):
+    """A system's mailboxes, as it empties them over REST. Each of these waits for the store: call them aside of the event loop. They
+    raise StoreUnavailable."""
+
+    def mailboxes(self, system: Oin) -> list[MailboxLine]:
+        """Every mailbox that this system may empty today."""
+
+    def letters(self, system: Oin, *, dienst: str | None, versie: str | None, receiver: str | None, limit: int) -> list[Letter]:
+        """What stands in them, the oldest first; only of this dienst, version, and organisation or routeringskenmerk."""
+
+    def fetch(self, system: Oin, delivery_id: str) -> Opened | None:
+        """A letter, once it has been journalled that it was seen. None when it does not stand there for this system (any more)."""
+
+    def say(self, system: Oin, delivery_id: str, *, confirmed: bool, reason: str | None) -> WordHeard:
+        """Confirms or refuses; exactly what the same words on the exchange `confirm` do. Raises ValueError for what is no such word."""
 
 
 class Mailboxes(Protocol):
@@ -361,6 +409,12 @@ class Store(Protocol):
 
     @property
     def mailboxes(self) -> Mailboxes: ...
+
+    @property
+    def letters(self) -> Letters: ...
+
+    @property
+    def enquiries(self) -> Enquiries: ...
 
     @property
     def journal(self) -> Journal: ...

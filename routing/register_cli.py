@@ -9,6 +9,7 @@ from datetime import date
 from typing import Final
 
 from routing.decisions import Decision
+from routing.readiness import Readiness
 from routing.register_model import Dated, Register, Standing
 
 #: Columns of a terminal that everybody has.
@@ -87,6 +88,26 @@ def explained(decisions: Iterable[Decision], *, language: str = "nl", width: int
         if decision.candidates:
             shown += textwrap.wrap("; ".join(decision.candidates), width - 4, initial_indent="    < ", subsequent_indent="      ")
     return shown
+
+
+def made_ready(found: Readiness) -> list[str]:
+    """A line for each school, and below it what is not right and whose turn it is; first what is so for all of them."""
+    shown = [f"{found.dienst} {found.versie}, {found.day}, register version {found.register_version}: {len(found.schools)} schools"]
+    shown += _not_right((found.certificate, found.version))
+    for school in found.schools:
+        able = [word for word, yes in (("sends", found.sends(school)), ("receives", found.receives(school))) if yes]
+        shown.append(f"{school.organisation}  {school.name or '?'}: {' and '.join(able) or 'not ready'}")
+        shown += _not_right((school.mandate, school.endpoint))
+    return shown
+
+
+def _not_right(checks: Iterable[Decision]) -> list[str]:
+    lines = []
+    for check in checks:
+        if check.outcome != "yes":
+            words = f"{check.code} [{check.owner}] {check.text_nl}"
+            lines += textwrap.wrap(words, WIDTH - 4, initial_indent="    ", subsequent_indent="    ")
+    return lines
 
 
 def _cut(text: str, size: int) -> str:

@@ -68,15 +68,15 @@ def room(lane: str, opened: int, circuit: Circuit = CLOSED) -> int:
 
 
 def narrowed(register: Register) -> dict[str, int]:
-    """The lanes that the register gives a smaller window: by a number of calls at a time, or by a rate, of which two seconds may be under
-    way. A lane that several endpoints share has the smallest."""
+    """The windows that the register gives to lanes: by a number of calls at a time, or by a rate, of which two seconds may be under way.
+    A lane that several endpoints share has the smallest."""
     found: dict[str, int] = {}
     for endpoint in register.endpoints.values():
-        limits = [endpoint.at_once or PUSH_WINDOW]
+        limits = [] if endpoint.at_once is None else [endpoint.at_once]
         if endpoint.per_second is not None:
-            limits.append(max(1, math.ceil(2 * endpoint.per_second)))
-        if (most := min(limits)) < PUSH_WINDOW or endpoint.at_once is not None:
-            found[endpoint.lane] = min(most, found.get(endpoint.lane, most))
+            limits.append(math.ceil(2 * endpoint.per_second))
+        if limits:
+            found[endpoint.lane] = min(*limits, found.get(endpoint.lane, limits[0]))
     return found
 
 

@@ -238,7 +238,7 @@ class Claimed:
     stale: bool
     wrapped_key: bytes | None
     body: bytes | None
-    taken_over: bool = False  #: another worker had claimed this release, and died: it may have been sent
+    taken_over: bool = False  #: this release was claimed before, and not settled: it may have been sent
 
 
 @dataclass(slots=True, kw_only=True)

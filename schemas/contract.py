@@ -84,7 +84,7 @@ class MessageKind:
     ages: Mapping[str, Age] = field(default_factory=dict)  #: fact name -> the age that is computed for it
     checks: tuple[Check, ...] = ()  #: content rules beyond the XSD, see schemas.rules
     deliver_within: timedelta  #: counted from hand-in; after it an undelivered or waiting delivery has failed
-    fetch_within: timedelta  #: for mailboxes: counted from delivery into the mailbox
+    fetch_within: timedelta  #: for mailboxes: counted from delivery into the mailbox; a day, unless the contract says otherwise
     retention: timedelta  #: how long the body is kept after the last delivery ended
     send_from: str | None = None  #: sending window of a school year, first day, as MM-DD, in Europe/Amsterdam; outside it: a warning
     send_until: str | None = None  #: last day, itself included, as MM-DD

@@ -24,6 +24,9 @@ from schemas.xml import Schema, SchemaError
 #: The diensten that come with the software.
 BUILT_IN: Final = Path(__file__).parent / "diensten"
 
+#: How long mail may stand in a mailbox where the contract says nothing else: a mailbox is emptied every day.
+FETCH_WITHIN: Final = timedelta(days=1)
+
 _WORD: Final = re.compile(r"[a-z][a-z0-9-]{0,39}\Z")
 _VERSION: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,19}\Z")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}\Z")
@@ -234,7 +237,7 @@ def _kind(table: _Table, name: str, identity: tuple[str, str, str], schema: Sche
         ages=ages,
         checks=tuple(_check(row, facts) for row in table.rows("checks", optional=True)),
         deliver_within=table.duration("deliver_within"),
-        fetch_within=table.duration("fetch_within"),
+        fetch_within=table.duration("fetch_within") if "fetch_within" in table.values else FETCH_WITHIN,
         retention=table.duration("retention"),
         send_from=window["send_from"],
         send_until=window["send_until"],

@@ -85,8 +85,9 @@ def is_bsn(number: str) -> bool:
 
 
 def is_onderwijsnummer(number: str) -> bool:
-    """Whether the number passes the test of an onderwijsnummer: it starts with 1 and has remainder 5. None is also a BSN."""
-    return number[:1] == "1" and _remainder(number) == 5
+    """Whether the number passes the test of an onderwijsnummer: it starts with 1 and the weighted sum of the others is, modulo 11, its last
+    digit and 5: so that digit is 0 to 5. None is also a BSN. Source: domain facts 8.1."""
+    return number[:1] == "1" and _remainder(number) == 5 and number[-1] in "012345"
 
 
 def _bsn(value: str | None, facts: Mapping[str, str], check: Check, at: Context) -> Verdict | None:

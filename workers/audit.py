@@ -20,6 +20,8 @@ log = logging.getLogger("koppelpunt.audit")
 #: Events bound in one block of the journal, and outcomes told in one burst.
 BLOCK: Final = 1_000
 TELL: Final = 500
+#: Blocks of which is noted at a time for whom they tell of a change: more than one only after an upgrade.
+FOLLOW: Final = 20
 #: How long to wait when there is less than a block's worth to chain: chaining a few events costs as much as chaining many.
 REST_S: Final = 0.1
 #: A system whose receipt queue is full or gone is tried again after this.
@@ -91,9 +93,10 @@ class Auditor:
     async def _cycle(self, lease: Lease) -> float:
         insist, journal = self._worker.insist, self._store.journal
         chained = await insist("chain", lambda: journal.chain(lease, now_us=self._worker.clock.now_us(), limit=BLOCK))
+        followed = await insist("changes", lambda: self._store.enquiries.follow(lease, limit=FOLLOW))
         told = await self._tell()
         self._worker.handled += chained
-        return 0.0 if chained >= BLOCK or told >= TELL else REST_S
+        return 0.0 if chained >= BLOCK or told >= TELL or followed >= FOLLOW else REST_S
 
     async def _tell(self) -> int:
         journal, now_us = self._store.journal, self._worker.clock.now_us()

@@ -10,16 +10,17 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Final
 
+from routing.mailbox import has_queue
 from routing.ports import Incoming, Outgoing, Publisher, Store, Vault
 from routing.register import Register
 from routing.work import Claimed, Confirmation, Settlement, Ticket
 from schemas.faults import kind_of
 from schemas.privacy import plain, redact
-from workers.clock import Clock, micros, moment
+from workers.clock import Clock, micros
 from workers.loop import Worker
+from workers.parcel import Forwarder, Parcels
 from workers.places import elsewhere, erased, place_of, settled, strange_places
 from workers.register_cache import Records, RegisterCache
 from workers.relay import decode_tickets
@@ -45,26 +46,6 @@ REASONS: Final[Mapping[str, str]] = {
 }
 
 
-class Forwarder(Protocol):
-    """Makes the envelope a message travels on in when its own bytes cannot be used (design section 3)."""
-
-    def forward(
-        self,
-        original: bytes,
-        *,
-        message_id: str,
-        sender: str,
-        receiver: str,
-        system: str | None,
-        address: str | None,
-        action: str,
-        relates_to: str | None,
-        created: datetime,
-        signed: bool = True,
-    ) -> bytes:
-        """The unchanged Body of `original` in an envelope signed by us."""
-
-
 class Courier:
     """Delivers what tickets name into mailboxes, and takes the parties' confirmations."""
 
@@ -79,8 +60,8 @@ class Courier:
         passes_through: Callable[[str], bool],
         clock: Clock,
     ) -> None:
-        self._worker, self._store, self._publisher, self._vault = worker, store, publisher, vault
-        self._register, self._forwarder, self._passes_through, self._clock = register, forwarder, passes_through, clock
+        self._worker, self._store, self._publisher, self._register, self._clock = worker, store, publisher, register, clock
+        self._parcels = Parcels(vault, forwarder, passes_through)
         self._record = Records()
         self._in_hand: set[Ticket] = set()
 
@@ -126,8 +107,10 @@ class Courier:
                 settlements.append(elsewhere(one, register, now, self._record))
             elif one.wrapped_key is None or one.body is None:
                 settlements.append(erased(one, register, now))
+            elif not has_queue(register, one.receiver_system):  # its party reads the store, over REST
+                settlements.append(settled(one, "delivered", now, register, envelope=self._parcels.envelope(one)))
             else:
-                envelope, message = self._mail(one, one.wrapped_key, one.body)
+                envelope, message = self._parcels.mail(one, one.wrapped_key, one.body)
                 sent.append((one, envelope))
                 outgoing.append(message)
         fates = await self._worker.insist_async("publish to mailboxes", lambda: self._publisher.publish_many(outgoing)) if outgoing else []
@@ -152,49 +135,6 @@ class Courier:
                     )
                 )
         return settlements
-
-    def _mail(self, one: Claimed, wrapped_key: bytes, sealed: bytes) -> tuple[str, Outgoing]:
-        """Untouched bytes where the sender named the receiver and the Timestamp was valid at hand-in; otherwise our envelope.
-
-        Ours, too, says that it was created at hand-in: whenever it leaves us, and whenever it is fetched, `received_at` is then the one
-        moment at which a receiver verifies. With the time of sending in it, what waited here or in the mailbox for more than some
-        minutes could be read by nobody.
-        """
-        original = self._vault.open(one.reference, wrapped_key, "body", sealed)
-        passes = self._passes_through(one.action)
-        received_at = moment(one.received_us)
-        if passes and not one.stale:
-            envelope, body, message_id = "original", original, one.message_id
-        else:
-            # a late pass-through keeps its MessageID; where we chose the receiver, the delivery has its own
-            message_id = one.message_id if passes else f"urn:uuid:{one.id}"
-            envelope = "ours"
-            body = self._forwarder.forward(
-                original,
-                message_id=message_id,
-                sender=one.sender,
-                receiver=one.receiver,
-                system=one.receiver_system,
-                address=one.address if passes else None,
-                action=one.action,
-                relates_to=None if passes else one.message_id,
-                created=received_at,
-            )
-        headers: dict[str, Any] = {
-            "delivery_id": one.id,
-            "received_at": received_at.isoformat(),
-            "dienst": one.dienst,
-            "versie": one.versie,
-            "routeringskenmerk": one.receiver,
-            "attempt": one.attempts + 1,
-        }
-        return envelope, Outgoing(
-            routing_key=f"mailbox.{one.receiver_system}",
-            body=body,
-            content_type="text/xml; charset=utf-8",
-            message_id=message_id,
-            headers=headers,
-        )
 
     async def handle_confirmations(self, batch: list[Incoming]) -> Sequence[Incoming]:
         """Parties' words on their mailbox deliveries. Those that overtook our own commit are offered again."""

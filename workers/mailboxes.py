@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Final
 
 from routing.amsterdam import amsterdam_day
-from routing.mailbox import SUCCESSOR_S, InMailbox, Move, SecondLook, Withdrawn, same_place
+from routing.mailbox import SUCCESSOR_S, InMailbox, Move, SecondLook, Withdrawn, has_queue, same_place
 from routing.ports import BrokerError, Mailroom, Store
 from routing.work import Lease
 from workers.clock import Clock, micros
@@ -121,6 +121,7 @@ class Withdrawal:
             delivery=delivery,
             state="failed" if rest.get("code") else "routed",
             because=move.because.text_nl,
+            copied=has_queue(look.register, delivery.receiver_system),
             register_version=look.register.version,
             decisions=tuple(self._record(one) for one in decisions),
             **rest,

@@ -22,8 +22,8 @@ from routing.work import Claimed, Settlement, Ticket
 from schemas.contract import MessageKind
 from schemas.oin import Oin
 from workers.clock import Clock, micros, moment
-from workers.deliver import Forwarder
 from workers.loop import Worker
+from workers.parcel import Forwarder
 from workers.places import elsewhere, erased, place_of, settled, strange_places
 from workers.register_cache import Records, RegisterCache
 from workers.relay import decode_tickets
@@ -186,7 +186,7 @@ class Pusher:
     def _tell(self, one: Claimed, outcome: Outcome, heard: Heard) -> None:
         facts = {"delivery": one.id, "receiver_system": one.receiver_system, "code": outcome.code, "heard": str(heard.wire)}
         if outcome.alert:
-            log.error("push_alert", extra=facts | {"state": outcome.state, "reason": outcome.reason})
+            log.error("push_alert", extra=facts | {"state": outcome.state, "status": heard.status})
         elif outcome.state != "acknowledged":
             log.info("push_not_taken", extra=facts | {"state": outcome.state, "status": heard.status})
 

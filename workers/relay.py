@@ -170,7 +170,8 @@ class Relay:
         if kept is None and known is not None:  # a relay that led until a moment ago may have it in hand: look twice before believing it
             await self._worker.pause(LOOK_TWICE_S)
             kept = await self._worker.insist_async("epoch", self._keeper.epoch)
-        if kept is None or kept != known:
+        wiped = kept is None or kept != known
+        if wiped:
             await self._worker.insist_async("topology", self._keeper.apply_topology)
             if known is not None:
                 now_us = self._worker.clock.now_us()
@@ -182,5 +183,5 @@ class Relay:
             value = str(uuid.uuid4())
             await insist("epoch", lambda: store.registry.set_note(EPOCH, value))
             await self._worker.insist_async("epoch", lambda: self._keeper.set_epoch(value))
-        messages, deliveries = await insist("unclaimed", lambda: store.outbox.unclaimed(now_us=self._worker.clock.now_us()))
+        messages, deliveries = await insist("unclaimed", lambda: store.outbox.unclaimed(now_us=self._worker.clock.now_us(), wiped=wiped))
         await self._publish(messages, deliveries)

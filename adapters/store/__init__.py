@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from adapters.store.certificates import Certificates
 from adapters.store.database import Database, LifecycleError, StoreRefused
+from adapters.store.enquiries import Enquiries
 from adapters.store.figures import Figures
 from adapters.store.hand_in import HandIns
 from adapters.store.journal import Journal
+from adapters.store.letters import Letters
 from adapters.store.mailboxes import Mailboxes
 from adapters.store.outbox import Outbox
 from adapters.store.queries import Queries
@@ -26,6 +28,8 @@ class Store:
         self.hand_ins = HandIns(database)
         self.outbox = Outbox(database)
         self.mailboxes = Mailboxes(database)
+        self.letters = Letters(database)
+        self.enquiries = Enquiries(database)
         self.journal = Journal(database)
         self.registry = Registry(database)
         self.queries = Queries(database)

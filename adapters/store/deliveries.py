@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any, Final
 
+from sqlalchemy import Connection
+
 from adapters.store.lanes import note_heard
 from adapters.store.mailboxes import may_have_left
 from adapters.store.release import Part
 from adapters.store.rows import Row, decision_rows, event_row, ids_of, write_decisions, write_events
 from adapters.store.sql import Insert, Sql
 from adapters.store.tables import attempt
+from routing.party import NOT_FETCHED, Said, WordHeard
 from routing.release import is_mailbox
 from routing.work import Claimed, Confirmation, Settlement, Ticket
 from schemas.events import Event
@@ -21,9 +24,13 @@ _CLAIM: Final = Sql(
     "AND (claim IS NULL OR claim = :worker OR claim_until_us < :now) RETURNING seq"
 )
 _HELD: Final = Sql("SELECT seq, release FROM delivery WHERE seq IN @seqs AND state = 'released'")
-_UNHEARD: Final = Sql("SELECT delivery_seq FROM attempt WHERE delivery_seq IN @seqs AND code = 'ANSWER_NOT_HEARD'")
-_OTHERS: Final = Sql("SELECT seq FROM delivery WHERE seq IN @seqs AND state = 'released' AND claim IS NOT NULL AND claim <> :worker")
-_CLAIMED_FIELDS: Final = tuple(name for name in Claimed.__dataclass_fields__ if name != "taken_over")
+#: Sent, and no word of the receiver's came that says what became of it: not within the time, from a proxy before it, or not to be trusted.
+_UNHEARD: Final = Sql(
+    "SELECT delivery_seq FROM attempt WHERE delivery_seq IN @seqs "
+    "AND code IN ('ANSWER_NOT_HEARD', 'ENDPOINT_UNAVAILABLE', 'RESPONSE_NOT_TRUSTED')"
+)
+_CLAIMED_BEFORE: Final = Sql("SELECT seq FROM delivery WHERE seq IN @seqs AND state = 'released' AND claim IS NOT NULL")
+CLAIMED_FIELDS: Final = tuple(name for name in Claimed.__dataclass_fields__ if name != "taken_over")
 _OF_DELIVERY: Final = frozenset(
     ("seq", "release", "id", "message_seq", "target", "receiver", "endpoint", "lane", "receiver_system", "attempts", "deadline_us")
 )
@@ -35,8 +42,9 @@ def _column(field: str) -> str:
     return f"{table}.{'receiver' if field == 'message_receiver' else field}"
 
 
+CLAIMED_COLUMNS: Final = ", ".join(_column(field) for field in CLAIMED_FIELDS)
 _CLAIMED: Final = Sql(
-    f"SELECT {', '.join(_column(field) for field in _CLAIMED_FIELDS)} FROM delivery d JOIN message m ON m.seq = d.message_seq "
+    f"SELECT {CLAIMED_COLUMNS} FROM delivery d JOIN message m ON m.seq = d.message_seq "
     "JOIN body b ON b.seq = m.seq WHERE d.seq IN @seqs ORDER BY d.seq"
 )
 _SETTLE: Final = Sql(
@@ -55,7 +63,7 @@ BY_ID: Final = Sql(
     "m.sender, m.dienst, m.versie, m.bericht FROM delivery d JOIN message m ON m.seq = d.message_seq WHERE d.id IN @ids"
 )
 #: What a party that was too late may still confirm.
-_CONFIRMABLE: Final = "(state = 'delivered' OR (state = 'failed' AND code = 'MAILBOX_NOT_FETCHED'))"
+_CONFIRMABLE: Final = f"(state = 'delivered' OR (state = 'failed' AND code = '{NOT_FETCHED}'))"
 _CONFIRMED: Final = Sql(
     "UPDATE delivery SET state = 'acknowledged', code = NULL, owner = NULL, reason = NULL, at_us = :now "
     f"WHERE seq IN @seqs AND {_CONFIRMABLE} RETURNING seq"
@@ -72,10 +80,10 @@ class Deliveries(Part):
     def claim(self, tickets: Sequence[Ticket], *, worker: str, now_us: int, until_us: int) -> tuple[list[Claimed], list[Ticket]]:
         """Claims what may be worked on now. Second: tickets whose release somebody else holds; look again when its claim has ended."""
         mine: set[int] = set()
-        others: set[int] = set()
+        before: set[int] = set()
         with self._db.write() as tx:
             if pushed := [ticket.seq for ticket in tickets if ticket.push]:
-                others.update(_OTHERS(tx, seqs=pushed, worker=worker).scalars().all())
+                before.update(_CLAIMED_BEFORE(tx, seqs=pushed).scalars().all())
             for release, group in groupby(sorted(tickets, key=lambda t: (t.release, t.seq)), key=lambda t: t.release):
                 seqs = [ticket.seq for ticket in group]
                 mine.update(_CLAIM(tx, seqs=seqs, release=release, worker=worker, now=now_us, until=until_us).scalars().all())
@@ -83,11 +91,11 @@ class Deliveries(Part):
             rows = _CLAIMED(connection, seqs=sorted(mine)).all() if mine else []
             rest = [ticket for ticket in tickets if ticket.seq not in mine]
             held = {(row.seq, row.release) for row in _HELD(connection, seqs=[t.seq for t in rest]).all()} if rest else set()
-        claimed = [Claimed(**dict(zip(_CLAIMED_FIELDS, row, strict=True)), taken_over=row.seq in others) for row in rows]
+        claimed = [Claimed(**dict(zip(CLAIMED_FIELDS, row, strict=True)), taken_over=row.seq in before) for row in rows]
         return claimed, [ticket for ticket in rest if (ticket.seq, ticket.release) in held]
 
     def unheard(self, seqs: Sequence[int]) -> set[int]:
-        """Which of these deliveries were sent before without an answer: they may have arrived."""
+        """Which of these deliveries were sent before without an answer to rely on: they may have arrived."""
         with self._db.read() as connection:
             return set(_UNHEARD(connection, seqs=list(seqs)).scalars().all())
 
@@ -129,30 +137,52 @@ class Deliveries(Part):
     def confirm(self, confirmations: Sequence[Confirmation], *, actor: str, now_us: int) -> list[Confirmation]:
         """Finishes what parties confirmed or refused; of two words about one delivery the first counts. Returns those that came before
         our own commit of the delivery: offer them again."""
+        with self._db.write() as tx:
+            return self._hear(tx, confirmations, actor, now_us)[0]
+
+    def hear(self, confirmation: Confirmation, *, actor: str, now_us: int) -> WordHeard:
+        """The same for one, whose party waits for an answer."""
+        with self._db.write() as tx:
+            before = BY_ID(tx, ids=[confirmation.delivery_id]).first()
+            if before is None or before.receiver_system != confirmation.system:
+                self._hear(tx, [confirmation], actor, now_us)  # it is journalled
+                return WordHeard(said=Said.UNKNOWN)
+            early, counted = self._hear(tx, [confirmation], actor, now_us)
+            row = BY_ID(tx, ids=[confirmation.delivery_id]).one()
+        if row.receiver_system != confirmation.system:  # withdrawn at this very moment
+            return WordHeard(said=Said.UNKNOWN)
+        if early:
+            return WordHeard(said=Said.EARLY, state=row.state)
+        if counted:
+            return WordHeard(said=Said.COUNTED, state=row.state, code=row.code)
+        ended = row.state in ("acknowledged", "answered") if confirmation.confirmed else row.code == confirmation.code
+        return WordHeard(said=Said.REPEATED if ended else Said.FINISHED, state=row.state, code=row.code)
+
+    @staticmethod
+    def _hear(tx: Connection, confirmations: Sequence[Confirmation], actor: str, now_us: int) -> tuple[list[Confirmation], set[int]]:
+        """Those that came too early, and the deliveries that the others ended."""
         early: list[Confirmation] = []
         events: list[Row] = []
         good: dict[int, Any] = {}
-        with self._db.write() as tx:
-            rows = {row.id: row for row in BY_ID(tx, ids=sorted({c.delivery_id for c in confirmations})).all()}
-            for c in confirmations:
-                row = rows.get(c.delivery_id)
-                if row is None or row.receiver_system != c.system:
-                    events.append(_not_theirs(c, row, actor, now_us))
-                elif row.state == "released":
-                    early.append(c)
-                elif row.seq in good:
-                    continue
-                elif c.confirmed and (row.state == "delivered" or (row.state == "failed" and row.code == "MAILBOX_NOT_FETCHED")):
-                    good[row.seq] = row
-                elif (
-                    row.state == "delivered" and _REFUSED(tx, seq=row.seq, code=c.code, owner=c.owner, reason=c.reason, now=now_us).first()
-                ):
-                    events.append(_confirmed_event(row, "failed", actor, now_us, code=c.code, owner=c.owner, reason=c.reason))
-            if good:
-                confirmed = sorted(_CONFIRMED(tx, seqs=sorted(good), now=now_us).scalars().all())
-                events += [_confirmed_event(good[seq], "acknowledged", actor, now_us) for seq in confirmed]
-            write_events(tx, events)
-        return early
+        refused: set[int] = set()
+        rows = {row.id: row for row in BY_ID(tx, ids=sorted({c.delivery_id for c in confirmations})).all()}
+        for c in confirmations:
+            row = rows.get(c.delivery_id)
+            if row is None or row.receiver_system != c.system:
+                events.append(_not_theirs(c, row, actor, now_us))
+            elif row.state == "released":
+                early.append(c)
+            elif row.seq in good:
+                continue
+            elif c.confirmed and (row.state == "delivered" or (row.state == "failed" and row.code == NOT_FETCHED)):
+                good[row.seq] = row
+            elif row.state == "delivered" and _REFUSED(tx, seq=row.seq, code=c.code, owner=c.owner, reason=c.reason, now=now_us).first():
+                refused.add(row.seq)
+                events.append(_confirmed_event(row, "failed", actor, now_us, code=c.code, owner=c.owner, reason=c.reason))
+        confirmed = sorted(_CONFIRMED(tx, seqs=sorted(good), now=now_us).scalars().all()) if good else []
+        events += [_confirmed_event(good[seq], "acknowledged", actor, now_us) for seq in confirmed]
+        write_events(tx, events)
+        return early, refused.union(confirmed)
 
 
 def _alike(s: Settlement) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from adapters.store.release import Part
 from adapters.store.rows import Row, event_row, write_events
 from adapters.store.sql import Sql
+from adapters.store.tables import DUE, OPEN, ROUTED
 from routing.outcome import Lane
 from routing.release import CLOSED, Circuit, CircuitState, after_failure, after_success, as_of, held_by_hand, stopped
 from routing.work import Settlement
@@ -26,11 +27,15 @@ _SET: Final = Sql(
     "WHERE lane.probe_at_us IS NOT NULL OR lane.state <> 'held' OR :by_hand = 1"
 )
 #: What waited for the lane goes at once when it flows again, the oldest first.
-_GO_ON: Final = Sql(
-    "UPDATE delivery SET not_before_us = :now WHERE state = 'postponed' AND lane IS NOT NULL AND lane = :lane AND not_before_us > :now"
+_GO_ON: Final = Sql(f"UPDATE delivery SET not_before_us = :now WHERE {DUE} AND lane = :lane AND not_before_us > :now")
+#: While a lane is held, what waits in it waits for the probe, and not for longer: what was tried least goes first, then the oldest.
+_READY: Final = Sql(
+    f"UPDATE delivery SET not_before_us = :at + attempts WHERE {DUE} AND lane = :lane AND not_before_us > :at "
+    "AND not_before_us > :at + attempts"
 )
 _WAITING: Final = Sql(
-    "SELECT count(*) AS waiting, min(at_us) AS since FROM delivery WHERE lane = :lane AND state IN ('routed', 'postponed', 'released')"
+    f"SELECT (SELECT count(*) FROM delivery WHERE {ROUTED} AND lane = :lane) + (SELECT count(*) FROM delivery WHERE {DUE} AND lane = :lane)"
+    f" + (SELECT count(*) FROM delivery WHERE {OPEN} AND state = 'released' AND lane = :lane) AS waiting"
 )
 
 
@@ -55,7 +60,7 @@ class Lanes(Part):
                     "code": row.code,
                     "since_us": row.at_us,
                     "by": row.who,
-                    "waiting": _WAITING(connection, lane=row.lane).one().waiting,
+                    "waiting": _WAITING(connection, lane=row.lane).scalar_one(),
                 }
                 for row in _STANDING(connection).all()
             ]
@@ -82,8 +87,9 @@ class Lanes(Part):
 
 
 def note_heard(tx: Connection, settled: Sequence[Settlement], actor: str) -> list[Row]:
-    """What these attempts say of their lanes, in the order in which they ended. Returns events of those that are held, or flow again."""
-    telling = sorted((s for s in settled if s.heard is not None), key=lambda s: s.at_us)
+    """What these attempts say of their lanes, in the order in which they ended. Returns events of those that are held, or flow again.
+    One lane after another by name, so that two workers do not wait for each other crosswise."""
+    telling = sorted((s for s in settled if s.heard is not None), key=lambda s: (s.claimed.lane, s.at_us))
     if not telling:
         return []
     known = {row.lane: _circuit(row) for row in _THESE(tx, lanes=sorted({s.claimed.lane for s in telling})).all()}
@@ -94,12 +100,16 @@ def note_heard(tx: Connection, settled: Sequence[Settlement], actor: str) -> lis
         if after == before:
             continue
         known[lane] = after
-        _write(tx, lane, after, code=s.code or s.hold_code, who=actor, now_us=s.at_us)
+        if not _write(tx, lane, after, code=s.code or s.hold_code, who=actor, now_us=s.at_us):
+            continue  # an operator held it since we looked
         if before.state is CircuitState.HELD and after.state is CircuitState.CLOSED:
             _GO_ON(tx, lane=lane, now=s.at_us)
             events.append(_event("lane_flows", s, actor))
         elif before.state is CircuitState.CLOSED and after.state is CircuitState.HELD:
             events.append(_event("lane_held", s, actor))
+    for lane, circuit in known.items():
+        if circuit.probe_at is not None:
+            _READY(tx, lane=lane, at=_micros(circuit.probe_at))
     return events
 
 
@@ -112,19 +122,21 @@ def _after(circuit: Circuit, s: Settlement) -> Circuit:
     return circuit if held_by_hand(circuit) else after_failure(as_of(circuit, now), now)
 
 
-def _write(tx: Connection, lane: str, circuit: Circuit, *, code: str | None, who: str, now_us: int, by_hand: bool = False) -> None:
-    _SET(
+def _write(tx: Connection, lane: str, circuit: Circuit, *, code: str | None, who: str, now_us: int, by_hand: bool = False) -> bool:
+    """Whether it was written: not over an operator's hold."""
+    written = _SET(
         tx,
         lane=lane,
         state=str(circuit.state),
         failures=circuit.failures,
         probes=circuit.probes,
-        probe_at=None if circuit.probe_at is None else int(circuit.probe_at.timestamp() * 1e6),
+        probe_at=None if circuit.probe_at is None else _micros(circuit.probe_at),
         code=code,
         now=now_us,
         who=who,
         by_hand=int(by_hand),
     )
+    return written.rowcount > 0
 
 
 def _circuit(row: Any) -> Circuit:
@@ -134,6 +146,10 @@ def _circuit(row: Any) -> Circuit:
 
 def _moment(at_us: int) -> datetime:
     return datetime.fromtimestamp(at_us / 1e6, UTC)
+
+
+def _micros(at: datetime) -> int:
+    return round(at.timestamp() * 1e6)
 
 
 def _event(kind: str, s: Settlement, actor: str) -> Row:

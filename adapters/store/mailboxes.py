@@ -147,9 +147,12 @@ class Mailboxes:
                     deadline=first.deadline_us,
                     now=now_us,
                 )
-            if gone:
-                rows = [{"system": w.delivery.receiver_system, "delivery": w.delivery.id, "now": now_us} for w in gone]
+            rows = [{"system": w.delivery.receiver_system, "delivery": w.delivery.id, "now": now_us} for w in gone if w.copied]
+            if rows:
                 tx.execute(_LOOK_FOR, rows)
+            # a party that is no user of the broker now may have been one when it came: what is found is taken back, and nothing follows
+            # from what is not
+            may_have_left(tx, [(w.delivery.receiver_system, w.delivery.id) for w in gone if not w.copied], now_us)
             write_decisions(tx, _decisions(gone, now_us))
             write_events(tx, [row for w in gone for row in _withdrawn_events(w, actor, now_us)])
             return len(gone)

@@ -24,6 +24,8 @@ VAIN: Final = 100
 LOOK_AGAIN_US: Final = 500_000
 #: Rows read in vain (about 4 µs each) after which a turn ends and the next begins: other lanes' work must not wait for it.
 VAIN_PER_TURN: Final = 4000
+#: No claim ends later than this from now.
+LONGEST_CLAIM_US: Final = 86_400_000_000
 
 _IN_ROUTING: Final = Sql("SELECT count(*) FROM (SELECT 1 FROM message WHERE state = 'received' AND release > 0 LIMIT :most) AS busy")
 _TO_ROUTE: Final = Sql("SELECT seq FROM message WHERE state = 'received' AND release = 0 ORDER BY seq LIMIT :limit")
@@ -74,10 +76,12 @@ _UNCLAIMED_MESSAGES: Final = Sql(
 )
 _UNCLAIMED_DELIVERIES: Final = Sql(
     f"SELECT seq, release, lane LIKE 'push %' AS push FROM delivery WHERE {OPEN} AND state = 'released' "
-    "AND (claim IS NULL OR claim_until_us < :now) ORDER BY seq"
+    "AND (claim IS NULL OR claim_until_us < :ended) ORDER BY lane, seq"  # the order of the index
 )
+#: What is under way to an endpoint needs no broker: its worker ends it, or somebody takes the claim over.
 _AFTER_WIPE_RELEASED: Final = Sql(
-    f"UPDATE delivery SET release = release + 1, claim = NULL, claim_until_us = NULL WHERE {OPEN} AND state = 'released'"
+    "UPDATE delivery SET release = release + 1, claim = NULL, claim_until_us = NULL "
+    f"WHERE {OPEN} AND state = 'released' AND lane NOT LIKE 'push %'"
 )
 _AFTER_WIPE: Final = Sql(
     "UPDATE delivery SET state = 'released', release = release + 1, claim = NULL, claim_until_us = NULL, at_us = :now "
@@ -201,14 +205,15 @@ class Release(Part):
                     found += _IS_DUE(connection, lane=lane, now=now_us, limit=room).scalars().all()
         return self._hand_out(lease, (), found, now_us)[1]
 
-    def unclaimed(self, *, now_us: int) -> tuple[list[Ticket], list[Ticket]]:
+    def unclaimed(self, *, now_us: int, wiped: bool = False) -> tuple[list[Ticket], list[Ticket]]:
         """Released messages (also those offered again) and deliveries nobody works on: a new leader, or one that was nudged, publishes
-        their tickets again, in the same release."""
+        their tickets again, in the same release. `wiped`: the broker's tickets are gone, so also those of what somebody works on: that
+        worker may die."""
+        ended = now_us + LONGEST_CLAIM_US if wiped else now_us
         with self._db.read() as connection:
-            return (
-                [Ticket(row.seq, row.release) for row in _UNCLAIMED_MESSAGES(connection).all()],
-                [Ticket(row.seq, row.release, bool(row.push)) for row in _UNCLAIMED_DELIVERIES(connection, now=now_us).all()],
-            )
+            messages = [Ticket(row.seq, row.release) for row in _UNCLAIMED_MESSAGES(connection).all()]
+            deliveries = [Ticket(row.seq, row.release, bool(row.push)) for row in _UNCLAIMED_DELIVERIES(connection, ended=ended).all()]
+        return messages, sorted(deliveries, key=lambda ticket: ticket.seq)
 
     def release_after_wipe(self, lease: Lease, *, now_us: int) -> int:
         """The broker lost everything: what stood in mailboxes or on its way is released again. Returns how many mailbox deliveries."""

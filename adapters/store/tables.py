@@ -154,6 +154,7 @@ refusal = Table(
 Index("refusal_at", refusal.c.at_us)
 Index("refusal_unsettled", refusal.c.digest, **_partial(UNSETTLED))
 Index("refusal_message_id", refusal.c.message_id)
+Index("refusal_business_id", refusal.c.business_id)
 
 delivery = Table(
     "delivery",
@@ -293,6 +294,17 @@ journal = Table(
     Column("first_id", BigInteger, nullable=False),  # where its events stand; another block's may stand between them
     Column("last_id", BigInteger, nullable=False),
     Column("at_us", BigInteger, nullable=False),
+)
+
+#: Of which messages and refusals of a system a block of the journal tells. Counter `changes` is the last block that was looked at, so
+#: that an audit worker of an earlier version, which leaves it alone, leaves nothing out.
+change = Table(
+    "change",
+    metadata,
+    Column("system", _Bytewise, primary_key=True),
+    Column("block", BigInteger, primary_key=True, autoincrement=False),
+    Column("reference", _Bytewise, primary_key=True),
+    sqlite_with_rowid=False,
 )
 
 #: Failures by cause and owner, kept up to date by the audit worker.

@@ -28,10 +28,14 @@ _UNHOLD: Final = Sql(
     "UPDATE delivery SET endpoint = :endpoint, lane = :lane, receiver = :receiver, receiver_system = :receiver_system, "
     f"hold_code = :hold_code, owner = :owner, reason = :reason WHERE seq = :seq AND {WAITING} RETURNING seq"
 )
-_EXPIRED: Final = Sql(f"SELECT seq FROM delivery WHERE {UNSENT} AND deadline_us < :now ORDER BY deadline_us LIMIT :limit")
+#: With what its lane is held for: one that was never tried waited for that.
+_EXPIRED: Final = Sql(
+    "SELECT seq, (SELECT code FROM lane WHERE lane.lane = delivery.lane AND lane.state = 'held') AS held "
+    f"FROM delivery WHERE {UNSENT} AND deadline_us < :now ORDER BY deadline_us LIMIT :limit"
+)
 _EXPIRE: Final = Sql(
-    "UPDATE delivery SET state = 'failed', code = COALESCE(hold_code, 'DEADLINE_PASSED'), hold_code = NULL, "
-    f"owner = COALESCE(owner, 'us'), at_us = :now WHERE seq IN @seqs AND {UNSENT} "
+    "UPDATE delivery SET state = 'failed', code = COALESCE(hold_code, :code), hold_code = NULL, "
+    f"owner = COALESCE(owner, :owner), at_us = :now WHERE seq IN @seqs AND {UNSENT} "
     "RETURNING id, message_seq, code, owner, receiver, receiver_system"
 )
 _POISON_MESSAGES: Final = Sql(
@@ -103,11 +107,16 @@ class Upkeep(Part):
     def expire(self, *, actor: str, now_us: int, limit: int = 500) -> int:
         """Deliveries that are not sent at their contract's deadline have failed, with the code and owner they waited for."""
         with self._db.read() as connection:
-            seqs = _EXPIRED(connection, now=now_us, limit=limit).scalars().all()
-        if not seqs:
+            expired = _EXPIRED(connection, now=now_us, limit=limit).all()
+        if not expired:
             return 0
+        by_code: dict[str, list[int]] = {}
+        for row in expired:
+            by_code.setdefault(row.held or "DEADLINE_PASSED", []).append(row.seq)
         with self._db.write() as tx:
-            rows = _EXPIRE(tx, seqs=seqs, now=now_us).all()
+            rows: list[Any] = []
+            for code, seqs in by_code.items():
+                rows += _EXPIRE(tx, seqs=seqs, code=code, owner=str(kind_of(code).owner), now=now_us).all()
             messages = _messages(tx, rows)
             reason = "not delivered before the deadline"
             write_events(

@@ -84,7 +84,7 @@ def accepted(answer: Answer) -> dict[str, Any]:
     assert status == 201, (status, body[:2000])
     said = dict(json.loads(body))
     assert said["accepted"] is True
-    assert headers["Location"] == f"/rest/status/{said['reference']}"
+    assert headers["Location"] == f"/rest/status?reference={said['reference']}"
     return said
 
 

@@ -7,7 +7,22 @@ import re
 import pytest
 from sqlalchemy import text
 
-from adapters.store import Store, answers, deliveries, figures, hand_in, journal, mailboxes, open_store, release, routes, upkeep
+from adapters.store import (
+    Store,
+    answers,
+    deliveries,
+    enquiries,
+    figures,
+    hand_in,
+    journal,
+    lanes,
+    letters,
+    mailboxes,
+    open_store,
+    release,
+    routes,
+    upkeep,
+)
 from adapters.store.sql import Sql
 from tests.support.store import ACTION, LANE, NOW, fresh_url, run_sql
 
@@ -37,8 +52,17 @@ HOT: dict[str, tuple[Sql, dict[str, object]]] = {
     "outdated": (routes._OUTDATED, {"seqs": [1, 2]}),
     "ids of messages": (routes.MESSAGE_IDS, {"seqs": [1, 2]}),
     "claim": (deliveries._CLAIM, {"seqs": [1], "release": 1, "worker": "w", "now": NOW, "until": NOW}),
+    "claimed before": (deliveries._CLAIMED_BEFORE, {"seqs": [1, 2]}),
+    "sent unheard": (deliveries._UNHEARD, {"seqs": [1, 2]}),
+    "acknowledge": (deliveries._ACKNOWLEDGE, {"seqs": [1, 2]}),
     "claimed": (deliveries._CLAIMED, {"seqs": [1, 2]}),
     "deliveries by id": (deliveries.BY_ID, {"ids": ["d1"]}),
+    "these lanes": (lanes._THESE, {"lanes": ["push 1", "push 2"]}),
+    "lane goes on": (lanes._GO_ON, {"lane": "mailbox 1", "now": NOW}),
+    "lane waits for its probe": (lanes._READY, {"lane": "mailbox 1", "at": NOW}),
+    "waits for a lane": (lanes._WAITING, {"lane": "mailbox 1"}),
+    "unclaimed": (release._UNCLAIMED_DELIVERIES, {"ended": NOW}),
+    "after a wipe": (release._AFTER_WIPE_RELEASED, {}),
     "waiting": (upkeep._WAITING, {"after": 0, "limit": 1000}),
     "expired": (upkeep._EXPIRED, {"now": NOW, "limit": 100}),
     "unanswered": (upkeep._UNANSWERED, {"now": NOW, "limit": 100}),
@@ -52,6 +76,21 @@ HOT: dict[str, tuple[Sql, dict[str, object]]] = {
     "failed there": (mailboxes._FAILED_THERE, {"lane": "mailbox 1", "endpoints": ["e"], "after": 0, "limit": 100}),
     "leave": (mailboxes._LEAVE, {"seqs": [1, 2], "lane": "mailbox 1"}),
     "copies": (mailboxes._COPIES, {"ids": ["d1"]}),
+    "open piles": (letters._OPEN_PILES, {"lane": "mailbox 1"}),
+    "overdue piles": (letters._OVERDUE_PILES, {"lane": "mailbox 1"}),
+    "open letters": (letters._OPEN_LETTERS, {"lane": "mailbox 1", "endpoints": ["e"], "limit": 100}),
+    "overdue letters": (letters._OVERDUE_LETTERS, {"lane": "mailbox 1", "endpoints": ["e"], "limit": 100}),
+    "sealed": (letters._SEALED, {"id": "d1", "lane": "mailbox 1"}),
+    "messages by reference": (enquiries._MESSAGES, {"references": ["r1"], "system": "s"}),
+    "their deliveries": (enquiries._DELIVERIES, {"seqs": [1, 2]}),
+    "refusals by reference": (enquiries._REFUSALS, {"references": ["r1"], "system": "s"}),
+    "refusals by MessageID": (enquiries._REFUSED_MESSAGES, {"id": "m", "system": "s", "limit": 9}),
+    "refusals by business id": (enquiries._REFUSED_BUSINESS, {"ids": ["b"], "system": "s", "limit": 9}),
+    "who used an id": (enquiries._USED, {"start": "m-1", "end": "m-2", "limit": 9}),
+    "changed": (enquiries._CHANGED, {"system": "s", "block": 1, "reference": "r1", "limit": 200}),
+    "blocks not looked at": (enquiries._BLOCKS, {"limit": 20}),
+    "messages of blocks": (enquiries._OF_MESSAGES, {"from": 1, "to": 1, "first": 1, "last": 100}),
+    "refusals of blocks": (enquiries._OF_REFUSALS, {"from": 1, "to": 1, "first": 1, "last": 100}),
     "unchained": (journal._UNCHAINED, {"limit": 1000}),
     "last block": (journal._LAST_BLOCK, {}),
     "untold": (journal._UNTOLD, {"now": NOW, "limit": 100}),
@@ -72,7 +111,7 @@ FIGURES: dict[str, Sql] = {
 }
 _SCANNED = re.compile(r"\bSCAN (\w+)\b(?! USING (?:COVERING )?INDEX \w+_(?:routed|due|open|unchained))|Seq Scan on (\w+)")
 #: Small, or made by the statement itself.
-_SMALL = {"json_each", "j", "l", "busy", "o", "journal", "CONSTANT", "lease"}
+_SMALL = {"json_each", "j", "l", "busy", "o", "journal", "CONSTANT", "lease", "counter"}
 
 
 def scanned(plan: str) -> set[str]:
@@ -87,6 +126,7 @@ def fill(store: Store, rows: int, lanes: int) -> None:
     recursive = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows * 2})"
     series = recursive if sqlite else f"WITH n(i) AS (SELECT * FROM generate_series(1, {rows * 2}))"
     key = "CAST(i / 3 AS blob)" if sqlite else "CAST(CAST(i / 3 AS text) AS bytea)"
+    number = "rowid" if sqlite else "at_us"
     blob = "x'00'" if sqlite else "'\\x00'::bytea"
     run_sql(
         store,
@@ -109,6 +149,18 @@ def fill(store: Store, rows: int, lanes: int) -> None:
         f"SELECT 'r' || i, i, 'c', 'o', 'x', {key}, 'amqp', i > {rows * 2 - 100} FROM n",
     )
     run_sql(store, f"INSERT INTO event (at_us, reference, schema, payload, block) {series} SELECT i, 'r' || i, 1, {blob}, 1 FROM n")
+    run_sql(
+        store,
+        "INSERT INTO attempt (delivery_seq, number, at_us, took_us, endpoint, register_version, envelope, outcome) "
+        f"{series} SELECT i, 1, 1, 1, 'e', 1, 'ours', 'postponed' FROM n WHERE i <= {rows}",
+    )
+    run_sql(
+        store,
+        "INSERT INTO lane (lane, state, failures, probes, probe_at_us, code, at_us, who) "
+        f"{series} SELECT 'push ' || i, 'held', 0, 1, i, 'c', 1, 'w' FROM n",
+    )
+    run_sql(store, f"INSERT INTO change (system, block, reference) {series} SELECT 's' || (i % 9), i, 'r' || i FROM n")
+    run_sql(store, f"UPDATE refusal SET message_id = 'm' || {number}, business_id = 'b' || {number}")
     for name in ("message", "delivery"):
         set_last = "UPDATE counter SET value = :n WHERE name = :name" if sqlite else "SELECT setval(CAST(:name || '_seq' AS regclass), :n)"
         run_sql(store, set_last, n=rows * 2, name=name)

@@ -66,6 +66,15 @@ def test_a_contract_that_says_nothing_of_it_asks_for_signatures_and_takes_no_res
     assert (unsigned := load_contracts(folder).find("vva", "2")) and not unsigned.signed
 
 
+def test_mail_may_stand_in_a_mailbox_for_a_day_unless_the_contract_says_otherwise(folder: Path):
+    action = "urn:x-backbone:vva:2/mboGangerBericht"
+    assert load_contracts(folder).kind(action).fetch_within == timedelta(days=10)
+    spoil(folder, 'fetch_within = "10d"', "")
+    assert load_contracts(folder).kind(action).fetch_within == timedelta(hours=24)
+    spoil(folder, "[kinds.mboGangerBericht]", '[kinds.mboGangerBericht]\nfetch_within = "soon"')
+    assert "fetch_within" in problem(folder)
+
+
 def test_the_built_in_vva_says_what_the_design_says():
     contracts = load_contracts()
     ganger, status = (contracts.kind(f"urn:x-backbone:vva:1/{name}") for name in ("mboGangerBericht", "aanmeldStatusBericht"))

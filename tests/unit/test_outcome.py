@@ -33,7 +33,7 @@ TABLE = {
     "an address that may not be called": (Heard(wire=Wire.NOT_ALLOWED), ("postponed", "ENDPOINT_NOT_ALLOWED", "fails", True)),
     "time-out after sending": (Heard(wire=Wire.SILENT), ("postponed", "ANSWER_NOT_HEARD", "fails", False)),
     "connection cut after sending": (Heard(wire=Wire.CUT), ("postponed", "ANSWER_NOT_HEARD", "fails", False)),
-    "an answer too large or packed": (Heard(wire=Wire.UNREADABLE, status=200), ("uncertain", "RESPONSE_NOT_TRUSTED", "works", True)),
+    "an answer too large or packed": (Heard(wire=Wire.UNREADABLE, status=200), ("uncertain", "RESPONSE_NOT_TRUSTED", "fails", True)),
     "HTTP 3xx": (http(302), ("postponed", "ENDPOINT_REDIRECTS", "fails", False)),
     "HTTP 401": (http(401), ("failed", "ENDPOINT_REFUSES_US", "fails", True)),
     "HTTP 403": (http(403), ("failed", "ENDPOINT_REFUSES_US", "fails", True)),
@@ -49,8 +49,8 @@ TABLE = {
     "HTTP 503": (http(503), ("postponed", "ENDPOINT_UNAVAILABLE", "fails", False)),
     "HTTP 503 with Retry-After": (http(503, retry_after_s=30), ("postponed", "ENDPOINT_UNAVAILABLE", "stop", False)),
     "HTTP 504": (http(504), ("postponed", "ENDPOINT_UNAVAILABLE", "fails", False)),
-    "HTTP 200 without a SOAP message": (http(200), ("uncertain", "RESPONSE_NOT_TRUSTED", "works", True)),
-    "HTTP 202 and nothing": (http(202), ("uncertain", "RESPONSE_NOT_TRUSTED", "works", True)),
+    "HTTP 200 without a SOAP message": (http(200), ("uncertain", "RESPONSE_NOT_TRUSTED", "fails", True)),
+    "HTTP 202 and nothing": (http(202), ("uncertain", "RESPONSE_NOT_TRUSTED", "fails", True)),
     "fault DK0051": (fault("Server.DK0051"), ("postponed", "ENDPOINT_UNAVAILABLE", "fails", False)),
     "fault DK0051 with Retry-After": (fault("Server.DK0051", retry_after_s=9), ("postponed", "ENDPOINT_UNAVAILABLE", "stop", False)),
     "fault DK0050": (fault("Server.DK0050"), ("failed", "Server.DK0050", "works", False)),
@@ -67,12 +67,15 @@ TABLE = {
     "fault that only says Client": (fault("Client"), ("failed", "RECEIVER_REFUSED", "works", False)),
     "fault that only says Server": (fault("Server"), ("postponed", "ENDPOINT_UNAVAILABLE", "fails", False)),
     "fault of a code nobody knows": (fault("Client.XX1234"), ("failed", "RECEIVER_REFUSED", "works", False)),
-    "fault with a broken signature": (fault("Client.DK0004", trust=Trust.BROKEN), ("uncertain", "RESPONSE_NOT_TRUSTED", "works", True)),
-    "not unique, never sent before": (fault("Server.DK0050", says="niet uniek"), ("failed", "RECEIVER_DUPLICATE", "works", False)),
+    "fault with a broken signature": (fault("Client.DK0004", trust=Trust.BROKEN), ("uncertain", "RESPONSE_NOT_TRUSTED", "fails", True)),
+    "not unique, never sent before": (
+        fault("Server.DK0050", says="bericht is niet uniek"),
+        ("failed", "RECEIVER_DUPLICATE", "works", False),
+    ),
     "a good answer": (answer(), ("acknowledged", None, "works", False)),
     "a functional rejection": (answer(rejected=True, says="A01161 onbekend"), ("failed", "RECEIVER_REJECTED", "works", False)),
-    "an unsigned answer": (answer(trust=Trust.UNSIGNED), ("uncertain", "RESPONSE_NOT_TRUSTED", "works", True)),
-    "an answer with a broken signature": (answer(trust=Trust.BROKEN), ("uncertain", "RESPONSE_NOT_TRUSTED", "works", True)),
+    "an unsigned answer": (answer(trust=Trust.UNSIGNED), ("uncertain", "RESPONSE_NOT_TRUSTED", "fails", True)),
+    "an answer with a broken signature": (answer(trust=Trust.BROKEN), ("uncertain", "RESPONSE_NOT_TRUSTED", "fails", True)),
 }
 
 
@@ -100,8 +103,8 @@ def test_what_may_not_be_done_twice_is_not_sent_again_when_no_answer_came(wire):
 @pytest.mark.parametrize(
     "heard",
     [
-        fault("Server.DK0050", says="identificatiecodeBedrijfsdocument is niet uniek"),
-        fault("Client", says="Message already received"),
+        fault("Server.DK0050", says="identificatiecodeBedrijfsdocument is niet uniek", trust=Trust.GOOD),
+        fault("Client", says="Message already received", trust=Trust.GOOD),
         answer(rejected=True, says="A00201 Dit bericht is reeds verwerkt"),
     ],
     ids=["DK0050", "bare Client", "functional"],
@@ -109,6 +112,33 @@ def test_what_may_not_be_done_twice_is_not_sent_again_when_no_answer_came(wire):
 def test_a_receiver_that_has_it_already_after_an_attempt_without_answer_has_probably_ours(heard):
     outcome = judge(heard, ours=False, may_have_arrived=True)
     assert (outcome.state, outcome.code, outcome.lane) == ("acknowledged", "PROBABLY_DELIVERED", Lane.WORKS)
+    assert judge(heard, ours=False).code == "RECEIVER_DUPLICATE"
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        "java.lang.Double cannot be cast to java.lang.Integer",
+        "Duplicate bean name in config, deployment failed",
+        "check sequence is not unique",
+        "dubbele punt verwacht",
+        "Leerling heeft dubbele inschrijving",
+        "BSN is niet uniek",
+        "De leerling bestaat al bij een andere school",
+    ],
+)
+def test_other_things_that_are_double_are_no_delivery(says):
+    for heard in (
+        fault("Server", says=says, trust=Trust.GOOD),
+        fault("Client", says=says, trust=Trust.GOOD),
+        answer(rejected=True, says=says),
+    ):
+        assert judge(heard, ours=False, may_have_arrived=True).state != "acknowledged"
+
+
+def test_that_it_is_double_is_believed_on_the_receivers_own_word_only():
+    heard = fault("Server.DK0050", says="identificatiecodeBedrijfsdocument is niet uniek")
+    assert (heard.trust, judge(heard, ours=False, may_have_arrived=True).state) == (Trust.UNSIGNED, "uncertain")
     assert judge(heard, ours=False).code == "RECEIVER_DUPLICATE"
 
 
@@ -150,6 +180,6 @@ def test_whatever_is_heard_has_an_outcome_and_only_a_trusted_answer_or_a_double_
     assert (outcome.state == "acknowledged") or outcome.code in CODES
     if outcome.state == "acknowledged":
         assert heard.wire is Wire.ANSWERED and heard.trust is not Trust.BROKEN
-        assert heard.trust is Trust.GOOD or outcome.code == "PROBABLY_DELIVERED"
+        assert heard.trust is Trust.GOOD
     if outcome.state == "postponed":
         assert CODES[outcome.code].retry

@@ -310,3 +310,49 @@ def test_the_next_change_is_the_day_something_starts_or_the_day_after_something_
     assert register.next_change(date(2026, 8, 1)) == date(2026, 9, 1)
     assert register.next_change(date(2026, 9, 1)) is None
     assert redivided().next_change(date(2026, 12, 24)) == date(2026, 12, 25)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("address", "portaal.example/vva", "is not usable; write the absolute URI of the service, without oin (that is added)"),
+        ("address", "https://portaal.example/vva?oin=00000004003214345000", "without oin"),
+        ("address", "https://portaal.example/a b", "is not usable"),
+        ("address", "", "address must be"),
+        ("address", 3, "address must be"),
+        ("at_once", 0, "at_once must be a number from 1 to 1000, whole"),
+        ("at_once", 1001, "at_once must be a number from 1 to 1000, whole"),
+        ("at_once", 2.5, "whole"),
+        ("at_once", True, "whole"),
+        ("at_once", "3", "whole"),
+        ("per_second", 0, "per_second must be a number from 0.01 to 10000"),
+        ("per_second", 10_001, "per_second must be a number from 0.01 to 10000"),
+        ("per_second", float("nan"), "per_second must be a number"),
+        ("per_second", False, "per_second must be a number"),
+    ],
+)
+def test_a_wrong_limit_or_address_of_an_endpoint_is_refused_with_what_to_do(field, value, words):
+    found = one_problem(endpoints=but(DOCUMENT["endpoints"], 2, **{field: value}))
+    assert words in found and "endpoints row 3 (" in found
+
+
+def test_limits_and_address_of_an_endpoint_are_kept_and_written_out_again():
+    fields = {"address": "https://portaal.example/vva", "at_once": 4, "per_second": 0.5}
+    register = chain(endpoints=but(DOCUMENT["endpoints"], 2, **fields))
+    (endpoint,) = [one for one in register.endpoints.values() if one.url]
+    assert (endpoint.address, endpoint.at_once, endpoint.per_second) == tuple(fields.values())
+    assert read_register(json.loads(json.dumps(register.to_document())), version=7).endpoints == register.endpoints
+
+
+@pytest.mark.parametrize(
+    ("address", "to"),
+    [
+        (None, None),
+        ("https://portaal.example/vva", f"https://portaal.example/vva?oin={CENTRAAL}"),
+        ("https://portaal.example/vva?versie=1", f"https://portaal.example/vva?versie=1&oin={CENTRAAL}"),
+    ],
+)
+def test_where_we_write_the_envelope_its_address_names_the_receiver(address, to):
+    register = chain(endpoints=but(DOCUMENT["endpoints"], 2, address=address))
+    (endpoint,) = [one for one in register.endpoints.values() if one.url]
+    assert endpoint.address_for(CENTRAAL) == to

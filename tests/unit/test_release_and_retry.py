@@ -5,10 +5,27 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from routing.release import CLOSED, PROBE_AFTER_S, CircuitState, after_failure, as_of, room, window
+from routing.register import read_register
+from routing.release import (
+    CLOSED,
+    PROBE_AFTER_S,
+    Circuit,
+    CircuitState,
+    after_failure,
+    after_success,
+    as_of,
+    held_by_hand,
+    narrowed,
+    room,
+    stopped,
+    window,
+)
 from routing.retry import RETRY_AFTER_S, Retry, Stop, Wait, next_try
-from tests.support.register import DOCUMENT, NOW, but, chain
+from tests.support.register import DOCUMENT, NOW, but, chain, document
+from workers.relay import Windows
 
 DEADLINE = NOW + timedelta(days=14)
 
@@ -86,3 +103,105 @@ def test_a_failed_probe_holds_again_and_longer_but_never_more_than_five_minutes(
         now = circuit.probe_at
         circuit = after_failure(as_of(circuit, now), now)
     assert waits == [30, 60, 120, 300, 300, 300]
+
+
+BY_HAND = Circuit(state=CircuitState.HELD)
+LATER = NOW + timedelta(minutes=10)
+
+
+def test_a_success_closes_whatever_went_before():
+    for before in (CLOSED, after_failure(CLOSED, NOW), held(), as_of(held(), LATER), stopped(held(), LATER)):
+        assert after_success(before) == CLOSED
+
+
+def test_a_receiver_that_names_a_time_is_left_alone_until_then_and_gets_one_delivery_then():
+    circuit = stopped(CLOSED, LATER)
+    assert room(PUSH, 0, as_of(circuit, LATER - timedelta(microseconds=1))) == 0
+    assert [room(PUSH, opened, as_of(circuit, LATER)) for opened in (0, 1)] == [1, 0]
+
+
+def test_an_earlier_time_takes_nothing_back_and_a_later_one_counts():
+    circuit = stopped(CLOSED, LATER)
+    assert stopped(circuit, NOW) == circuit
+    assert stopped(circuit, LATER + timedelta(seconds=1)).probe_at == LATER + timedelta(seconds=1)
+    assert stopped(held(), LATER).probe_at == LATER
+
+
+def test_a_probe_that_fails_after_a_named_time_waits_as_after_any_other_hold():
+    circuit = after_failure(as_of(stopped(held(), LATER), LATER), LATER)
+    assert circuit.probe_at == LATER + timedelta(seconds=PROBE_AFTER_S[1])
+
+
+def test_what_an_operator_holds_no_attempt_changes_and_no_time_opens():
+    assert held_by_hand(BY_HAND)
+    assert after_success(BY_HAND) == after_failure(BY_HAND, NOW) == stopped(BY_HAND, LATER) == as_of(BY_HAND, LATER) == BY_HAND
+    for other in (CLOSED, held(), as_of(held(), LATER), stopped(CLOSED, LATER)):
+        assert not held_by_hand(other)
+
+
+_RESULTS = st.lists(
+    st.tuples(st.sampled_from(["works", "fails", "stop", "nothing"]), st.integers(0, 90_000), st.integers(0, 86_400)), max_size=40
+)
+
+
+@given(_RESULTS)
+def test_whatever_happens_a_lane_lets_something_leave_within_five_minutes_or_when_its_receiver_said(results):
+    """Each: seconds pass, and then this is heard. The store keeps only what `as_of` was not asked for; so does this."""
+    circuit, now, said = CLOSED, NOW, NOW
+    for heard, pause_s, until_s in results:
+        now += timedelta(seconds=pause_s)
+        if heard == "works":
+            circuit = after_success(circuit)
+        elif heard == "fails":
+            circuit = after_failure(as_of(circuit, now), now)
+        elif heard == "stop":
+            said = max(said, now + timedelta(seconds=until_s))
+            circuit = stopped(circuit, now + timedelta(seconds=until_s))
+        assert circuit.state is not CircuitState.HALF_OPEN, "a probe would leave at once again, however the last one ended"
+        latest = max(said, now + timedelta(seconds=PROBE_AFTER_S[-1]))
+        assert room(PUSH, 0, as_of(circuit, latest)) >= 1
+
+
+CENTRAL_ENDPOINT = DOCUMENT["endpoints"][2]
+
+
+def endpoints(*, version=7, **fields):
+    """The chain with one more push endpoint."""
+    rows = [*DOCUMENT["endpoints"], {**CENTRAL_ENDPOINT, "dienst": "proef", "url": "https://portaal.example/proef"} | fields]
+    return read_register(document(endpoints=rows), version=version)
+
+
+LANE = "push 00000004003214345000 https://portaal.example/proef"
+
+
+@pytest.mark.parametrize(
+    ("fields", "narrow"),
+    [
+        ({}, {}),
+        ({"at_once": 3}, {LANE: 3}),
+        ({"at_once": 50}, {LANE: 50}),
+        ({"per_second": 5}, {LANE: 10}),
+        ({"per_second": 0.2}, {LANE: 1}),
+        ({"per_second": 1.2}, {LANE: 3}),
+        ({"per_second": 30}, {LANE: 60}),
+        ({"at_once": 4, "per_second": 10}, {LANE: 4}),
+        ({"at_once": 40, "per_second": 1}, {LANE: 2}),
+    ],
+)
+def test_the_register_narrows_a_lane_by_calls_at_a_time_or_by_two_seconds_of_its_rate(fields, narrow):
+    assert narrowed(endpoints(**fields)) == narrow
+
+
+@pytest.mark.parametrize("limits", [(2, 7), (7, 2), (None, 2), (2, None)])
+def test_endpoints_that_share_a_lane_have_the_smallest_window_of_all(limits):
+    rows = [{**CENTRAL_ENDPOINT, "dienst": dienst, "at_once": most} for dienst, most in zip(("vva", "proef"), limits, strict=True)]
+    assert list(narrowed(chain(endpoints=[*DOCUMENT["endpoints"][:2], *rows])).values()) == [2]
+
+
+def test_a_window_is_what_the_settings_say_or_less_where_the_register_does_and_follows_the_register():
+    now = [endpoints(at_once=5)]
+    windows = Windows(lambda: now[0], mailbox=700, push=40)
+    assert (windows.of("mailbox 1"), windows.of("push 1 https://elsewhere.example/"), windows.of(LANE)) == (700, 40, 5)
+    for version, (fields, wide) in enumerate([({"at_once": 50}, 40), ({"per_second": 15}, 30), ({"per_second": 30}, 40), ({}, 40)], 8):
+        now[0] = endpoints(version=version, **fields)
+        assert windows.of(LANE) == wide
