@@ -225,6 +225,7 @@ def judge_apart(settings: Settings) -> Any:
 
 def _gateway(parts: Parts) -> list[Any]:
     from adapters.answers import Answers
+    from adapters.connections import Connections
     from adapters.crls import FollowingVerifier
     from adapters.https import LIMITS, Door, GatewayServer, context_of
     from adapters.pki import read_certificate, read_key
@@ -256,7 +257,9 @@ def _gateway(parts: Parts) -> list[Any]:
     door = Door(gateway, verifier)
     pages = [WusPages(gateway, door, contracts, answers, url=settings.gateway_address), RestPages(gateway, door, contracts)]
     pages += _party_pages(parts, door, contracts)
-    return [gateway.run(), gateway.serve(GatewayServer(pages, context=context), settings.gateway_host, settings.gateway_port)]
+    connections = Connections(settings.gateway_connections, settings.gateway_connections_per_address)
+    server = GatewayServer(pages, context=context, connections=connections)
+    return [gateway.run(), gateway.serve(server, settings.gateway_host, settings.gateway_port)]
 
 
 def _party_pages(parts: Parts, door: Any, contracts: Contracts) -> list[Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import multiprocessing
 import os
+import pickle
 import signal
 from collections.abc import Iterator
 
@@ -100,24 +102,10 @@ def test_small_content_that_does_not_fit_is_explained_by_the_other_process(excha
 
 def other_process() -> int:
     """The process in which this one's gateway has messages judged."""
-    children = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _parent(int(pid)) == os.getpid()]
-    return next(pid for pid in children if b"spawn_main" in _command(pid))
-
-
-def _parent(pid: int) -> int:
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return int(file.read().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
-
-
-def _command(pid: int) -> bytes:
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return file.read()
-    except OSError:
-        return b""
+    children = multiprocessing.active_children()
+    assert len(children) == 1
+    assert children[0].pid is not None
+    return children[0].pid
 
 
 def test_when_the_other_process_dies_the_sender_is_asked_to_come_again_and_then_gets_its_receipt(
@@ -168,8 +156,6 @@ def test_while_a_large_message_is_judged_small_ones_are_answered_and_others_of_t
 
 
 def test_a_fault_is_the_same_after_a_journey_between_processes() -> None:
-    import pickle
-
     fault = NotAllowed("Client.DK0002", "no mandate", where="wsa:From", details=["a", "b"])
     again = pickle.loads(pickle.dumps(fault))
     assert type(again) is NotAllowed
