@@ -24,8 +24,8 @@ MOST_OF_CERTIFICATE: Final = 128
 MOST_SILENT: Final = 500
 #: Seconds for TLS to begin and to end.
 HANDSHAKE_S, GOODBYE_S = 10.0, 3.0
-#: Connections taken in one round of the loop; each costs some tenths of a millisecond at once, and a signature soon.
-IN_A_ROW: Final = 16
+#: Connections taken in one round of the loop: each soon costs some milliseconds, for a signature of ours and one of theirs.
+IN_A_ROW: Final = 2
 #: Files that are not connections.
 _OTHER_FILES: Final = 100
 #: What asyncio's TLS keeps in memory for each connection: one record, and not the 256 KiB it would take by itself.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import socket
 import ssl
 import time
@@ -251,7 +252,7 @@ class GatewayServer:
 
     async def _hold_back(self, response: web.StreamResponse) -> None:
         """Who is asked to come again hears so a moment later: it might come again at once, a thousand times a second."""
-        until = time.monotonic() + HOLD_BACK_S
+        until = time.monotonic() + HOLD_BACK_S * random.uniform(0.5, 1.5)  # noqa: S311 - so that they do not come again all at once
         while "Retry-After" in response.headers and not self._stopping and time.monotonic() < until:
             await asyncio.sleep(0.1)
 

@@ -113,15 +113,18 @@ class Gateway:
         try:
             item = None
             known = Known(via=via, fault=fault, unsigned=unsigned, unfit=unfit)
-            if not takes_long(raw):
-                await self._turns.take(system)
-                item = self._judge(raw, system, known, message_id, question)
-            if item is None:
+            if takes_long(raw):
                 item = await self._judge_apart(raw, system, known, question, seen)
-            waiting = _Waiting(item, asyncio.get_running_loop().create_future())
-            self._waiting.append(waiting)
-            self._some.set()
-            result = await waiting.result
+            async with self._turns.in_hand(system):
+                if item is None:
+                    await self._turns.take(system)
+                    item = self._judge(raw, system, known, message_id, question)
+                if item is None:
+                    item = await self._judge_apart(raw, system, known, question, seen)
+                waiting = _Waiting(item, asyncio.get_running_loop().create_future())
+                self._waiting.append(waiting)
+                self._some.set()
+                result = await waiting.result
             await self._turns.take(system)  # for the signature of its answer
             return item, result
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from schemas.oin import Oin
-from workers.turns import Turns
+from workers.turns import FEW, Turns
 
 FLOOD, OTHER = Oin("00000003272448340000"), Oin("00000003272448360000")
 
@@ -65,3 +65,56 @@ def test_one_whose_connection_is_gone_costs_nobody_a_turn() -> None:
 
     asyncio.run(act())
     assert done == [0, 3, 9]
+
+
+def most_in_hand(*systems: Oin) -> int:
+    """How many messages of the first of these systems are in hand at a time, of forty that it hands in at once."""
+    now = most = 0
+
+    async def act() -> None:
+        turns = Turns()
+
+        async def work(system: Oin) -> None:
+            nonlocal now, most
+            async with turns.in_hand(system):
+                if system == systems[0]:
+                    now += 1
+                    most = max(most, now)
+                await asyncio.sleep(0.001)
+                if system == systems[0]:
+                    now -= 1
+
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            for system in (*systems, *[systems[0]] * 39):
+                group.create_task(work(system))
+
+    asyncio.run(act())
+    return most
+
+
+def test_a_system_that_is_alone_may_have_many_messages_in_hand_and_beside_others_a_few() -> None:
+    assert most_in_hand(FLOOD) == 40
+    assert most_in_hand(FLOOD, OTHER) == FEW
+
+
+def test_one_that_gives_up_while_it_is_held_back_holds_back_nobody() -> None:
+    done: list[int] = []
+
+    async def act() -> None:
+        turns, free = Turns(), asyncio.Event()
+
+        async def work(system: Oin, number: int) -> None:
+            async with turns.in_hand(system):
+                await free.wait()
+                done.append(number)
+
+        tasks = [asyncio.create_task(work(OTHER, -1)), *(asyncio.create_task(work(FLOOD, number)) for number in range(FEW + 3))]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        tasks[FEW + 1].cancel()  # the first that is held back
+        free.set()
+        async with asyncio.timeout(10):
+            await asyncio.wait(tasks)
+
+    asyncio.run(act())
+    assert sorted(done) == [-1, *range(FEW), FEW + 1, FEW + 2]
