@@ -1,7 +1,7 @@
 """Whose turn it is, when one system floods and another has little: the other hardly waits (rule 7).
 
 Work that holds the event loop is done one piece in each of its rounds, for each system in turn. And while there are several, each has but a
-few messages between judging and commit: a commit of many takes long, and the more so while their successors are being judged.
+few messages more than the others between judging and commit: a commit of many takes long, and the more so while others are being judged.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 from schemas.oin import Oin
 
-#: Messages of one system in hand while there are others.
+#: Messages that one system may have in hand more than all others together, while there are others.
 FEW: Final = 4
 #: Seconds for which a system counts after its last message.
 THERE_S: Final = 1.0
@@ -36,7 +36,7 @@ class Turns:
         """While a message is judged and committed; waits until this system has few enough."""
         self._there.pop(system, None)
         self._there[system] = time.monotonic()
-        while self._in_hand[system] >= FEW and self._several():
+        while 2 * self._in_hand[system] - self._in_hand.total() >= FEW and self._several():
             place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._held.setdefault(system, deque()).append(place)
             try:
@@ -50,6 +50,8 @@ class Turns:
             yield
         finally:
             self._in_hand[system] -= 1
+            if not self._in_hand[system]:
+                del self._in_hand[system]
             self._let_one_go_on(system)
 
     def _several(self) -> bool:

@@ -94,7 +94,8 @@ def most_in_hand(*systems: Oin) -> int:
 
 def test_a_system_that_is_alone_may_have_many_messages_in_hand_and_beside_others_a_few() -> None:
     assert most_in_hand(FLOOD) == 40
-    assert most_in_hand(FLOOD, OTHER) == FEW
+    assert most_in_hand(FLOOD, OTHER) <= FEW + 1  # one of the other's
+    assert most_in_hand(FLOOD, *[OTHER] * 6) <= FEW + 6
 
 
 def test_one_that_gives_up_while_it_is_held_back_holds_back_nobody() -> None:
@@ -108,13 +109,13 @@ def test_one_that_gives_up_while_it_is_held_back_holds_back_nobody() -> None:
                 await free.wait()
                 done.append(number)
 
-        tasks = [asyncio.create_task(work(OTHER, -1)), *(asyncio.create_task(work(FLOOD, number)) for number in range(FEW + 3))]
+        tasks = [asyncio.create_task(work(OTHER, -1)), *(asyncio.create_task(work(FLOOD, number)) for number in range(FEW + 4))]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        tasks[FEW + 1].cancel()  # the first that is held back
+        tasks[FEW + 2].cancel()  # the first that is held back
         free.set()
         async with asyncio.timeout(10):
             await asyncio.wait(tasks)
 
     asyncio.run(act())
-    assert sorted(done) == [-1, *range(FEW), FEW + 1, FEW + 2]
+    assert sorted(done) == [-1, *range(FEW + 1), FEW + 2, FEW + 3]
