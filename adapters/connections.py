@@ -1,6 +1,6 @@
 """The gateway's connections: how many at a time, how many of whom, and who must go when there are more: whoever is idle longest.
 
-A connection that is one too many is closed before TLS, which is what makes it dear: some 70 kB and a signature of ours.
+A connection that is one too many is closed before TLS, which is what makes it dear: some 50 kB and a signature of ours.
 """
 
 from __future__ import annotations
