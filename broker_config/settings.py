@@ -161,6 +161,15 @@ class Settings:
         None,
     )
     gateway_port: int = _setting("KOPPELPUNT_GATEWAY_PORT", "port of the gateway (https)", _port, "8443")
+    gateway_connections: int = _setting(
+        "KOPPELPUNT_GATEWAY_CONNECTIONS", "connections of a gateway process at a time, at most", _number(10, 100_000), "2500"
+    )
+    gateway_connections_per_address: int = _setting(
+        "KOPPELPUNT_GATEWAY_CONNECTIONS_PER_ADDRESS",
+        "of those, from one address, at most; behind a load balancer that hides its clients' addresses, as many as all",
+        _number(10, 100_000),
+        "500",
+    )
     portal_port: int = _setting("KOPPELPUNT_PORTAL_PORT", "port of the portal (http)", _port, "8080")
     metrics_port: int = _setting("KOPPELPUNT_METRICS_PORT", "port of the metrics (http)", _port, "9464")
     skew_s: int = _setting("KOPPELPUNT_SKEW_S", "seconds a sender's clock may differ from ours", _number(0, 3_600), "300")

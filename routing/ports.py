@@ -181,11 +181,13 @@ class Counter(Protocol):
         question: Callable[[Envelope], None] | None = None,
         unsigned: bool = False,
         unfit: Fault | None = None,
+        seen: Callable[[Any], None] | None = None,
     ) -> tuple[NewMessage | NewRefusal, HandInResult]:
         """What it became, after the commit. `message_id`: tells how a message that cannot be verified calls itself, only to be echoed.
-        `fault`: what the channel found wrong already. `question`: what it asks of a verified envelope. `unsigned`: the connection's
-        certificate will do (profile 2W-be). `unfit`: what is wrong with the content already, for whoever may send it. Raises OurFailure
-        when nobody knows: then the sender offers it again, and a duplicate is recognised."""
+        `fault`: what the channel found wrong already. `question`: what it asks of a verified envelope, whose content may be left out.
+        `unsigned`: the connection's certificate will do (profile 2W-be). `unfit`: what is wrong with the content already, for whoever may
+        send it. `seen`: told what a large message that was not verified says of itself, instead of a call of `message_id`. Raises
+        OurFailure when nobody knows: then the sender offers it again, and a duplicate is recognised."""
 
     def may_connect(self, system: Oin) -> bool:
         """Whether the register has this system, today, with the channel `https`. Raises OurFailure when the register cannot be read."""
