@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -212,29 +213,61 @@ def _intake(parts: Parts) -> list[Any]:
     ]
 
 
+def judge_apart(settings: Settings) -> Any:
+    """The desk of a gateway's second process (workers.apart), with a store, register and verifier of its own."""
+    from adapters.answers import Request
+    from adapters.crls import FollowingVerifier
+    from adapters.https import LIMITS
+    from adapters.store import open_store
+    from adapters.vault import Vault, read_master_key
+    from workers.apart import Judge
+    from workers.clock import Clock
+    from workers.desk import Desk
+    from workers.logs import configure
+    from workers.register_cache import RegisterCache
+
+    configure(settings.log_level)
+    registry = open_store(settings.store, upgrade=False).registry
+    verifier, vault = FollowingVerifier.for_https(settings, registry, LIMITS), Vault(read_master_key(settings.master_key))
+    desk = Desk(verifier=verifier, contracts=contracts_of(settings), vault=vault, own_oins=settings.own_oins, clock=Clock())
+    return Judge(desk, RegisterCache(registry), partial(Request.glance, limits=LIMITS))
+
+
 def _gateway(parts: Parts) -> list[Any]:
     from adapters.answers import Answers
+    from adapters.connections import Connections
     from adapters.credentials import FollowingContext, FollowingSigner, ours
     from adapters.crls import FollowingVerifier
     from adapters.https import LIMITS, Door, GatewayServer, context_of
     from adapters.rest import RestPages
     from adapters.wus import WusPages
     from schemas.oin import Oin
+    from workers.apart import Apart
     from workers.desk import Desk, step_judge
     from workers.gateway import Gateway
 
     settings, contracts = parts.settings, contracts_of(parts.settings)
     credentials = ours(settings, context_of)
     parts.operations.watch_certificate(lambda: credentials().certificate)
-    verifier = FollowingVerifier.for_https(settings, parts.store.registry, LIMITS)
+    verifier = FollowingVerifier.for_https(settings, parts.store.registry, LIMITS, waits=False)
     desk = Desk(verifier=verifier, contracts=contracts, vault=parts.vault, own_oins=settings.own_oins, clock=parts.clock)
-    gateway = Gateway(parts.worker, parts.store, desk, parts.register, step_judge(contracts), batch_size=settings.batch_size)
+    gateway = Gateway(
+        parts.worker,
+        parts.store,
+        desk,
+        parts.register,
+        step_judge(contracts),
+        apart=Apart(partial(judge_apart, settings)),
+        beside=verifier.refresh,
+        batch_size=settings.batch_size,
+    )
     answers = Answers(FollowingSigner(lambda: credentials().signer), Oin(settings.own_oins[0]))
     door = Door(gateway, verifier)
     pages = [WusPages(gateway, door, contracts, answers, url=settings.gateway_address), RestPages(gateway, door, contracts)]
     pages += _party_pages(parts, door, contracts, credentials)
+    connections = Connections(settings.gateway_connections, settings.gateway_connections_per_address)
     context = FollowingContext(lambda: credentials().context)
-    server = GatewayServer(pages, context=context, observe=parts.operations.requests)
+    server = GatewayServer(pages, context=context, connections=connections, observe=parts.operations.requests)
     parts.operations.checks["port"] = lambda: None if server.port else f"port {settings.gateway_port} cannot be had"
     return [gateway.run(), gateway.serve(server, settings.gateway_host, settings.gateway_port)]
 

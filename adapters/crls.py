@@ -148,8 +148,9 @@ async def _read(source: str) -> bytes:
 class FollowingVerifier:
     """A verifier whose CRLs are those in the store, and whose CAs those in their file, looked at every few seconds."""
 
-    def __init__(self, trust: Callable[[], TrustStore], policy: VerifyPolicy, registry: Registry) -> None:
-        self._source, self._policy, self._registry = trust, policy, registry
+    def __init__(self, trust: Callable[[], TrustStore], policy: VerifyPolicy, registry: Registry, *, waits: bool = True) -> None:
+        """`waits`: whoever asks may wait for the store. Otherwise somebody else calls `refresh`, from a thread."""
+        self._source, self._policy, self._registry, self._waits = trust, policy, registry, waits
         self._trust = self._noticed = trust()
         self._verifier = Verifier(self._trust, policy)
         self._stamp = -1
@@ -161,21 +162,24 @@ class FollowingVerifier:
         return cls(_trust(settings), VerifyPolicy(skew=timedelta(seconds=settings.skew_s), any_age=AMQP_AGE), registry)
 
     @classmethod
-    def for_https(cls, settings: Settings, registry: Registry, limits: Limits) -> FollowingVerifier:
+    def for_https(cls, settings: Settings, registry: Registry, limits: Limits, *, waits: bool = True) -> FollowingVerifier:
         """As hand-ins over HTTPS are judged: their sender waits for the answer, so the Timestamp must be good now (facts 3.5)."""
-        return cls(_trust(settings), VerifyPolicy(skew=timedelta(seconds=settings.skew_s), limits=limits), registry)
+        return cls(_trust(settings), VerifyPolicy(skew=timedelta(seconds=settings.skew_s), limits=limits), registry, waits=waits)
 
     def verify(self, raw: bytes, *, at: datetime, connected: Oin | None = None) -> Envelope:
         """As `wsse.Verifier.verify`, with the newest CRLs. While the store is away, those we have go on being used until they expire."""
-        self._follow()
+        if self._waits:
+            self.refresh()
         return self._verifier.verify(raw, at=at, connected=connected)
 
     def certificate(self, der: bytes, *, at: datetime) -> TrustedCertificate:
         """As `TrustStore.check`, with the newest CRLs."""
-        self._follow()
+        if self._waits:
+            self.refresh()
         return self._trust.check(der, at=at)
 
-    def _follow(self) -> None:
+    def refresh(self) -> None:
+        """Looks for newer CRLs and CAs, when it is time to; while the store is away this may take seconds."""
         trust = self._source()
         if trust is not self._noticed:  # other CAs count at once
             self._noticed, self._look_at = trust, 0.0

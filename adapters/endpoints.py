@@ -12,15 +12,16 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import DefaultResolver
+from yarl import URL
 
 from adapters import soap
 from adapters.https import CIPHERS
@@ -28,6 +29,8 @@ from adapters.reply import LARGEST, Judge, read
 from adapters.wsse import glance
 from broker_config.settings import Settings
 from routing.outcome import Asked, Heard, Wire
+from schemas.faults import Fault
+from schemas.oin import Oin
 
 log = logging.getLogger("koppelpunt.push")
 
@@ -51,6 +54,12 @@ _REFUSES_US: Final = (
 )
 
 
+#: NAT64, and the old way to write an IPv4 address: the last 32 bits are one.
+_CARRYING: Final = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
+#: Names that are looked up at the same time.
+LOOK_UPS: Final = 64
+
+
 class AddressNotAllowed(OSError):
     """The name leads to an address that may not be called."""
 
@@ -60,27 +69,43 @@ class _Resolver(AbstractResolver):
     checked is what is connected to."""
 
     def __init__(self, allowed: Sequence[Network]) -> None:
-        self._allowed, self._inner = allowed, DefaultResolver()
+        self._allowed = allowed
+        # threads of its own: a look-up may take as long as somebody's name servers like, and nobody can stop it
+        self._threads = ThreadPoolExecutor(max_workers=LOOK_UPS, thread_name_prefix="names")
 
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
-        usable = [one for one in found if may_call(one["host"], self._allowed)]
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
+        look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM, family=family, flags=socket.AI_ADDRCONFIG)
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
+        usable = [(kind, address) for kind, _, _, _, address in found if may_call(str(address[0]), self._allowed)]
         if not usable:
             raise AddressNotAllowed(f"{host} leads to an address inside this network")
-        return usable
+        return [
+            ResolveResult(hostname=host, host=str(address[0]), port=port, family=kind, proto=0, flags=socket.AI_NUMERICHOST)
+            for kind, address in usable
+        ]
 
     async def close(self) -> None:
-        await self._inner.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def may_call(address: str, allowed: Sequence[Network]) -> bool:
-    """Whether an IP address is public, or in a network that the operator allows."""
-    one = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(one, ipaddress.IPv6Address) and one.ipv4_mapped is not None:
-        one = one.ipv4_mapped
-    if any(one in network for network in allowed if network.version == one.version):
-        return True
-    return one.is_global and not one.is_multicast
+    """Whether an IP address is public, or in a network that the operator allows. Raises ValueError when it is no address."""
+    return all(
+        any(one in network for network in allowed if network.version == one.version) or (one.is_global and not one.is_multicast)
+        for one in _meant(ipaddress.ip_address(address.partition("%")[0]))
+    )
+
+
+def _meant(one: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """The address; and where IPv6 only carries an IPv4 one, that as well, or instead."""
+    if isinstance(one, ipaddress.IPv4Address):
+        return [one]
+    if one.ipv4_mapped is not None:
+        return [one.ipv4_mapped]
+    inside = one.sixtofour or (one.teredo[1] if one.teredo else None)
+    if inside is None and any(one in network for network in _CARRYING) and int(one) > 1:
+        inside = ipaddress.IPv4Address(int(one) & 0xFFFFFFFF)
+    return [one] if inside is None else [inside] if one in _CARRYING[0] else [one, inside]
 
 
 def context_of(settings: Settings) -> ssl.SSLContext:
@@ -128,7 +153,7 @@ class Endpoints:
             if went.sent:
                 return Heard(wire=Wire.SILENT, says=f"no whole answer came within {self._answer_s:g} s")
             return Heard(wire=Wire.UNREACHABLE, says="no connection could be made in time")
-        except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: what aiohttp makes of some answers that are none
+        except Exception as error:  # noqa: BLE001 (whatever somebody else's server brought about is heard as something)
             return _failed(error, sent=went.sent)
 
     async def close(self) -> None:
@@ -138,14 +163,14 @@ class Endpoints:
 
     def _not_allowed(self, url: str) -> str | None:
         try:
-            parts = urlsplit(url)
-            usable = parts.scheme == "https" and parts.username is None and bool(parts.hostname)
+            parts = URL(url)  # as aiohttp reads it: there are digits that are none to others
+            usable = parts.scheme == "https" and parts.user is None and bool(parts.raw_host) and url.isascii()
         except ValueError:
             usable = False
         if not usable:
-            return "the endpoint's address is not https://host/path"
+            return "the endpoint's address is not https://host/path, in plain letters"
         try:
-            allowed = may_call(parts.hostname or "", self._allowed)
+            allowed = may_call(parts.raw_host or "", self._allowed)
         except ValueError:  # a name: the resolver looks
             return None
         return None if allowed else "the endpoint's address is inside this network"
@@ -158,6 +183,7 @@ class Endpoints:
             "Accept-Encoding": "identity",
         }
         async with self._open().post(url, data=message, headers=headers, allow_redirects=False, trace_request_ctx=went) as response:
+            server = None if asked.signed else self._server(response)
             if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
                 return Heard(wire=Wire.UNREADABLE, status=response.status, says="the answer is packed, though that was not offered")
             parts, size = [], 0
@@ -172,10 +198,21 @@ class Endpoints:
                 content_type=response.headers.get("Content-Type", ""),
                 asked=asked,
                 signature_value=glance(message, SENT).signature_value,
+                server=server,
                 judge=self._judge,
                 at=self._now(),
                 retry_after_s=_retry_after(response.headers.get("Retry-After"), self._now()),
             )
+
+    def _server(self, response: aiohttp.ClientResponse) -> Oin | None:
+        """Whose server it is, where its certificate is all that says so (2W-be); None when it names nobody, or has been revoked."""
+        transport = response.connection.transport if response.connection else None
+        peer = transport.get_extra_info("ssl_object") if transport else None
+        der = peer.getpeercert(binary_form=True) if peer else None
+        try:
+            return self._judge.certificate(der, at=self._now()).oin if der else None
+        except Fault:
+            return None
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -222,9 +259,11 @@ def _failed(error: Exception, *, sent: bool) -> Heard:
         if isinstance(error, aiohttp.InvalidURL):
             return Heard(wire=Wire.NOT_ALLOWED, says="the endpoint's address is not https://host/path")
         return Heard(wire=Wire.UNREACHABLE, says=_reason(error))
-    if isinstance(error, aiohttp.ClientResponseError | aiohttp.http_exceptions.HttpProcessingError | ValueError):
-        return Heard(wire=Wire.UNREADABLE, says="the answer is not HTTP")
-    return Heard(wire=Wire.CUT, says="the connection ended before a whole answer had come")
+    if isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | OSError) and not isinstance(error, ValueError):
+        return Heard(wire=Wire.CUT, says="the connection ended before a whole answer had come")
+    if not isinstance(error, aiohttp.ClientError | ValueError):
+        log.error("answer_not_handled", extra={"error": type(error).__name__}, exc_info=error)
+    return Heard(wire=Wire.UNREADABLE, says="the answer is not HTTP")
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import resource
+import random
+import socket
 import ssl
 import time
 import zlib
@@ -17,11 +18,12 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from aiohttp import http_exceptions, web
 
 from adapters import soap
+from adapters.connections import GOODBYE_S, HANDSHAKE_S, Connections
 from adapters.trust import TrustedCertificate
 from broker_config.settings import Settings
 from routing.ports import Counter
@@ -47,6 +49,8 @@ FINISH_S, SHUTDOWN_S = 10.0, 3.0
 AT_A_TIME, SCHOOLS_FOR_ONE_MORE, MOST_AT_A_TIME = 16, 10, 100
 #: Seconds after which a sender that came too often, or at a bad moment, is asked to come again.
 COME_AGAIN_S: Final = 2
+#: Seconds for which that answer is held back.
+HOLD_BACK_S: Final = 1.0
 
 #: TLS 1.2 with forward secrecy and authenticated encryption only (facts 4.1); TLS 1.3 has nothing else.
 CIPHERS: Final = ":".join(
@@ -147,16 +151,22 @@ class Door:
 class GatewayServer:
     """Listens, and has each request answered by the page at its path."""
 
-    def __init__(self, pages: Sequence[Pages], *, context: ssl.SSLContext, observe: Observe | None = None) -> None:
+    def __init__(
+        self,
+        pages: Sequence[Pages],
+        *,
+        context: ssl.SSLContext,
+        connections: Connections | None = None,
+        observe: Observe | None = None,
+    ) -> None:
         """`observe`: told of each answer, for metrics."""
         self._pages, self._context, self._observe = pages, context, observe
+        self._connections = connections or Connections()
         self._runner: web.AppRunner | None = None
-        self._site: web.TCPSite | None = None
+        self._servers: list[asyncio.Server] = []
         self._watch: asyncio.Task[None] | None = None
         self._in_hand = 0
         self._stopping = False
-        self._silent: dict[Any, float] = {}  #: connections that brought no request yet, and since when
-        self._spoke: set[Any] = set()
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
@@ -174,22 +184,35 @@ class GatewayServer:
             shutdown_timeout=SHUTDOWN_S,
         )
         await self._runner.setup()
-        _allow_many_files()
-        self._site = site = web.TCPSite(self._runner, host, port, ssl_context=self._context, reuse_port=True, backlog=512)
         try:
-            await site.start()
+            for listener in self._connections.listeners(host, port):
+                self._servers.append(await self._listen(listener))
         except OSError:
+            self._close()
             await self._runner.cleanup()
             raise
         self._watch = asyncio.create_task(self._hang_up_on_the_silent())
-        assert site._server is not None
-        self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+        self.port = self._servers[0].sockets[0].getsockname()[1]
+
+    async def _listen(self, listener: socket.socket) -> asyncio.Server:
+        assert self._runner is not None and self._runner.server is not None
+        return await asyncio.get_running_loop().create_server(
+            self._runner.server,
+            sock=listener,
+            ssl=self._context,
+            backlog=512,
+            ssl_handshake_timeout=HANDSHAKE_S,
+            ssl_shutdown_timeout=GOODBYE_S,
+        )
+
+    def _close(self) -> None:
+        while self._servers:
+            self._servers.pop().close()
 
     async def stop(self) -> None:
         """Takes no more connections, and lets those that wait for an answer have it."""
         self._stopping = True
-        if self._site is not None:
-            await self._site.stop()
+        self._close()
         until = time.monotonic() + FINISH_S  # aiohttp's own way to stop reads no more of what is still coming in
         while self._in_hand and time.monotonic() < until:
             await asyncio.sleep(0.02)
@@ -199,16 +222,9 @@ class GatewayServer:
             await self._runner.cleanup()
 
     async def _hang_up_on_the_silent(self) -> None:
-        """Closes connections whose first request's headers do not come: aiohttp waits for those as long as it takes."""
         while True:
             await asyncio.sleep(READ_S / 4)
-            assert self._runner is not None and self._runner.server is not None
-            now, connections = time.monotonic(), set(self._runner.server.connections)
-            self._spoke &= connections
-            self._silent = {one: self._silent.get(one, now) for one in connections - self._spoke}
-            for connection, since in self._silent.items():
-                if now - since > READ_S:
-                    connection.force_close()
+            self._connections.hang_up_on_the_silent(READ_S)
 
     # -- one request ---------------------------------------------------------------------------------------------------------------------
 
@@ -217,11 +233,13 @@ class GatewayServer:
         """One line for each request, whatever became of it; and no traceback to whoever sent it."""
         started, outcome = time.perf_counter(), Outcome()
         OUTCOME.set(outcome)
-        self._spoke.add(request.protocol)
         self._in_hand += 1
         response: web.StreamResponse = web.Response(status=500, text="Something went wrong here. Try again later.\n")
+        stays = True
         try:
-            response = await handler(request)
+            with self._connections.busy(request) as stays:
+                response = await handler(request)
+                await self._hold_back(response)
         except web.HTTPException as told:  # no such path, or another method
             allowed = {name: value for name, value in told.headers.items() if name == "Allow"}
             response = web.Response(status=told.status, text=f"{told.reason}\n", headers=allowed)
@@ -244,9 +262,15 @@ class GatewayServer:
                     "ms": round(seconds * 1e3, 1),
                 },
             )
-        if self._stopping or outcome.system is None:  # who shows no certificate gets one answer a connection
+        if self._stopping or not stays or outcome.system is None:  # who shows no certificate gets one answer a connection
             response.force_close()
         return response
+
+    async def _hold_back(self, response: web.StreamResponse) -> None:
+        """Who is asked to come again hears so a moment later: it might come again at once, a thousand times a second."""
+        until = time.monotonic() + HOLD_BACK_S * random.uniform(0.5, 1.5)  # noqa: S311 - so that they do not come again all at once
+        while "Retry-After" in response.headers and not self._stopping and time.monotonic() < until:
+            await asyncio.sleep(0.1)
 
 
 def fault_in(error: Exception) -> Fault:
@@ -258,13 +282,6 @@ def fault_in(error: Exception) -> Fault:
     # whatever it is: the sender may come again, and somebody must look at it here
     log.error("request_failed", extra={"system": OUTCOME.get().system, "error": type(error).__name__}, exc_info=error)
     return OurFailure("the request could not be handled")
-
-
-def _allow_many_files() -> None:
-    """As many connections as the system lets this process have; the usual 1,024 are soon taken by idle ones."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def read_body(request: web.Request) -> bytes:

@@ -14,6 +14,7 @@ from lxml import etree
 
 from adapters import soap
 from adapters.soap import BODY, HEADER, SECURITY, SIGNATURE, SOAP, WSSE11, local_name
+from adapters.trust import TrustedCertificate
 from routing.outcome import Asked, Heard, Trust, Wire
 from schemas.envelope import Envelope
 from schemas.faults import Fault, OurFailure
@@ -38,7 +39,10 @@ class Judge(Protocol):
     """Says whether bytes are a signed message of somebody we trust."""
 
     def verify(self, raw: bytes, *, at: datetime, connected: Oin | None = None) -> Envelope:
-        """`connected`: whose endpoint it is; then it need not be signed. Raises Fault."""
+        """`connected`: whose server it is; then it need not be signed. Raises Fault."""
+
+    def certificate(self, der: bytes, *, at: datetime) -> TrustedCertificate:
+        """A certificate that was shown. Raises Fault."""
 
 
 def read(
@@ -50,12 +54,14 @@ def read(
     signature_value: str | None,
     judge: Judge,
     at: datetime,
+    server: Oin | None = None,
     retry_after_s: float | None = None,
 ) -> Heard:
-    """What was heard. `signature_value`: of the message that was sent. Never raises, whatever the bytes are."""
+    """What was heard. `signature_value`: of the message that was sent. `server`: whose certificate the server has, for an answer that need
+    not be signed. Never raises, whatever the bytes are."""
 
     def check() -> Envelope:
-        envelope = judge.verify(body, at=at, connected=None if asked.signed else asked.system)
+        envelope = judge.verify(body, at=at, connected=None if asked.signed else server)
         _require_answer(envelope, asked, signature_value)
         return envelope
 

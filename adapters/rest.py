@@ -9,6 +9,7 @@ on in an envelope that we sign. Errors are `application/problem+json` (adapters.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import uuid
@@ -31,6 +32,8 @@ from schemas.faults import Fault, OurFailure, Owner, Refused, kind_of
 from schemas.oin import Oin, is_oin
 from schemas.privacy import redact
 
+#: Bytes of a body that is read at once; a larger one in a thread.
+MOST_AT_ONCE: Final = 64 << 10
 #: The content has this many levels at most, so that there are some left for its envelope.
 LIMITS: Final = soap.Limits(size=LARGEST, depth=250)
 #: Namespace of the MessageIDs made from an Idempotency-Key that is no UUID.
@@ -86,7 +89,9 @@ class RestPages:
 
     async def _hand_in(self, request: web.Request, system: Oin, outcome: Outcome) -> web.Response:
         contract = self._contracts.find(request.match_info["dienst"], request.match_info["versie"])
-        asked = _read(request, await read_body(request), contract)
+        raw = await read_body(request)
+        # lxml does most of its work beside Python; JSON of some megabytes is half a second of Python, which at least stops for others
+        asked = await asyncio.to_thread(_read, request, raw, contract) if len(raw) > MOST_AT_ONCE else _read(request, raw, contract)
         try:
             item, result = await self._counter.hand_in(
                 asked.envelope,

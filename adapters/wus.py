@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Final
 
 from aiohttp import web
 
@@ -28,6 +29,11 @@ from schemas.oin import Oin
 
 _TYPE = re.compile(r"\s*([^;\s]+)\s*((?:;[^;]*)*)\Z")
 _CHARSET = re.compile(r""";\s*charset\s*=\s*"?([^";\s]+)"?""", re.IGNORECASE)
+
+
+#: Bytes of a refused message that are read again for its answer. Larger ones were read elsewhere (`seen` of `Counter.hand_in`), or not
+#: at all.
+MOST_GLANCED: Final = 64 << 10
 
 
 class WusPages:
@@ -78,7 +84,7 @@ class WusPages:
             if verified:
                 return Request.of(verified[0])
             if not glanced:
-                glanced.append(Request.glance(raw, LIMITS))
+                glanced.append(Request.glance(raw, LIMITS) if len(raw) <= MOST_GLANCED else Request(sender=system, unread=True))
             return glanced[0]
 
         try:
@@ -90,6 +96,7 @@ class WusPages:
                 fault=fault,
                 question=question,
                 unsigned=contract is not None and not contract.signed,
+                seen=glanced.append,
             )
         except OurFailure as failure:
             return _refused(answers, asked(), failure, outcome)

@@ -171,6 +171,15 @@ class Settings:
         None,
     )
     gateway_port: int = _setting("KOPPELPUNT_GATEWAY_PORT", "port of the gateway (https)", _port, "8443")
+    gateway_connections: int = _setting(
+        "KOPPELPUNT_GATEWAY_CONNECTIONS", "connections of a gateway process at a time, at most", _number(10, 100_000), "2500"
+    )
+    gateway_connections_per_address: int = _setting(
+        "KOPPELPUNT_GATEWAY_CONNECTIONS_PER_ADDRESS",
+        "of those, from one address, at most; behind a load balancer that hides its clients' addresses, as many as all",
+        _number(10, 100_000),
+        "500",
+    )
     portal_port: int = _setting("KOPPELPUNT_PORTAL_PORT", "port of the portal (http)", _port, "8080")
     metrics_host: str = _setting("KOPPELPUNT_METRICS_HOST", "address on which health and metrics are shown", _host, "127.0.0.1")
     metrics_port: int = _setting(

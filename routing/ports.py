@@ -181,11 +181,13 @@ class Counter(Protocol):
         question: Callable[[Envelope], None] | None = None,
         unsigned: bool = False,
         unfit: Fault | None = None,
+        seen: Callable[[Any], None] | None = None,
     ) -> tuple[NewMessage | NewRefusal, HandInResult]:
         """What it became, after the commit. `message_id`: tells how a message that cannot be verified calls itself, only to be echoed.
-        `fault`: what the channel found wrong already. `question`: what it asks of a verified envelope. `unsigned`: the connection's
-        certificate will do (profile 2W-be). `unfit`: what is wrong with the content already, for whoever may send it. Raises OurFailure
-        when nobody knows: then the sender offers it again, and a duplicate is recognised."""
+        `fault`: what the channel found wrong already. `question`: what it asks of a verified envelope, whose content may be left out.
+        `unsigned`: the connection's certificate will do (profile 2W-be). `unfit`: what is wrong with the content already, for whoever may
+        send it. `seen`: told what a large message that was not verified says of itself, instead of a call of `message_id`. Raises
+        OurFailure when nobody knows: then the sender offers it again, and a duplicate is recognised."""
 
     def may_connect(self, system: Oin) -> bool:
         """Whether the register has this system, today, with the channel `https`. Raises OurFailure when the register cannot be read."""
@@ -212,7 +214,9 @@ class Outbox(Protocol):
         self, lease: Lease, lanes: Iterable[tuple[str, int]], *, window: int, now_us: int, limit: int
     ) -> tuple[list[Ticket], list[Ticket], set[str]]: ...
 
-    def release_due(self, lease: Lease, *, now_us: int, limit: int, window_of: Callable[[str], int] | None = None) -> list[Ticket]: ...
+    def release_due(
+        self, lease: Lease, *, now_us: int, limit: int, window_of: Callable[[str], int] | None = None
+    ) -> tuple[list[Ticket], set[str]]: ...
 
     def unclaimed(self, *, now_us: int, wiped: bool = False) -> tuple[list[Ticket], list[Ticket]]: ...
 
@@ -235,6 +239,12 @@ class Outbox(Protocol):
     def waiting(self, *, after: int = 0, limit: int = 1000) -> list[Waiting]: ...
 
     def reroute_waiting(self, changes: Sequence[tuple[Waiting, NewDelivery]], *, actor: str, now_us: int) -> None: ...
+
+    def places_in(self, lane: str) -> list[tuple[str, str]]: ...
+
+    def waiting_in(self, lane: str, endpoint: str, *, after: int, limit: int) -> list[Waiting]: ...
+
+    def move(self, lane: str, changes: Sequence[tuple[Waiting, NewDelivery]], *, actor: str, now_us: int) -> None: ...
 
     def expire(self, *, actor: str, now_us: int, limit: int = 500) -> int: ...
 

@@ -391,7 +391,15 @@ def _is_https(url: str) -> bool:
     try:
         parts = urlsplit(url)
         secure = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
-        return secure and bool(parts.hostname) and parts.username is None and parts.port != 0 and url.isprintable() and " " not in url
+        return (
+            secure
+            and bool(parts.hostname)
+            and parts.username is None
+            and parts.port != 0
+            and url.isascii()
+            and url.isprintable()
+            and " " not in url
+        )
     except ValueError:  # a port that is no number, a bracket too many
         return False
 

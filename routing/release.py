@@ -16,6 +16,8 @@ from routing.register import Register
 
 #: Deliveries of a push lane that may be on their way at once.
 PUSH_WINDOW: Final = 20
+#: And of all push lanes of one system together.
+SYSTEM_WINDOW: Final = 400
 #: Open deliveries that a mailbox shows at once (design section 4).
 MAILBOX_WINDOW: Final = 1_000
 #: While we find out whether a receiver is back.
@@ -69,14 +71,22 @@ def room(lane: str, opened: int, circuit: Circuit = CLOSED) -> int:
 
 def narrowed(register: Register) -> dict[str, int]:
     """The windows that the register gives to lanes: by a number of calls at a time, or by a rate, of which two seconds may be under way.
-    A lane that several endpoints share has the smallest."""
+    A lane that several endpoints share has the smallest. A system with a URL for each of its hundreds of organisations has no more calls
+    under way in all than `SYSTEM_WINDOW`, but one for each."""
     found: dict[str, int] = {}
+    lanes: dict[str, set[str]] = {}
     for endpoint in register.endpoints.values():
         limits = [] if endpoint.at_once is None else [endpoint.at_once]
         if endpoint.per_second is not None:
             limits.append(math.ceil(2 * endpoint.per_second))
+        if endpoint.url is not None:
+            lanes.setdefault(endpoint.system, set()).add(endpoint.lane)
         if limits:
             found[endpoint.lane] = min(*limits, found.get(endpoint.lane, limits[0]))
+    for some in lanes.values():
+        if len(some) * PUSH_WINDOW > SYSTEM_WINDOW:
+            most = max(1, SYSTEM_WINDOW // len(some))
+            found |= {lane: min(most, found.get(lane, most)) for lane in some}
     return found
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from schemas.privacy import redact
 
@@ -179,9 +179,18 @@ class Fault(Exception):
         """The code as on the wire."""
         return self.kind.code
 
+    def __reduce__(self) -> tuple[Any, ...]:  # an exception is otherwise made again from its text
+        return _made_again, (type(self), self.code, self.reason, self.where, self.details, self.owner)
+
     def __str__(self) -> str:
         place = f" (at {self.where})" if self.where else ""
         return f"{self.code}: {self.reason}{place}"
+
+
+def _made_again(kind: type[Fault], code: str, reason: str, where: str | None, details: tuple[str, ...], owner: Owner) -> Fault:
+    fault = kind.__new__(kind)
+    Fault.__init__(fault, code, reason, where=where, details=details, owner=owner)
+    return fault
 
 
 class Refused(Fault):

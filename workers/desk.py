@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -79,11 +79,13 @@ class Desk:
         question: Callable[[Envelope], None] | None = None,
         unsigned: bool = False,
         unfit: Fault | None = None,
+        explain: bool = True,
     ) -> NewMessage | NewRefusal:
         """What this hand-in is to become. `system` is the party the channel was opened by: certificate or AMQP user. `fault`: what
         the channel already found wrong with it. `redelivered`: somebody may have taken it in before and died. `question`: what the
         channel itself asks of a verified envelope; it raises a Fault. `unsigned`: the system's certificate on the channel will do.
-        `unfit`: what the channel found wrong with the content; told only to who may send it."""
+        `unfit`: what the channel found wrong with the content; told only to who may send it. Without `explain`, raises Unexplained
+        (schemas.content) for content that does not fit its XSD."""
         now = self._clock.now()
         reference = new_id()
         envelope: Envelope | None = None
@@ -115,24 +117,21 @@ class Desk:
                 receiver=envelope.receiver,
                 contracts=self._contracts,
                 now=now,
+                explain=explain,
             )
             answer = answer_in(content, envelope) if kind.answers else None
         except Fault as fault:
-            return NewRefusal(
+            return refusal(
+                fault,
                 reference=reference,
-                at_us=micros(now),
-                code=fault.code,
-                owner=str(fault.owner),
-                reason=str(fault),
+                at=now,
                 digest=hashlib.sha256(raw).digest(),
                 via=via,
                 system=system,
                 sender=envelope.sender if envelope else None,
                 message_id=envelope.message_id if envelope else hints.look() if hints.look else hints.message_id,
-                dienst=kind.dienst if kind else None,
-                bericht=kind.name if kind else None,
-                details=fault.details,
-                decisions=tuple(decisions),
+                kind=kind,
+                decisions=decisions,
                 redelivered=redelivered,
             )
         return self._accepted(reference, envelope, content, system, register, via, now, tuple(decisions), redelivered, answer)
@@ -192,6 +191,40 @@ class Desk:
             answer=answer,
             redelivered=redelivered,
         )
+
+
+def refusal(
+    fault: Fault,
+    *,
+    reference: str,
+    at: datetime,
+    digest: bytes,
+    via: str,
+    system: Oin,
+    sender: Oin | None,
+    message_id: str | None,
+    kind: MessageKind | None = None,
+    decisions: Sequence[RecordedDecision] = (),
+    redelivered: bool = False,
+) -> NewRefusal:
+    """A hand-in that was refused, as it is stored. `digest`: SHA-256 of its bytes."""
+    return NewRefusal(
+        reference=reference,
+        at_us=micros(at),
+        code=fault.code,
+        owner=str(fault.owner),
+        reason=str(fault),
+        digest=digest,
+        via=via,
+        system=system,
+        sender=sender,
+        message_id=message_id,
+        dienst=kind.dienst if kind else None,
+        bericht=kind.name if kind else None,
+        details=fault.details,
+        decisions=tuple(decisions),
+        redelivered=redelivered,
+    )
 
 
 def step_judge(contracts: Contracts) -> JudgeStep:

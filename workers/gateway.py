@@ -1,5 +1,6 @@
 """Gateway: hand-ins that are answered on the connection they came by. Judged one by one, stored many at a time, answered after the commit.
 
+What is judged in a moment is judged here, systems in turn; what takes long, in another process (workers.apart).
 What speaks HTTPS is an adapter (`adapters.https`, `adapters.wus`); it hands in here. While one batch is being committed the next one
 gathers: with few senders a batch is one message and nobody waits for another, with many it is as large as they make it.
 """
@@ -7,30 +8,32 @@ gathers: with few senders a batch is one message and nobody waits for another, w
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol
 
 from routing.amsterdam import amsterdam_day
 from routing.ports import JudgeStep, Store
 from routing.register import Register
 from routing.work import HandInResult, NewMessage, NewRefusal, StoreUnavailable
+from schemas.content import Unexplained
 from schemas.envelope import Envelope
 from schemas.faults import Fault, OurFailure
 from schemas.oin import Oin
-from workers.desk import Desk, Hints
+from workers.apart import Apart, Known, takes_long
+from workers.desk import Desk, Hints, refusal
 from workers.loop import HOLD_S, Worker
-from workers.register_cache import RegisterCache
+from workers.register_cache import LOOK_EVERY_S, RegisterCache
+from workers.turns import Turns
 
 log = logging.getLogger("koppelpunt.gateway")
 
 #: How long a sender is kept waiting while the store is away. After that nobody knows; it offers the message again.
 PATIENCE_S: Final = 10.0
-#: Seconds between two looks for a register that cannot be read.
-LOOK_AGAIN_S: Final = 1.0
 #: Seconds between two tries to get the port.
 LISTEN_AGAIN_S: Final = 5.0
 
@@ -42,6 +45,15 @@ class _Waiting:
     item: NewMessage | NewRefusal
     result: asyncio.Future[HandInResult]
     since: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True, slots=True)
+class _Register:
+    """What the store had when somebody looked last."""
+
+    register: Register
+    schools: dict[Oin, int]  #: for how many organisations each system may act
+    seen_at: float  #: by the monotonic clock
 
 
 class Server(Protocol):
@@ -60,16 +72,25 @@ class Gateway:
     """A `Counter` (routing.ports) on desk, store and register. `run` commits what `hand_in` brings."""
 
     def __init__(
-        self, worker: Worker, store: Store, desk: Desk, register: RegisterCache, judge_step: JudgeStep, *, batch_size: int = 200
+        self,
+        worker: Worker,
+        store: Store,
+        desk: Desk,
+        register: RegisterCache,
+        judge_step: JudgeStep,
+        *,
+        apart: Apart,
+        beside: Callable[[], None],
+        batch_size: int = 200,
     ) -> None:
+        """`apart`: judges what takes long. `beside`: called every second in a thread, for what else must follow the store."""
         self._worker, self._store, self._desk, self._register, self._judge_step = worker, store, desk, register, judge_step
-        self._batch_size = batch_size
+        self._apart, self._beside, self._batch_size = apart, beside, batch_size
+        self._turns = Turns()
         self._waiting: list[_Waiting] = []
         self._some = asyncio.Event()
-        self._last: Register | None = None
-        self._last_at = self._look_again_at = 0.0
+        self._last: _Register | None = None
         self._served = False  #: nobody will hand in any more
-        self._schools: tuple[int, dict[Oin, int]] = (-1, {})
         # one thread: TLS and judging go on during a commit, and batches are stored in the order in which they came
         self._storing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
 
@@ -84,61 +105,118 @@ class Gateway:
         question: Callable[[Envelope], None] | None = None,
         unsigned: bool = False,
         unfit: Fault | None = None,
+        seen: Callable[[Any], None] | None = None,
     ) -> tuple[NewMessage | NewRefusal, HandInResult]:
         """See `routing.ports.Counter`. Raises OurFailure."""
         self._worker.in_hand += 1
         try:
-            hints = Hints(look=message_id)
-            item = self._desk.judge(
-                raw,
-                system=system,
-                register=self._current(),
-                via=via,
-                hints=hints,
-                fault=fault,
-                question=question,
-                unsigned=unsigned,
-                unfit=unfit,
-            )
-            waiting = _Waiting(item, asyncio.get_running_loop().create_future())
-            self._waiting.append(waiting)
-            self._some.set()
-            return item, await waiting.result
+            item = None
+            known = Known(via=via, fault=fault, unsigned=unsigned, unfit=unfit)
+            if takes_long(raw):
+                item = await self._judge_apart(raw, system, known, question, seen)
+            async with self._turns.in_hand(system):
+                if item is None:
+                    await self._turns.take(system)
+                    item = self._judge(raw, system, known, message_id, question)
+                if item is None:
+                    item = await self._judge_apart(raw, system, known, question, seen)
+                waiting = _Waiting(item, asyncio.get_running_loop().create_future())
+                self._waiting.append(waiting)
+                self._some.set()
+                result = await waiting.result
+            await self._turns.take(system)  # for the signature of its answer
+            return item, result
         finally:
             self._worker.in_hand -= 1
 
+    def _judge(
+        self,
+        raw: bytes,
+        system: Oin,
+        known: Known,
+        message_id: Callable[[], str | None],
+        question: Callable[[Envelope], None] | None,
+    ) -> NewMessage | NewRefusal | None:
+        """What it is to become; None when that takes longer than others can wait."""
+        register, hints = self._current().register, Hints(look=message_id)
+        try:
+            return known.judge(self._desk, raw, system=system, register=register, hints=hints, question=question, explain=False)
+        except Unexplained:
+            return None
+
+    async def _judge_apart(
+        self,
+        raw: bytes,
+        system: Oin,
+        known: Known,
+        question: Callable[[Envelope], None] | None,
+        seen: Callable[[Any], None] | None,
+    ) -> NewMessage | NewRefusal:
+        judged = await self._apart.judge(raw, system=system, known=known)
+        if judged.envelope is None:
+            if seen is not None:
+                seen(judged.seen)
+        elif question is not None:
+            try:
+                question(judged.envelope)
+            except Fault as wrong:
+                return refusal(
+                    wrong,
+                    reference=judged.item.reference,
+                    at=self._worker.clock.now(),
+                    digest=hashlib.sha256(raw).digest(),
+                    via=known.via,
+                    system=system,
+                    sender=judged.envelope.sender,
+                    message_id=judged.envelope.message_id,
+                )
+        return judged.item
+
     def may_connect(self, system: Oin) -> bool:
         """See `routing.ports.Counter`. Raises OurFailure."""
-        known = self._current().system(system)
+        known = self._current().register.system(system)
         return known is not None and "https" in known.channels and known.covers(amsterdam_day(self._worker.clock.now()))
 
     def schools_of(self, system: Oin) -> int:
         """See `routing.ports.Counter`. Raises OurFailure."""
-        register = self._current()
-        if self._schools[0] != register.version:
-            organisations: dict[Oin, set[Oin]] = {}
-            for mandate in register.mandates:
-                organisations.setdefault(mandate.system, set()).add(mandate.organisation)
-            self._schools = (register.version, {oin: len(some) for oin, some in organisations.items()})
-        return self._schools[1].get(system, 0)
+        return self._current().schools.get(system, 0)
 
-    def _current(self) -> Register:
-        """The register; while the store is away the last one, for as long as a sender would be kept waiting for it anyway: whether a
-        message is taken in is decided by the commit."""
-        now = time.monotonic()
-        if now >= self._look_again_at:
-            try:
-                self._last, self._last_at = self._register(), now
-            except StoreUnavailable:
-                self._look_again_at = now + LOOK_AGAIN_S  # each look may take seconds, and everybody waits for it
-        if self._last is None or now - self._last_at > PATIENCE_S:
+    def _current(self) -> _Register:
+        """The register as it was last seen; while the store is away, for as long as a sender would be kept waiting for it anyway: whether
+        a message is taken in is decided by the commit."""
+        if self._last is None or time.monotonic() - self._last.seen_at > PATIENCE_S:
             raise OurFailure("the service register cannot be read now")
         return self._last
+
+    async def _follow(self) -> None:
+        """Looks every second what the store has for us: in a thread, because while the store is away a look may take seconds."""
+        while not self._served:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.to_thread(self._look)
+
+    def _look(self) -> None:
+        try:
+            self._beside()
+            register, seen_at = self._register.newest(), time.monotonic()
+        except StoreUnavailable:
+            return
+        except Exception as error:  # whatever it is: the next look may go well, and somebody must look at it here
+            log.error("look_failed", extra={"worker": self._worker.id, "error": type(error).__name__}, exc_info=error)
+            return
+        if self._last is not None and self._last.register is register:
+            self._last = replace(self._last, seen_at=seen_at)
+            return
+        organisations: dict[Oin, set[Oin]] = {}
+        for mandate in register.mandates:
+            organisations.setdefault(mandate.system, set()).add(mandate.organisation)
+        self._last = _Register(register, {oin: len(some) for oin, some in organisations.items()}, seen_at)
 
     async def serve(self, server: Server, host: str, port: int) -> None:
         """Listens until the worker stops, and until all are answered. A port that somebody else has is tried again: it may be ours of a
         moment ago."""
         worker = self._worker
+        await asyncio.to_thread(self._look)
+        following = asyncio.create_task(self._follow())
         try:
             while not worker.stopping and not server.port:
                 try:
@@ -152,6 +230,7 @@ class Gateway:
             await server.stop()
         finally:
             self._served = True
+            following.cancel()
 
     async def run(self) -> None:
         """Commits batch after batch, until the server has stopped and nobody waits any more."""
@@ -167,6 +246,7 @@ class Gateway:
                 await self._commit(batch)
         finally:
             self._storing.shutdown()
+            self._apart.close()
 
     async def _commit(self, batch: Sequence[_Waiting]) -> None:
         tries = 0

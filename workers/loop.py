@@ -162,7 +162,7 @@ class Worker:
 
     async def _say_alive(self) -> None:
         while not self.stopping:
-            self._seen()
+            await asyncio.to_thread(self._seen)  # while the store is away it takes seconds
             await self.pause(SEEN_EVERY_S)
 
     def _seen(self) -> None:

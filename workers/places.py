@@ -25,10 +25,11 @@ def place_of(one: Claimed) -> Place:
 
 def strange_places(claimed: Sequence[Claimed], register: Register, now: datetime) -> set[Place]:
     """Places to which these deliveries may not go now, or that are not what they were."""
-    return {place for place in {place_of(one) for one in claimed} if _is_strange(place, register, now)}
+    return {place for place in {place_of(one) for one in claimed} if is_strange(place, register, now)}
 
 
-def _is_strange(place: Place, register: Register, now: datetime) -> bool:
+def is_strange(place: Place, register: Register, now: datetime) -> bool:
+    """Whether nothing may go there now, or it is not what it was."""
     id, system, lane = place
     endpoint = register.endpoint(id) if id else None
     if endpoint is None or endpoint.lane != lane:

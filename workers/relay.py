@@ -93,6 +93,7 @@ class Relay:
         self._resting: dict[str, float] = {}  # lane -> until when
         self._circuits: Mapping[str, Circuit] = {}
         self._due_at = 0.0
+        self._crowded: set[str] = set()  #: lanes in which more is due than there is room for
         self._quiet = 0  #: cycles without work since the last one with
         self._nudge: str | None = None
         self._connections = 0  #: the publisher's, when we last made sure
@@ -112,18 +113,14 @@ class Relay:
         some = [lane for lane in await insist("lanes", outbox.lanes) if self._resting.get(lane, 0) <= now]
         if now >= self._due_at or not all(map(is_mailbox, some)):
             self._circuits = await insist("circuits", outbox.circuits)
-        lanes = await insist("windows", lambda: [(lane, self._room_of(lane)) for lane in some])
+        due = await self._due(lease, now) if now >= self._due_at else []
+        flowing = [lane for lane in some if lane not in self._crowded]
+        lanes = await insist("windows", lambda: [(lane, self._room_of(lane)) for lane in flowing])
         messages, deliveries, idle = await self._release(
             lambda: outbox.release(lease, lanes, window=ROUTE_WINDOW, now_us=clock.now_us(), limit=RELEASE_LIMIT)
         )
         self._resting = {lane: until for lane, until in self._resting.items() if until > now} | dict.fromkeys(idle, now + LANE_REST_S)
-        if now >= self._due_at:
-            self._due_at = now + DUE_EVERY_S
-            nudge = await insist("nudge", lambda: self._store.registry.note(NUDGE))
-            self._unsure, self._nudge = self._unsure or nudge != self._nudge, nudge
-            deliveries += await self._release(
-                lambda: outbox.release_due(lease, now_us=clock.now_us(), limit=RELEASE_LIMIT, window_of=self._room_of)
-            )
+        deliveries = due + deliveries
         await self._publish(messages, deliveries)
         handed = len(messages) + len(deliveries)
         self._worker.handled += handed
@@ -131,6 +128,17 @@ class Relay:
             return 0.0
         self._quiet = 0 if handed else self._quiet + 1
         return min(max(REST_S, FOR_EACH_S * handed), BUSY_S) if handed else min(REST_S * (1 + self._quiet), QUIET_S)
+
+    async def _due(self, lease: Lease, now: float) -> list[Ticket]:
+        """What was postponed and is due goes first: where there is no room for all of it, nothing newer takes its place."""
+        nudge = await self._worker.insist("nudge", lambda: self._store.registry.note(NUDGE))
+        self._unsure, self._nudge = self._unsure or nudge != self._nudge, nudge
+        release_due, clock = self._store.outbox.release_due, self._worker.clock
+        due, self._crowded = await self._release(
+            lambda: release_due(lease, now_us=clock.now_us(), limit=RELEASE_LIMIT, window_of=self._room_of)
+        )
+        self._due_at = now + (LANE_REST_S if self._crowded else DUE_EVERY_S)
+        return due
 
     def _room_of(self, lane: str) -> int:
         """The lane's window: smaller while its receiver fails (rule 7)."""

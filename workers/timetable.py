@@ -18,12 +18,14 @@ from routing.amsterdam import amsterdam_day
 from routing.decisions import Decision
 from routing.ports import Store
 from routing.register import Register
+from routing.release import CircuitState
 from routing.resolver import resolve
 from routing.work import Lease, LeaseLost, NewDelivery, StoreUnavailable, Waiting
 from schemas.contract import MessageKind
 from schemas.oin import Oin
 from workers.clock import Clock, micros
 from workers.loop import SEEN_EVERY_S, Leader, Worker, lead
+from workers.places import is_strange
 from workers.register_cache import Records, RegisterCache
 
 log = logging.getLogger("koppelpunt.timetable")
@@ -116,13 +118,32 @@ class Timetable:
             changes = [(row, new) for row in page if row.hold_code.startswith("ROUTE_") and (new := self._again(row, register)) is not None]
             if changes:
                 self._store.outbox.reroute_waiting(changes, actor=self._worker.id, now_us=micros(now))
+        self._follow_held_lanes(register)
         self._seen = seen
 
+    def _follow_held_lanes(self, register: Register) -> None:
+        """What waits in a held lane leaves it when the register has another place for it: nobody tries it there, so nobody notices."""
+        outbox, now = self._store.outbox, self._clock.now()
+        for lane in [lane for lane, circuit in outbox.circuits().items() if circuit.state is not CircuitState.CLOSED]:
+            for endpoint, system in outbox.places_in(lane):
+                if not is_strange((endpoint, system, lane), register, now):
+                    continue
+                after = 0
+                while page := outbox.waiting_in(lane, endpoint, after=after, limit=WAITING_PAGE):
+                    after = page[-1].seq
+                    changes = [(row, self._now(row, register)) for row in page]
+                    outbox.move(lane, changes, actor=self._worker.id, now_us=micros(now))
+
     def _again(self, row: Waiting, register: Register) -> NewDelivery | None:
+        new = self._now(row, register)
+        if new.endpoint is None and (new.hold_code == row.hold_code or new.decisions[0].outcome == "no"):
+            return None  # nothing new; at its deadline it fails with what it waits for
+        return new
+
+    def _now(self, row: Waiting, register: Register) -> NewDelivery:
+        """Where the register has it now, or why nowhere."""
         found = resolve(register, receiver=Oin(row.receiver), dienst=row.dienst, versie=row.versie, now=self._clock.now())
         endpoint, decision = found.endpoint, found.decision
-        if endpoint is None and (decision.code == row.hold_code or decision.outcome == "no"):
-            return None  # nothing new; at its deadline it fails with what it waits for
         return NewDelivery(
             id=row.id,
             target=row.target,

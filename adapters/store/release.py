@@ -188,9 +188,13 @@ class Release(Part):
         by_seq = sorted((Ticket(row.seq, row.release, bool(row.push)) for row in to_deliver), key=lambda ticket: ticket.seq)
         return [Ticket(seq, 1) for seq in sorted(to_route)], by_seq
 
-    def release_due(self, lease: Lease, *, now_us: int, limit: int, window_of: Callable[[str], int] | None = None) -> list[Ticket]:
-        """Hands out postponed deliveries whose time has come, in each lane as many as its window has room for. Raises LeaseLost."""
+    def release_due(
+        self, lease: Lease, *, now_us: int, limit: int, window_of: Callable[[str], int] | None = None
+    ) -> tuple[list[Ticket], set[str]]:
+        """Hands out postponed deliveries whose time has come, in each lane as many as its window has room for. Second: the lanes in which
+        more are due than there was room for: nothing newer may take their place. Raises LeaseLost."""
         found: list[int] = []
+        crowded: set[str] = set()
         with self._db.read() as connection:
             lanes = list(_LANES_POSTPONED(connection).scalars().all())
             windows = {lane: window_of(lane) if window_of else limit for lane in lanes}
@@ -200,10 +204,12 @@ class Release(Part):
                 else {}
             )
             for lane, window in windows.items():
-                room = min(limit - len(found), window - counts.get(lane, 0))
-                if room > 0:
-                    found += _IS_DUE(connection, lane=lane, now=now_us, limit=room).scalars().all()
-        return self._hand_out(lease, (), found, now_us)[1]
+                room = max(0, min(limit - len(found), window - counts.get(lane, 0)))
+                due = _IS_DUE(connection, lane=lane, now=now_us, limit=room + 1).scalars().all()
+                found += due[:room]
+                if len(due) > room:
+                    crowded.add(lane)
+        return self._hand_out(lease, (), found, now_us)[1], crowded
 
     def unclaimed(self, *, now_us: int, wiped: bool = False) -> tuple[list[Ticket], list[Ticket]]:
         """Released messages (also those offered again) and deliveries nobody works on: a new leader, or one that was nudged, publishes

@@ -16,8 +16,18 @@ NUDGE: Final = "nudge"
 
 _DELIVERIES_AGAIN: Final = Sql(
     "UPDATE delivery SET state = 'released', release = release + 1, claim = NULL, claim_until_us = NULL, code = NULL, owner = NULL, "
-    "reason = NULL, hold_code = NULL, at_us = :now WHERE state = 'failed' AND message_seq = :seq RETURNING id, receiver, receiver_system"
+    "reason = NULL, hold_code = NULL, at_us = :now "
+    "WHERE state = 'failed' AND message_seq = :seq AND (lane IS NULL OR lane NOT LIKE 'push %') RETURNING id, receiver, receiver_system"
 )
+#: To an endpoint it goes as everything else does, when the relay lets it: in order, in the window, and not while somebody holds the lane.
+#: (By way of `released`: the lifecycle knows no shorter one.) Its deadline may be over; whoever offers it again gives it another day.
+_PUSH_AGAIN: Final = Sql(
+    "UPDATE delivery SET state = 'released', claim = NULL, claim_until_us = NULL, code = NULL, owner = NULL, reason = NULL, "
+    "hold_code = NULL, not_before_us = 0, at_us = :now, deadline_us = CASE WHEN deadline_us < :day THEN :day ELSE deadline_us END "
+    "WHERE state = 'failed' AND message_seq = :seq AND lane LIKE 'push %' RETURNING seq, id, receiver, receiver_system"
+)
+_TO_RELAY: Final = Sql("UPDATE delivery SET state = 'routed' WHERE seq IN @seqs AND state = 'released'")
+_DAY_US: Final = 86_400_000_000
 #: It stays `failed` until it is routed: that is the move the lifecycle allows. Without a code it is found and routed (tables.AGAIN).
 _MESSAGE_AGAIN: Final = Sql("UPDATE message SET release = release + 1, code = NULL, owner = NULL WHERE seq = :seq AND state = 'failed'")
 _MESSAGE: Final = Sql(
@@ -78,7 +88,10 @@ class Repair:
                 events = [_retried(message, actor, now_us, receiver=message.receiver, details={"failed": message.code})]
                 done = Retried(message=True, deliveries=0)
             else:
-                rows = _DELIVERIES_AGAIN(tx, seq=message.seq, now=now_us).all()
+                rows = list(_DELIVERIES_AGAIN(tx, seq=message.seq, now=now_us).all())
+                pushed = _PUSH_AGAIN(tx, seq=message.seq, now=now_us, day=now_us + _DAY_US).all()
+                _TO_RELAY(tx, seqs=[row.seq for row in pushed])
+                rows += pushed
                 if not rows:
                     raise CannotRetry(_nothing_failed(message, _STATES(tx, seq=message.seq).all()))
                 events = [

@@ -12,7 +12,7 @@ from adapters.store.release import Part
 from adapters.store.routes import MESSAGE_IDS, UNROUTED, failed_delivery
 from adapters.store.rows import Row, decision_rows, event_row, ids_of, write_decisions, write_events
 from adapters.store.sql import Sql
-from adapters.store.tables import ANSWER_BY, AWAITING_ANSWER, KEPT, OPEN, UNSENT, WAITING
+from adapters.store.tables import ANSWER_BY, AWAITING_ANSWER, DUE, KEPT, OPEN, ROUTED, UNSENT, WAITING
 from routing.work import NewDelivery, Waiting
 from schemas.events import Event
 from schemas.faults import kind_of
@@ -29,6 +29,23 @@ _UNHOLD: Final = Sql(
     f"hold_code = :hold_code, owner = :owner, reason = :reason WHERE seq = :seq AND {WAITING} RETURNING seq"
 )
 #: With what its lane is held for: one that was never tried waited for that.
+#: What waits for its turn or its next attempt in a lane, of one endpoint.
+_PLACES: Final = Sql(
+    f"SELECT DISTINCT endpoint, receiver_system FROM delivery WHERE {ROUTED} AND lane = :lane "
+    f"UNION SELECT DISTINCT endpoint, receiver_system FROM delivery WHERE {DUE} AND lane = :lane"
+)
+_IN_LANE: Final = Sql(
+    f"SELECT {', '.join(('m.' if name in _OF_MESSAGE else 'd.') + name for name in _WAITING_FIELDS)} FROM "
+    f"(SELECT * FROM (SELECT * FROM delivery WHERE {ROUTED} AND lane = :lane "
+    f"UNION ALL SELECT * FROM delivery WHERE {DUE} AND lane = :lane) AS w "
+    "WHERE endpoint = :endpoint AND seq > :after ORDER BY seq LIMIT :limit) AS d "
+    "JOIN message m ON m.seq = d.message_seq ORDER BY d.seq"
+)
+_MOVE: Final = Sql(
+    "UPDATE delivery SET endpoint = :endpoint, lane = :lane, receiver = :receiver, receiver_system = :receiver_system, "
+    "hold_code = :hold_code, owner = :owner, reason = :reason, not_before_us = :now "
+    f"WHERE seq = :seq AND {UNSENT} AND lane = :left RETURNING seq"
+)
 _EXPIRED: Final = Sql(
     "SELECT seq, (SELECT code FROM lane WHERE lane.lane = delivery.lane AND lane.state = 'held') AS held "
     f"FROM delivery WHERE {UNSENT} AND deadline_us < :now ORDER BY deadline_us LIMIT :limit"
@@ -84,10 +101,13 @@ class Upkeep(Part):
 
     def reroute_waiting(self, changes: Sequence[tuple[Waiting, NewDelivery]], *, actor: str, now_us: int) -> None:
         """What the register says of them now: an endpoint, or another reason to wait. One that waits no more is left alone."""
+        self._point(_UNHOLD, changes, actor, now_us)
+
+    def _point(self, statement: Sql, changes: Sequence[tuple[Waiting, NewDelivery]], actor: str, now_us: int, **more: object) -> None:
         with self._db.write() as tx:
             events, decisions = [], []
             for waiting, new in changes:
-                moved = _UNHOLD(
+                moved = statement(
                     tx,
                     seq=waiting.seq,
                     endpoint=new.endpoint,
@@ -97,12 +117,28 @@ class Upkeep(Part):
                     hold_code=new.hold_code,
                     owner=new.owner,
                     reason=new.reason,
+                    **more,
                 )
                 if moved.first() is not None:
                     decisions += decision_rows(waiting.reference, waiting.id, now_us, new.decisions)
                     events.append(_rerouted(waiting, new, actor, now_us))
             write_decisions(tx, decisions)
             write_events(tx, events)
+
+    def places_in(self, lane: str) -> list[tuple[str, str]]:
+        """The endpoints, and the systems they were, for which something waits in this lane."""
+        with self._db.read() as connection:
+            return [(row.endpoint, row.receiver_system) for row in _PLACES(connection, lane=lane).all()]
+
+    def waiting_in(self, lane: str, endpoint: str, *, after: int, limit: int) -> list[Waiting]:
+        """What waits in this lane for one endpoint."""
+        with self._db.read() as connection:
+            rows = _IN_LANE(connection, lane=lane, endpoint=endpoint, after=after, limit=limit).all()
+        return [Waiting(**{**dict(zip(_WAITING_FIELDS, row, strict=True)), "hold_code": row.hold_code or ""}) for row in rows]
+
+    def move(self, lane: str, changes: Sequence[tuple[Waiting, NewDelivery]], *, actor: str, now_us: int) -> None:
+        """From this lane to where the register has them now, or to wait; what has left meanwhile is left alone."""
+        self._point(_MOVE, changes, actor, now_us, left=lane, now=now_us)
 
     def expire(self, *, actor: str, now_us: int, limit: int = 500) -> int:
         """Deliveries that are not sent at their contract's deadline have failed, with the code and owner they waited for."""

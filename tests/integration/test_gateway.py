@@ -10,6 +10,7 @@ import re
 import socket
 import sqlite3
 import ssl
+import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -26,11 +27,13 @@ from adapters import answers, https, pki, soap, wsse
 from adapters.answers import NAMESPACE
 from adapters.parties import invented
 from adapters.parties.hand_in import _read_answer
+from routing.register import Register
 from schemas.envelope import Envelope
 from tests.support import signing as s
 from tests.support.broker import until
-from tests.support.exchange import GANGER, HUB, LAS, MBO, PROEF, SCHOOL, SIS, Exchange
+from tests.support.exchange import DOCUMENT, GANGER, HUB, LAS, MBO, PROEF, SCHOOL, SIS, Exchange
 from workers import gateway
+from workers.register_cache import RegisterCache
 
 pytestmark = pytest.mark.broker
 
@@ -494,6 +497,55 @@ def test_while_the_store_is_away_for_a_moment_a_sender_waits_and_then_gets_its_r
             return await asked
 
     assert receipt_of(exchange.run(act()))["ontvangstBevestiging"] == "J"
+
+
+def test_a_look_at_a_store_that_does_not_answer_holds_up_nobody_until_the_register_is_too_old(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking, away = threading.Event(), threading.Event()
+    newest = RegisterCache.newest
+
+    def waits(self: RegisterCache) -> Register:
+        looking.set()
+        away.wait(30)
+        return newest(self)
+
+    async def act() -> list[Answer]:
+        async with client(exchange) as session:
+            assert (await post(session, exchange.proef(s.message_id())))[0] == 200
+            monkeypatch.setattr(RegisterCache, "newest", waits)
+            await until(looking.is_set)
+            answers = [await post(session, exchange.proef(s.message_id()))]
+            monkeypatch.setattr(gateway, "PATIENCE_S", 0.0)
+            answers.append(await post(session, exchange.proef(s.message_id())))
+            monkeypatch.undo()
+            away.set()
+            await asyncio.sleep(0)
+            answers.append(await post(session, exchange.proef(s.message_id())))
+            return answers
+
+    first, second, third = exchange.run(act())
+    assert receipt_of(first)["ontvangstBevestiging"] == "J"
+    assert fault_of(second)[0] == "Server.DK0051"
+    assert receipt_of(third)["ontvangstBevestiging"] == "J"
+
+
+def test_a_change_of_the_register_is_followed(exchange: Exchange) -> None:
+    without = {**DOCUMENT, "systems": [system for system in DOCUMENT["systems"] if system["oin"] != LAS]}
+    without["mandates"] = [one for one in DOCUMENT["mandates"] if one["system"] != LAS]
+    without["endpoints"] = [one for one in DOCUMENT["endpoints"] if one["system"] != LAS]
+
+    async def act() -> str:
+        async with client(exchange) as session, asyncio.timeout(30):
+            exchange.store.registry.save_register(without, who="test", now_us=exchange.clock.now_us())
+            while (answer := await post(session, exchange.proef(s.message_id())))[0] == 200:
+                await asyncio.sleep(0.1)
+            exchange.store.registry.save_register(DOCUMENT, who="test", now_us=exchange.clock.now_us())
+            while (await post(session, exchange.proef(s.message_id())))[0] != 200:
+                await asyncio.sleep(0.1)
+            return fault_of(answer)[0]
+
+    assert exchange.run(act()) == "Client.DK0002"
 
 
 def test_a_gateway_that_is_told_to_stop_answers_what_it_has_in_hand(exchange: Exchange) -> None:

@@ -265,6 +265,7 @@ def test_addresses_inside_this_network_are_not_called_unless_the_operator_allows
     [
         ("8.8.8.8", True), ("2a00:1450::1", True), ("10.1.2.3", False), ("192.168.1.1", False), ("172.16.0.1", False),
         ("169.254.169.254", False), ("127.0.0.1", False), ("0.0.0.0", False), ("224.0.0.1", False), ("100.64.0.1", False),
+        ("64:ff9b::808:808", True), ("64:ff9b::a00:1", False), ("2002:a00:1::", False), ("::127.0.0.1", False),
         ("::1", False), ("fe80::1%eth0", False), ("fc00::1", False), ("::ffff:10.0.0.1", False), ("::ffff:8.8.8.8", True),
     ],
 )  # fmt: skip
@@ -275,7 +276,7 @@ def test_which_addresses_are_public(address: str, fine: bool):
 
 # -- the whole way ------------------------------------------------------------------------------------------------------------------------
 
-WORKERS = ("intake", "relay", "route", "push", "deliver", "audit")
+WORKERS = ("intake", "relay", "route", "push", "deliver", "audit", "timetable")
 
 
 @pytest.fixture(scope="module")
@@ -504,6 +505,47 @@ def test_an_operator_holds_an_endpoint_and_lets_it_go(exchange: Exchange):
             assert receiver.requests == 1
             assert outbox.let_go(row["lane"], who="operator", now_us=exchange.clock.now_us())
             await becomes(exchange, second, "acknowledged")
+
+    exchange.run(act())
+
+
+def test_what_is_offered_again_waits_while_its_endpoint_is_held(exchange: Exchange):
+    async def act() -> None:
+        async with school(exchange, "http=415") as receiver:
+            message_id, _ = await hand_in(exchange)
+            row = await becomes(exchange, message_id, "failed")
+            receiver.plan = []
+            exchange.store.outbox.hold(row["lane"], who="operator", now_us=exchange.clock.now_us())
+            pass_time(exchange, days=2)  # its deadline is over
+            exchange.store.repair.retry(reference(exchange, message_id), actor="operator", now_us=exchange.clock.now_us())
+            await asyncio.sleep(1)
+            assert (await becomes(exchange, message_id, "routed"))["attempts"] == receiver.requests == 1
+            exchange.store.outbox.let_go(row["lane"], who="operator", now_us=exchange.clock.now_us())
+            await becomes(exchange, message_id, "acknowledged")
+
+    exchange.run(act())
+
+
+def reference(exchange: Exchange, message_id: str) -> str:
+    return str(exchange.rows("SELECT reference FROM message WHERE message_id = :id", id=message_id)[0]["reference"])
+
+
+def test_what_waits_for_a_held_endpoint_goes_to_the_successor_when_the_register_names_one(exchange: Exchange):
+    async def act() -> None:
+        async with school(exchange, "http=503,Retry-After=86400"):
+            first, _ = await hand_in(exchange)
+            await becomes(exchange, first, "postponed", hold_code="ENDPOINT_UNAVAILABLE")
+            second, _ = await hand_in(exchange)
+            row = await becomes(exchange, second, "routed")
+            elsewhere = free_port()
+            async with partner(oin=MBO, system=SIS, now=exchange.clock.now, port=elsewhere) as successor:
+                load(exchange, proef=elsewhere)
+                await becomes(exchange, first, "acknowledged")
+                await becomes(exchange, second, "acknowledged")
+                assert successor.requests == 2
+        load(exchange)
+        exchange.store.outbox.let_go(row["lane"], who="test", now_us=exchange.clock.now_us())
+        await until(lambda: (delivery_of(exchange, second) or {})["state"] == "acknowledged")
 
     exchange.run(act())
 

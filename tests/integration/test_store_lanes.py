@@ -34,7 +34,7 @@ def leave(store: Store, lease: Lease, now_us: int = NOW) -> list[Ticket]:
         return window(lane, as_of(circuits.get(lane, CLOSED), now))
 
     fresh, _ = store.outbox.release_deliveries(lease, [(lane, room(lane)) for lane in store.outbox.lanes()], now_us=now_us, limit=500)
-    return fresh + store.outbox.release_due(lease, now_us=now_us, limit=500, window_of=room)
+    return fresh + store.outbox.release_due(lease, now_us=now_us, limit=500, window_of=room)[0]
 
 
 def took(one: Claimed, at_us: int = NOW) -> Settlement:
@@ -130,7 +130,7 @@ def test_a_probe_that_fails_doubles_the_wait_and_one_that_is_answered_lets_all_g
     assert standing(store) is CircuitState.CLOSED
     postponed = [row.seq for row in run_sql(store, "SELECT seq FROM delivery WHERE state = 'postponed' ORDER BY seq")]
     assert len(postponed) == 4
-    due = store.outbox.release_due(lease, now_us=at, limit=2) + store.outbox.release_due(lease, now_us=at, limit=9)
+    due = store.outbox.release_due(lease, now_us=at, limit=2)[0] + store.outbox.release_due(lease, now_us=at, limit=9)[0]
     assert [ticket.seq for ticket in due] == postponed, "not in the order in which they were handed in"
     assert told(store) == ["lane_held", "lane_flows"]
 
@@ -328,7 +328,7 @@ def test_every_try_leaves_an_attempt_and_what_was_sent_unheard_is_remembered(sto
         assert one.attempts == number
         remembered.append(store.outbox.unheard([one.seq]) == {one.seq})
         settle(store, outcome(one, "postponed", hold_code=code, not_before_us=NOW))
-        tickets = store.outbox.release_due(lease, now_us=NOW, limit=9)
+        tickets = store.outbox.release_due(lease, now_us=NOW, limit=9)[0]
     assert [tuple(row) for row in run_sql(store, "SELECT number, code FROM attempt ORDER BY number")] == list(enumerate(codes, 1))
     assert remembered == [False, False, True]
     assert store.outbox.unheard([1, 2, 3]) == {1}

@@ -331,9 +331,9 @@ def test_a_postponed_delivery_is_released_again_when_its_time_has_come_and_not_b
     lease = lead(store)
     made = route(store, *take(store, "1"))
     deliver(store, lease, "postponed", not_before_us=NOW + SECOND, hold_code="ENDPOINT_UNREACHABLE")
-    assert store.outbox.release_due(lease, now_us=NOW, limit=10) == []
+    assert store.outbox.release_due(lease, now_us=NOW, limit=10)[0] == []
     assert release(store, lease, now_us=NOW + 2 * SECOND) == []
-    (ticket,) = store.outbox.release_due(lease, now_us=NOW + SECOND, limit=10)
+    (ticket,) = store.outbox.release_due(lease, now_us=NOW + SECOND, limit=10)[0]
     assert ticket == Ticket(1, 2)
     (claimed,) = claim(store, [ticket])
     assert (claimed.id, claimed.attempts) == (made[0].id, 1)
@@ -345,8 +345,18 @@ def test_postponed_deliveries_keep_to_their_lanes_window(store: Store) -> None:
     lease = lead(store)
     route(store, *take(store, *"1234"))
     deliver(store, lease, "postponed", not_before_us=NOW)
-    assert len(store.outbox.release_due(lease, now_us=NOW, limit=10, window_of=lambda lane: 3)) == 3
-    assert store.outbox.release_due(lease, now_us=NOW, limit=10, window_of=lambda lane: 3) == []
+    assert len(store.outbox.release_due(lease, now_us=NOW, limit=10, window_of=lambda lane: 3)[0]) == 3
+    assert store.outbox.release_due(lease, now_us=NOW, limit=10, window_of=lambda lane: 3)[0] == []
+
+
+def test_where_more_is_due_than_there_is_room_for_the_lane_is_named_so_that_nothing_newer_takes_its_place(store: Store) -> None:
+    lease = lead(store)
+    route(store, *take(store, *"12"))
+    deliver(store, lease, "postponed", not_before_us=NOW)
+    tickets, crowded = store.outbox.release_due(lease, now_us=NOW, limit=10, window_of=lambda lane: 1)
+    assert (len(tickets), len(crowded)) == (1, 1)
+    tickets, crowded = store.outbox.release_due(lease, now_us=NOW, limit=10, window_of=lambda lane: 2)
+    assert (len(tickets), len(crowded)) == (1, 0)
 
 
 # -- claims -----------------------------------------------------------------------------------------------------------------------------
@@ -381,7 +391,7 @@ def test_a_ticket_of_an_earlier_release_is_nobodys_work(store: Store) -> None:
     old = release(store, lease)
     deliver_now = claim(store, old)
     settle(store, outcome(deliver_now[0], "postponed", not_before_us=NOW))
-    new = store.outbox.release_due(lease, now_us=NOW, limit=10)
+    new = store.outbox.release_due(lease, now_us=NOW, limit=10)[0]
     assert store.outbox.claim(old, worker="deliver-2", now_us=NOW, until_us=NOW + SECOND) == ([], [])
     (claimed,) = claim(store, new)
     assert settle(store, outcome(deliver_now[0])) == 0, "the same worker's word about the release before counts no more"

@@ -25,7 +25,7 @@ def answer(*, relates_to: str = ASKED, sender: str = MUNICIPALITY) -> bytes:
     )
 
 
-def heard(raw: bytes, *, signed: bool = False):
+def heard(raw: bytes, *, signed: bool = False, server: Oin | None = SYSTEM):
     return reply.read(
         raw,
         status=200,
@@ -34,7 +34,13 @@ def heard(raw: bytes, *, signed: bool = False):
         signature_value=None,
         judge=s.verifier(),
         at=datetime.now(UTC),
+        server=server,
     )
+
+
+def test_an_unsigned_answer_of_a_server_with_another_or_no_certificate_is_not_believed():
+    assert heard(answer(), server=Oin(s.LAS)).trust is not Trust.GOOD
+    assert heard(answer(), server=None).trust is not Trust.GOOD
 
 
 def test_an_unsigned_answer_to_the_message_is_enough():

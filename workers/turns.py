@@ -1,0 +1,95 @@
+"""Whose turn it is, when one system floods and another has little: the other hardly waits (rule 7).
+
+Work that holds the event loop is done one piece in each of its rounds, for each system in turn. And while there are several, each has but
+one message more than the others between judging and commit: a commit of many takes long, and the more so while others are being judged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from typing import Final
+
+from schemas.oin import Oin
+
+#: Messages that one system may have in hand more than all others together, while there are others. With 4 a sender of 50 a second waited
+#: twice as long beside a flood as alone, with 1 as long as alone; and the flood was as fast.
+FEW: Final = 1
+#: Seconds for which a system counts after its last message.
+THERE_S: Final = 1.0
+
+
+class Turns:
+    """Systems take turns, whatever each of them has waiting: one that floods waits for itself."""
+
+    def __init__(self) -> None:
+        self._there: dict[Oin, float] = {}  #: when each handed in last, in that order
+        self._in_hand: Counter[Oin] = Counter()
+        self._held: dict[Oin, deque[asyncio.Future[None]]] = {}
+        self._lines: dict[Oin, deque[asyncio.Future[None]]] = {}  #: the system whose turn it is next comes first
+        self._taken = False  #: somebody works in this round of the loop
+
+    @contextlib.asynccontextmanager
+    async def in_hand(self, system: Oin) -> AsyncIterator[None]:
+        """While a message is judged and committed; waits until this system has few enough."""
+        self._there.pop(system, None)
+        self._there[system] = time.monotonic()
+        while 2 * self._in_hand[system] - self._in_hand.total() >= FEW and self._several():
+            place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._held.setdefault(system, deque()).append(place)
+            try:
+                await place
+            except asyncio.CancelledError:
+                if place.done():
+                    self._let_one_go_on(system)
+                raise
+        self._in_hand[system] += 1
+        try:
+            yield
+        finally:
+            self._in_hand[system] -= 1
+            if not self._in_hand[system]:
+                del self._in_hand[system]
+            self._let_one_go_on(system)
+
+    def _several(self) -> bool:
+        """Whether more than one system handed in of late."""
+        while self._there and (first := next(iter(self._there))) and time.monotonic() - self._there[first] > THERE_S:
+            del self._there[first]
+        return len(self._there) > 1
+
+    def _let_one_go_on(self, system: Oin) -> None:
+        line = self._held.get(system)
+        while line:
+            if not (place := line.popleft()).done():
+                place.set_result(None)
+                return
+        self._held.pop(system, None)
+
+    async def take(self, system: Oin) -> None:
+        """Waits until this system may do a piece of work: all that its task does until it awaits something."""
+        loop = asyncio.get_running_loop()
+        if not self._taken:
+            self._taken = True
+            loop.call_soon(self._next)
+            return
+        turn: asyncio.Future[None] = loop.create_future()
+        self._lines.setdefault(system, deque()).append(turn)
+        await turn
+
+    def _next(self) -> None:
+        """Wakes who is next. It works in the coming round, before this is called again: in between, the loop looks what came in."""
+        while self._lines:
+            system = next(iter(self._lines))
+            line = self._lines.pop(system)
+            turn = line.popleft()
+            if line:
+                self._lines[system] = line
+            if not turn.done():  # its connection may be gone
+                turn.set_result(None)
+                asyncio.get_running_loop().call_soon(self._next)
+                return
+        self._taken = False
