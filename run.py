@@ -235,6 +235,7 @@ def judge_apart(settings: Settings) -> Any:
 
 def _gateway(parts: Parts) -> list[Any]:
     from adapters.answers import Answers
+    from adapters.certificate_pages import CertificatePages
     from adapters.connections import Connections
     from adapters.credentials import FollowingContext, FollowingSigner, ours
     from adapters.crls import FollowingVerifier
@@ -264,7 +265,7 @@ def _gateway(parts: Parts) -> list[Any]:
     answers = Answers(FollowingSigner(lambda: credentials().signer), Oin(settings.own_oins[0]))
     door = Door(gateway, verifier)
     pages = [WusPages(gateway, door, contracts, answers, url=settings.gateway_address), RestPages(gateway, door, contracts)]
-    pages += _party_pages(parts, door, contracts, credentials)
+    pages += [*_party_pages(parts, door, contracts, credentials), CertificatePages(credentials, parts.store.certificates.read)]
     connections = Connections(settings.gateway_connections, settings.gateway_connections_per_address)
     context = FollowingContext(lambda: credentials().context)
     server = GatewayServer(pages, context=context, connections=connections, observe=parts.operations.requests)

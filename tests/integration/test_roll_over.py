@@ -6,13 +6,16 @@ import base64
 import json
 import logging
 import shutil
+import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 import run
 from adapters import credentials, pki, soap
@@ -23,7 +26,9 @@ from broker_config.settings import Settings
 from routing.rollover import RollOver
 from routing.work import StoreUnavailable
 from schemas.events import decode
+from tests.integration.test_gateway import listening
 from tests.support import signing as s
+from tests.support.broker import until
 from tests.support.exchange import DOCUMENT, HUB, LAS, MBO, SIS, Exchange, said
 from tests.support.store import NOW
 
@@ -38,8 +43,9 @@ def exchange() -> Iterator[Exchange]:
 
 
 async def start(exchange: Exchange) -> None:
-    for name in ("intake", "relay", "route", "deliver"):
+    for name in ("intake", "relay", "route", "deliver", "gateway"):
         exchange.start_worker(name)
+    await until(lambda: listening(exchange.settings.gateway_port))
 
 
 def command(home: Path, *arguments: str) -> int:
@@ -109,6 +115,9 @@ def test_each_receiver_is_switched_to_our_next_certificate_and_back_and_the_jour
     files = ("--cert", str(ours.certificate), "--key", str(ours.key))
     assert command(home, "next", *files, "--from", NEXT_DAY) == 0
     assert exchange.run(in_mailbox(exchange)) == before, "published is not used"
+    page = exchange.run(public_page(exchange))
+    assert page["current"]["pem"] == pem(before)
+    assert (page["next"]["pem"], page["next"]["from"][:10]) == (pem(after), "2027-08-31"), "the day begins in Amsterdam"
     assert command(home, "switch", "--party", SIS) == 1
     assert "did not confirm" in capsys.readouterr().err
     assert command(home, "confirm", "--party", SIS, "--by", "J. Beheer") == 0
@@ -135,6 +144,20 @@ def test_each_receiver_is_switched_to_our_next_certificate_and_back_and_the_jour
     ]
     assert {event.actor for event in events} == {"operator tester"}
     assert events[1].details == {"sha256": shown["next"]["sha256"], "confirmed_by": "J. Beheer"}
+
+
+def pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(Encoding.PEM).decode()
+
+
+async def public_page(exchange: Exchange) -> dict[str, Any]:
+    """As a receiver's administrator sees it, without a certificate."""
+    context = ssl.create_default_context(cafile=s.folder() / "ca.pem")
+    async with aiohttp.ClientSession() as session:
+        url = f"https://localhost:{exchange.settings.gateway_port}/certificates"
+        async with session.get(url, ssl=context) as answer:
+            assert answer.status == 200
+            return dict(await answer.json())
 
 
 def decoded(payload: bytes) -> Any:
