@@ -1,0 +1,38 @@
+"""`GET /certificates`: the certificate we sign and connect with, and the one that is to follow it, for receivers that register them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from aiohttp import web
+
+from adapters.credentials import LOOK_EVERY_S, Credentials, published
+from routing.rollover import RollOver
+from routing.work import StoreUnavailable
+
+
+class CertificatePages:
+    """Public: certificates are no secret, and whoever must register the next one may have none of ours yet."""
+
+    def __init__(self, current: Callable[[], Credentials], state: Callable[[], RollOver]) -> None:
+        """`state`: reads where the roll-over is. Raises StoreUnavailable."""
+        self._current, self._state = current, state
+        self._shown: dict[str, Any] | None = None
+        self._look_at = 0.0
+
+    def routes(self) -> Iterable[web.RouteDef]:
+        """See `https.Pages`."""
+        return (web.get("/certificates", self._show),)
+
+    async def _show(self, _: web.Request) -> web.Response:
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + LOOK_EVERY_S  # whoever asks a thousand times asks the store once
+            try:
+                self._shown = published(self._current(), await asyncio.to_thread(self._state))
+            except StoreUnavailable:
+                self._shown = self._shown or published(self._current(), RollOver())
+        return web.Response(body=json.dumps(self._shown).encode(), content_type="application/json")
