@@ -357,7 +357,6 @@ def _push(parts: Parts) -> list[Any]:
         FollowingVerifier.for_https(settings, parts.store.registry, LIMITS),
         allowed=settings.push_networks,
         answer_s=settings.push_answer_s,
-        at_once=settings.push_window,
         now=parts.clock.now,
     )
     pusher = Pusher(
