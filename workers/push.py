@@ -24,7 +24,7 @@ from schemas.oin import Oin
 from workers.clock import Clock, micros, moment
 from workers.loop import Worker
 from workers.parcel import Forwarder
-from workers.places import elsewhere, erased, place_of, settled, strange_places
+from workers.places import elsewhere, erased, place_of, revoked_since, settled, strange_places
 from workers.register_cache import Records, RegisterCache
 from workers.relay import decode_tickets
 
@@ -113,6 +113,8 @@ class Pusher:
         endpoint, now = register.endpoint(one.endpoint), self._clock.now()
         if place_of(one) in strange or endpoint is None or endpoint.url is None:
             await self._settle(elsewhere(one, register, now, self._record))
+        elif (revoked := revoked_since(one, self._kind(one.action), register, now, self._record)) is not None:
+            await self._settle(revoked)
         elif one.wrapped_key is None or one.body is None:
             await self._settle(erased(one, register, now))
         else:
