@@ -372,7 +372,7 @@ def _push(parts: Parts) -> list[Any]:
         answer_s=settings.push_answer_s,
     )
     parts.closing.append(endpoints)
-    consumer = parts.consumer("push", prefetch=AT_ONCE * TOGETHER)
+    consumer = parts.consumer("push", prefetch=AT_ONCE)
     return [consume(parts.worker, consumer, pusher.handle, limit=TOGETHER, at_once=AT_ONCE)]
 
 

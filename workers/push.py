@@ -32,9 +32,9 @@ log = logging.getLogger("koppelpunt.push")
 
 T = TypeVar("T")
 
-#: Tickets in one batch, and batches in hand at a time. A batch ends when its slowest call does, so there are many.
+#: Tickets in one batch, and in hand at a time. A batch ends when its slowest call does, and may be of one: so there may be as many batches.
 TOGETHER: Final = 10
-AT_ONCE: Final = 200
+AT_ONCE: Final = 2_000
 #: A claim holds for as long as a call may take, and this many seconds more; see workers.deliver.
 CLAIM_MORE_S: Final = 30.0
 #: How long a worker that stops waits for answers; then what was sent counts as not answered, and goes again with the same ids.

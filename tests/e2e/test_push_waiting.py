@@ -228,3 +228,53 @@ def test_one_path_that_hangs_does_not_hold_up_another_receiver_on_the_same_host(
             await until(lambda: [one for one in host.received if one.path == "/vva"], within_s=8)
 
     exchange.run(act(), within_s=50)
+
+
+@pytest.mark.timeout(60)
+def test_a_call_whose_turn_has_not_come_when_its_worker_stops_is_made_later_and_not_in_a_hurry(exchange: Clocked) -> None:
+    port = free_port()
+
+    async def act() -> None:
+        slowly = document(proef=port)
+        next(row for row in slowly["endpoints"] if "url" in row)["per_second"] = 0.25
+        start(exchange, slowly)
+        async with receiver(exchange, port=port) as school:
+            ids = await hand_in(exchange, 3)
+            await until(lambda: len(school.received) == 1, within_s=20)
+            await until(lambda: len(exchange.rows("SELECT 1 FROM delivery WHERE claim IS NOT NULL")) == 1)  # its turn comes in 4 s
+            await exchange.stop_workers("push")
+            assert len(school.received) == 1, "the endpoint was called in a hurry"
+            fast = document(proef=port)
+            save(exchange, fast)
+            exchange.start_worker("push")
+            await as_time_passes(exchange, all_are(exchange, ids, "acknowledged"), step=timedelta(seconds=1), within=HOUR)
+            assert arrivals(school) == dict.fromkeys(ids, 1)
+
+    exchange.run(act(), within_s=50)
+
+
+@pytest.mark.timeout(90)
+def test_two_hundred_calls_that_hang_one_by_one_leave_the_worker_free_for_others() -> None:
+    """As many as ten endpoints have under way. Each came alone, so each is a batch of its own."""
+    require_rabbitmq()
+    hanging, port = free_port(), free_port()
+
+    async def act(exchange: Exchange) -> None:
+        start(exchange, document(proef=hanging, vva=port))
+        async with receiver(exchange, "hang", port=hanging) as silent, municipality(exchange, port=port) as civic:
+            for number in range(1, 206):
+                await hand_in(exchange, 1)
+                await until(lambda number=number: silent.requests == number)  # type: ignore[misc]
+            await hand_in_steps(exchange, ketens=1, steps=1)
+            await until(lambda: civic.requests)
+
+    settings = {"KOPPELPUNT_PUSH_ANSWER_S": "60", "KOPPELPUNT_PUSH_WINDOW": "1000"}
+    with Exchange(settings=settings) as exchange:
+        exchange.run(act(exchange), within_s=80)
+        exchange.run(leave_at_once(exchange))
+
+
+async def leave_at_once(exchange: Exchange) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pushing, "LAST_S", 0.1)
+        await exchange.stop_workers("push")
