@@ -358,7 +358,6 @@ def _push(parts: Parts) -> list[Any]:
         FollowingVerifier.for_https(settings, parts.store.registry, LIMITS),
         allowed=settings.push_networks,
         answer_s=settings.push_answer_s,
-        at_once=settings.push_window,
         now=parts.clock.now,
     )
     pusher = Pusher(
@@ -374,7 +373,7 @@ def _push(parts: Parts) -> list[Any]:
         answer_s=settings.push_answer_s,
     )
     parts.closing.append(endpoints)
-    consumer = parts.consumer("push", prefetch=AT_ONCE * TOGETHER)
+    consumer = parts.consumer("push", prefetch=AT_ONCE)
     return [consume(parts.worker, consumer, pusher.handle, limit=TOGETHER, at_once=AT_ONCE)]
 
 

@@ -132,13 +132,12 @@ class Endpoints:
         *,
         allowed: Sequence[Network] = (),
         answer_s: float,
-        at_once: int,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`allowed`: networks that may be called though they are not public. `answer_s`: seconds for the whole of a call."""
         self._now = now
         self._context, self._judge, self._allowed = context, judge, tuple(allowed)
-        self._answer_s, self._at_once = answer_s, at_once
+        self._answer_s = answer_s
         self._session: aiohttp.ClientSession | None = None
 
     async def offer(self, url: str, message: bytes, *, action: str, asked: Asked) -> Heard:

@@ -103,12 +103,12 @@ class Worker:
                 tries += 1
 
     async def insist_async(self, what: str, act: Callable[[], Awaitable[T]]) -> T:
-        """The same for the broker."""
+        """The same for the broker; or for the store in a thread, by those who must not stand still while it is locked."""
         tries = 0
         while True:
             try:
                 return await act()
-            except BrokerError as error:
+            except (BrokerError, StoreUnavailable) as error:
                 await self._hold(what, error, tries)
                 tries += 1
 

@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from routing.decisions import Decision
-from routing.mandate import judge_receiver
+from routing.mandate import judge_receiver, judge_standing
 from routing.register import Register
 from routing.resolver import resolve
 from routing.work import Claimed, RecordedDecision, Settlement
+from schemas.contract import MessageKind
 from schemas.faults import kind_of
 from schemas.oin import Oin
-from workers.clock import micros
+from workers.clock import micros, moment
 
 Place = tuple[str, str, str]
 
@@ -51,6 +52,18 @@ def elsewhere(one: Claimed, register: Register, now: datetime, record: Callable[
         return settled(one, "routed", now, register, decisions=decisions, **why)
     to: dict[str, Any] = {"endpoint": endpoint.id, "lane": endpoint.lane, "receiver_system": endpoint.system}
     return settled(one, "routed", now, register, decisions=decisions, **to)
+
+
+def revoked_since(
+    one: Claimed, kind: MessageKind, register: Register, now: datetime, record: Callable[[Decision], RecordedDecision]
+) -> Settlement | None:
+    """It failed, if its sender's mandate was revoked at once since the hand-in; None: it may go on."""
+    sender, system = Oin(one.sender), Oin(one.system)
+    standing = judge_standing(register, system=system, sender=sender, kind=kind, received_at=moment(one.received_us), now=now)
+    if standing.outcome == "yes":
+        return None
+    why: dict[str, Any] = {"code": standing.code, "owner": str(standing.owner), "reason": standing.text_nl}
+    return settled(one, "failed", now, register, decisions=(record(standing),), **why)
 
 
 def erased(one: Claimed, register: Register, now: datetime) -> Settlement:

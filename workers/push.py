@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from routing.outcome import Asked, Heard, Lane, Outcome, Wire, judge
 from routing.ports import Endpoints, Incoming, Store, Vault
@@ -22,17 +22,19 @@ from routing.work import Claimed, Settlement, Ticket
 from schemas.contract import MessageKind
 from schemas.oin import Oin
 from workers.clock import Clock, micros, moment
-from workers.loop import Worker
+from workers.loop import Stopping, Worker
 from workers.parcel import Forwarder
-from workers.places import elsewhere, erased, place_of, settled, strange_places
+from workers.places import elsewhere, erased, place_of, revoked_since, settled, strange_places
 from workers.register_cache import Records, RegisterCache
 from workers.relay import decode_tickets
 
 log = logging.getLogger("koppelpunt.push")
 
-#: Tickets in one batch, and batches in hand at a time. A batch ends when its slowest call does, so there are many.
+T = TypeVar("T")
+
+#: Tickets in one batch, and in hand at a time. A batch ends when its slowest call does, and may be of one: so there may be as many batches.
 TOGETHER: Final = 10
-AT_ONCE: Final = 200
+AT_ONCE: Final = 2_000
 #: A claim holds for as long as a call may take, and this many seconds more; see workers.deliver.
 CLAIM_MORE_S: Final = 30.0
 #: How long a worker that stops waits for answers; then what was sent counts as not answered, and goes again with the same ids.
@@ -41,6 +43,8 @@ LAST_S: Final = 10.0
 FRESH_S: Final = 30.0
 #: How long a Timestamp without Expires is taken for fresh: facts 3.5 name no number, and receivers allow five to ten minutes.
 UNNAMED: Final = timedelta(minutes=5)
+#: Of a call that we cut short ourselves. It may have arrived, and says nothing of the endpoint.
+STOPPED: Final = Heard(wire=Wire.SILENT, says="this worker was stopped before an answer came")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +99,7 @@ class Pusher:
     async def _push(self, tickets: Sequence[Ticket]) -> Sequence[Ticket]:
         insist, outbox, now_us = self._worker.insist, self._store.outbox, self._clock.now_us()
         until_us = now_us + int((self._answer_s + CLAIM_MORE_S) * 1e6)
-        claimed, held = await insist("claim", lambda: outbox.claim(tickets, worker=self._worker.id, now_us=now_us, until_us=until_us))
+        claimed, held = await self._write("claim", lambda: outbox.claim(tickets, worker=self._worker.id, now_us=now_us, until_us=until_us))
         if claimed:
             register, now = await insist("register", self._register), self._clock.now()
             if strange_places(claimed, register, now):  # whoever pointed it there may have seen a newer version
@@ -113,6 +117,8 @@ class Pusher:
         endpoint, now = register.endpoint(one.endpoint), self._clock.now()
         if place_of(one) in strange or endpoint is None or endpoint.url is None:
             await self._settle(elsewhere(one, register, now, self._record))
+        elif (revoked := revoked_since(one, self._kind(one.action), register, now, self._record)) is not None:
+            await self._settle(revoked)
         elif one.wrapped_key is None or one.body is None:
             await self._settle(erased(one, register, now))
         else:
@@ -131,10 +137,11 @@ class Pusher:
         outcome = judge(heard, ours=parcel.ours, idempotent=kind.idempotent, may_have_arrived=unheard or one.taken_over)
         envelope = "ours" if parcel.ours else "original"
         self._tell(one, outcome, heard)
-        return self._settlement(one, outcome, now, register, took_us, envelope)
+        lane = None if heard is STOPPED else outcome.lane
+        return self._settlement(one, outcome, lane, now, register, took_us, envelope)
 
     async def _turn(self, endpoint: Endpoint) -> None:
-        """Waits until the rate that the register sets for this endpoint allows one more call."""
+        """Waits until the rate that the register sets for this endpoint allows one more call. Raises Stopping when told to stop first."""
         if endpoint.per_second is None:
             return
         now = time.monotonic()
@@ -142,6 +149,8 @@ class Pusher:
         self._turns[endpoint.lane] = at + 1 / endpoint.per_second
         if at > now:
             await self._worker.pause(at - now)
+            if self._worker.stopping:
+                raise Stopping("a call whose turn had not come")
 
     async def _call(self, url: str, parcel: Parcel, action: str, asked: Asked) -> Heard:
         """The call; cut short when the worker stops and the answer does not come."""
@@ -152,7 +161,7 @@ class Pusher:
                     await asyncio.wait({call}, timeout=LAST_S)
                     break
                 await asyncio.wait({call}, timeout=1.0)
-            return call.result() if call.done() else Heard(wire=Wire.SILENT, says="this worker was stopped before an answer came")
+            return call.result() if call.done() else STOPPED
         finally:
             call.cancel()
 
@@ -190,11 +199,13 @@ class Pusher:
         elif outcome.state != "acknowledged":
             log.info("push_not_taken", extra=facts | {"state": outcome.state, "status": heard.status})
 
-    def _settlement(self, one: Claimed, outcome: Outcome, now: datetime, register: Register, took_us: int, envelope: str) -> Settlement:
+    def _settlement(
+        self, one: Claimed, outcome: Outcome, lane: Lane | None, now: datetime, register: Register, took_us: int, envelope: str
+    ) -> Settlement:
         """The outcome as it is stored: with a time for the next attempt, or failed when there is none left."""
         owner = str(outcome.owner) if outcome.owner else None
-        stop_until_us = micros(now + timedelta(seconds=outcome.wait_s)) if outcome.lane is Lane.STOP else 0
-        common: dict[str, Any] = {"took_us": took_us, "envelope": envelope, "heard": str(outcome.lane), "stop_until_us": stop_until_us}
+        stop_until_us = micros(now + timedelta(seconds=outcome.wait_s)) if lane is Lane.STOP else 0
+        common: dict[str, Any] = {"took_us": took_us, "envelope": envelope, "heard": lane, "stop_until_us": stop_until_us}
         if outcome.state != "postponed":
             return settled(one, outcome.state, now, register, code=outcome.code, owner=owner, reason=outcome.reason or None, **common)
         assert outcome.code is not None
@@ -237,8 +248,12 @@ class Pusher:
 
     async def _store_all(self, settlements: Sequence[Settlement]) -> None:
         settle, me = self._store.outbox.settle, self._worker.id
-        await self._worker.insist("settle", lambda: settle(settlements, worker=me, actor=me))
+        await self._write("settle", lambda: settle(settlements, worker=me, actor=me))
         self._worker.counts.update(("delivery", settlement.state) for settlement in settlements)
+
+    async def _write(self, what: str, act: Callable[[], T]) -> T:
+        """In a thread: a locked store would hold up the clock by which answers are late, and not the answers."""
+        return await self._worker.insist_async(what, lambda: asyncio.to_thread(act))
 
 
 def _end(batch: Sequence[tuple[Settlement, asyncio.Future[None]]], error: Exception | None) -> None:

@@ -231,6 +231,7 @@ def _settled_event(s: Settlement, actor: str) -> Row:
             owner=s.owner,
             reason=s.reason,
             register_version=s.register_version,
+            details={"claimed_before": "yes"} if s.claimed.taken_over else {},  # it may have come to the receiver twice
             **ids_of(s.claimed),
         ),
         tell=s.claimed.system if kind in _TOLD else None,

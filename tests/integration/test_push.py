@@ -52,7 +52,7 @@ def caller(*, answer_s: float = 2.0, allowed: Any = LOOPBACK, files: Any = None,
     ours = files or s.party("hub", oin=HUB)
     values = {"KEY": ours.key, "CERT": ours.certificate, "TRUST": trust or s.folder() / "ca.pem"}
     settings = Settings.from_environment({f"KOPPELPUNT_{name}": str(value) for name, value in values.items()})
-    return Endpoints(endpoints.context_of(settings), s.verifier(), allowed=allowed, answer_s=answer_s, at_once=20)
+    return Endpoints(endpoints.context_of(settings), s.verifier(), allowed=allowed, answer_s=answer_s)
 
 
 def message() -> tuple[bytes, Asked]:
