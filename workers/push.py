@@ -107,25 +107,32 @@ class Pusher:
             strange = strange_places(claimed, register, now)
             before = [one.seq for one in claimed if one.attempts]
             unheard = (await insist("earlier attempts", lambda: outbox.unheard(before))) if before else set()
-            calls = (self._deal_with(one, register, strange, one.seq in unheard) for one in claimed)
+            # a release that ended without an attempt (its worker died, its ticket did) may have been sent too
+            maybe = unheard | {one.seq for one in claimed if one.taken_over or one.release > one.attempts + 1}
+            calls = (self._deal_with(one, register, strange, one.seq in maybe) for one in claimed)
             for ended in await asyncio.gather(*calls, return_exceptions=True):
                 if isinstance(ended, BaseException):
                     raise ended
         return held
 
-    async def _deal_with(self, one: Claimed, register: Register, strange: set[tuple[str, str, str]], unheard: bool) -> None:
-        endpoint, now = register.endpoint(one.endpoint), self._clock.now()
+    async def _deal_with(self, one: Claimed, register: Register, strange: set[tuple[str, str, str]], maybe: bool) -> None:
+        """`maybe`: it may have arrived before."""
+        endpoint, kind, now = register.endpoint(one.endpoint), self._kind(one.action), self._clock.now()
         if place_of(one) in strange or endpoint is None or endpoint.url is None:
             await self._settle(elsewhere(one, register, now, self._record))
-        elif (revoked := revoked_since(one, self._kind(one.action), register, now, self._record)) is not None:
+        elif (revoked := revoked_since(one, kind, register, now, self._record)) is not None:
             await self._settle(revoked)
         elif one.wrapped_key is None or one.body is None:
             await self._settle(erased(one, register, now))
+        elif maybe and not kind.idempotent:
+            await self._settle(
+                settled(one, "uncertain", now, register, code="ANSWER_NOT_HEARD", reason="an attempt before was not answered")
+            )
         else:
-            await self._settle(await self._attempt(one, one.wrapped_key, one.body, endpoint, endpoint.url, register, unheard))
+            await self._settle(await self._attempt(one, one.wrapped_key, one.body, endpoint, endpoint.url, register, maybe))
 
     async def _attempt(
-        self, one: Claimed, wrapped_key: bytes, sealed: bytes, endpoint: Endpoint, url: str, register: Register, unheard: bool
+        self, one: Claimed, wrapped_key: bytes, sealed: bytes, endpoint: Endpoint, url: str, register: Register, maybe: bool
     ) -> Settlement:
         await self._turn(endpoint)
         kind, started = self._kind(one.action), time.perf_counter()
@@ -134,7 +141,7 @@ class Pusher:
         asked = Asked(message_id=parcel.message_id, receiver=Oin(one.receiver), system=Oin(one.receiver_system), signed=signed)
         heard = await self._call(url, parcel, one.action, asked)
         took_us, now = int((time.perf_counter() - started) * 1e6), self._clock.now()
-        outcome = judge(heard, ours=parcel.ours, idempotent=kind.idempotent, may_have_arrived=unheard or one.taken_over)
+        outcome = judge(heard, ours=parcel.ours, idempotent=kind.idempotent, may_have_arrived=maybe)
         envelope = "ours" if parcel.ours else "original"
         self._tell(one, outcome, heard)
         lane = None if heard is STOPPED else outcome.lane
@@ -234,22 +241,29 @@ class Pusher:
         await done
 
     async def _commit(self) -> None:
-        """Until nothing is left. A commit that fails for another reason than a store that is away ends those who wait for it: their
-        tickets go back to the broker, and their claims stand until somebody takes them over."""
+        """Until nothing is left. A commit that fails for another reason than a store that is away is tried one by one: what fails alone
+        goes back to the broker, and its claim stands until somebody takes it over."""
         while self._settling:
             await asyncio.sleep(0)  # those that end in this turn of the loop come along
             batch, self._settling = self._settling, []
-            try:
-                await self._store_all([settlement for settlement, _ in batch])
-            except Exception as error:  # noqa: BLE001 (whoever waits for it gets it, and logs it)
-                _end(batch, error)
-            else:
-                _end(batch, None)
+            if not await self._store_all(batch):
+                for one in batch:
+                    await self._store_all([one], alone=True)
 
-    async def _store_all(self, settlements: Sequence[Settlement]) -> None:
+    async def _store_all(self, batch: Sequence[tuple[Settlement, asyncio.Future[None]]], *, alone: bool = False) -> bool:
+        """Whether they are stored, or, `alone`, whoever waits knows that it is not."""
+        settlements = [settlement for settlement, _ in batch]
         settle, me = self._store.outbox.settle, self._worker.id
-        await self._write("settle", lambda: settle(settlements, worker=me, actor=me))
+        try:
+            await self._write("settle", lambda: settle(settlements, worker=me, actor=me))
+        except Exception as error:  # noqa: BLE001 (whoever waits for it gets it, and logs it)
+            if alone or len(batch) == 1 or isinstance(error, Stopping):
+                _end(batch, error)
+                return True
+            return False
+        _end(batch, None)
         self._worker.counts.update(("delivery", settlement.state) for settlement in settlements)
+        return True
 
     async def _write(self, what: str, act: Callable[[], T]) -> T:
         """In a thread: a locked store would hold up the clock by which answers are late, and not the answers."""

@@ -26,8 +26,9 @@ _SET: Final = Sql(
     "failures = :failures, probes = :probes, probe_at_us = :probe_at, code = :code, at_us = :now, who = :who "
     "WHERE lane.probe_at_us IS NOT NULL OR lane.state <> 'held' OR :by_hand = 1"
 )
-#: What waited for the lane goes at once when it flows again, the oldest first.
-_GO_ON: Final = Sql(f"UPDATE delivery SET not_before_us = :now WHERE {DUE} AND lane = :lane AND not_before_us > :now")
+#: What waited for the lane goes at once when it flows again, the oldest first. What has failed there more than twice keeps to its own
+#: time: it may be why the lane was held, and would hold it again at once.
+_GO_ON: Final = Sql(f"UPDATE delivery SET not_before_us = :now WHERE {DUE} AND lane = :lane AND not_before_us > :now AND attempts <= 2")
 #: While a lane is held, what waits in it waits for the probe, and not for longer: what was tried least goes first, then the oldest.
 _READY: Final = Sql(
     f"UPDATE delivery SET not_before_us = :at + attempts WHERE {DUE} AND lane = :lane AND not_before_us > :at "
