@@ -1,7 +1,8 @@
 """Whose turn it is, when one system floods and another has little: the other hardly waits (rule 7).
 
-Work that holds the event loop is done a few pieces in each of its rounds, for each system in turn. And while there are several, each has but
-one message more than the others between judging and commit: a commit of many takes long, and the more so while others are being judged.
+Work that holds the event loop is done a few pieces in each of its rounds, one for each system in turn. And while there are several, each
+has but one message more than the others between judging and commit: a commit of many takes long, and the more so while others are being
+judged.
 """
 
 from __future__ import annotations
