@@ -131,7 +131,8 @@ class Deliveries(Part):
             may_have_left(tx, [(s.claimed.receiver_system, s.claimed.id) for s in settled if _left_a_mailbox(s)], settlements[0].at_us)
             _ATTEMPTS(tx, [_attempt_row(s) for s in settled])
             write_decisions(tx, [row for s in settled for row in decision_rows(s.claimed.reference, s.claimed.id, s.at_us, s.decisions)])
-            write_events(tx, [_settled_event(s, actor) for s in settled] + note_heard(tx, settled, actor))
+            late = [_late_event(s, actor) for s in settlements if s.claimed.seq not in done and s.heard is not None]
+            write_events(tx, [_settled_event(s, actor) for s in settled] + note_heard(tx, settled, actor) + late)
             return len(settled)
 
     def confirm(self, confirmations: Sequence[Confirmation], *, actor: str, now_us: int) -> list[Confirmation]:
@@ -235,6 +236,24 @@ def _settled_event(s: Settlement, actor: str) -> Row:
             **ids_of(s.claimed),
         ),
         tell=s.claimed.system if kind in _TOLD else None,
+    )
+
+
+def _late_event(s: Settlement, actor: str) -> Row:
+    """An endpoint was called, and what it said came when the delivery had gone on without it: it changes nothing, but it happened."""
+    return event_row(
+        Event(
+            kind="attempt_late",
+            at_us=s.at_us,
+            actor=actor,
+            delivery=s.claimed.id,
+            receiver=s.claimed.receiver,
+            receiver_system=s.claimed.receiver_system,
+            code=s.code or s.hold_code,
+            reason=s.reason,
+            details={"would_be": s.state},
+            **ids_of(s.claimed),
+        )
     )
 
 

@@ -190,6 +190,18 @@ def test_in_one_settlement_each_lane_stands_by_what_ended_last_in_it(store: Stor
     assert (standing(store), standing(store, OTHER)) == (CircuitState.CLOSED, CircuitState.HELD)
 
 
+def test_an_attempt_that_ended_when_its_delivery_had_gone_on_changes_nothing_and_is_journalled(store: Store) -> None:
+    lease = lead(store)
+    push(store, "1")
+    (one,) = claim(store, leave(store, lease))
+    assert settle(store, took(one)) == 1
+    assert settle(store, failed(one)) == 0
+    with store.database.read() as connection:
+        rows = connection.exec_driver_sql("SELECT payload FROM event ORDER BY id").scalars()
+        kinds = [(event.kind, event.details.get("would_be")) for event in (decode(bytes(row)) for row in rows)]
+    assert kinds[-2:] == [("acknowledged", None), ("attempt_late", "postponed")]
+
+
 def test_an_attempt_whose_claim_was_lost_says_nothing_of_its_lane(store: Store) -> None:
     lease = lead(store)
     push(store, *"123")
