@@ -495,11 +495,14 @@ def status(arguments: Arguments) -> int:
     from adapters.home import queue_depths
     from workers import commands
     from workers.clock import Clock
+    from workers.register_cache import RegisterCache
 
     settings = read_settings(arguments)
     store = open_store_of(settings)
     crls, queues = standing(store.registry, Clock().now_us()), asyncio.run(queue_depths(settings))
-    return commands.status(arguments, store, queues=queues, crls=crls, wanted=EVERY_WORKER)
+    pushes = any(endpoint.url for endpoint in RegisterCache(store.registry)().endpoints.values())
+    wanted = (*EVERY_WORKER, "push") if pushes else EVERY_WORKER
+    return commands.status(arguments, store, queues=queues, crls=crls, wanted=wanted)
 
 
 def settings_(arguments: Arguments) -> int:
