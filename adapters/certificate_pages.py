@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -31,8 +32,9 @@ class CertificatePages:
     async def _show(self, _: web.Request) -> web.Response:
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + LOOK_EVERY_S  # whoever asks a thousand times asks the store once
-            try:
-                self._shown = published(self._current(), await asyncio.to_thread(self._state))
-            except StoreUnavailable:
-                self._shown = self._shown or published(self._current(), RollOver())
+            with contextlib.suppress(StoreUnavailable):
+                found = await asyncio.to_thread(self._state)
+                self._shown = published(self._current(), found)
+        if self._shown is None:  # nobody knows yet whether there is a next one
+            return web.Response(status=503, headers={"Retry-After": "2"}, text="Ask again in a moment.\n")
         return web.Response(body=json.dumps(self._shown).encode(), content_type="application/json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -117,12 +118,15 @@ class RollOverSigner:
         self._current, self._state = current, state
         self._known, self._look_at = RollOver(), float("-inf")
         self._next: Callable[[], Credentials] | None = None
+        self._one_at_a_time = threading.Lock()
 
     def __call__(self, system: str | None, created: datetime) -> Signer:
         """For an envelope to this system that says it was created then. The certificate in use signs where the next one cannot be read."""
-        self._look()
-        if self._next is not None and self._known.uses_next(system, created):
-            return self._next().signer
+        with self._one_at_a_time:
+            self._look()
+            known, following = self._known, self._next
+        if following is not None and known.uses_next(system, created):
+            return following().signer
         return self._current().signer
 
     def _look(self) -> None:

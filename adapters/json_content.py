@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from lxml import etree
 
+from adapters.https import LARGEST
 from adapters.json_schema import schema_of
 from adapters.json_shapes import Member, NoJson, Shape, Value, root_of
 from schemas.content import Finding
@@ -90,7 +91,10 @@ def read_json(raw: bytes, contract: Contract) -> Written:
     writer.fill(element, root, said[name], f"/{name}")
     findings = writer.findings
     unfit = Refused("Client.DK0004", findings[0].en, where=findings[0].where, details=map(str, findings)) if findings else None
-    return Written(kind=kind, xml=etree.tostring(element, encoding="UTF-8"), unfit=unfit)
+    xml = etree.tostring(element, encoding="UTF-8")
+    if len(xml) > LARGEST:  # names are longer there
+        raise Refused("Client.TOO_LARGE", f"as XML it is more than {LARGEST:,} bytes; at most that many are taken here", where=f"/{name}")
+    return Written(kind=kind, xml=xml, unfit=unfit)
 
 
 def to_json(content: etree._Element, kind: MessageKind, contract: Contract) -> dict[str, Any]:

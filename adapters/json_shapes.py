@@ -6,6 +6,7 @@ has a shape: one order in which the elements stand, whatever is chosen or left o
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,6 +18,10 @@ from schemas.contract import Contract, MessageKind
 
 _XS: Final = "{http://www.w3.org/2001/XMLSchema}"
 _FLOATS: Final = frozenset({"float", "double"})
+
+
+#: A shape is there before it is filled: another thread would find it empty.
+_ONE_AT_A_TIME: Final = threading.RLock()
 
 
 class NoJson(ValueError):
@@ -75,11 +80,20 @@ class _Shapes:
         self._shapes: dict[int, Shape] = {}
 
     @classmethod
-    @lru_cache(maxsize=64)
     def of(cls, xsd: Path) -> _Shapes:
+        with _ONE_AT_A_TIME:
+            return cls._made(xsd)
+
+    @classmethod
+    @lru_cache(maxsize=64)
+    def _made(cls, xsd: Path) -> _Shapes:
         return cls(xsd)
 
     def root(self, tag: str) -> Member:
+        with _ONE_AT_A_TIME:
+            return self._root(tag)
+
+    def _root(self, tag: str) -> Member:
         if tag not in self._roots:
             try:
                 self._roots[tag] = self._member(self._schema.maps.elements[tag])

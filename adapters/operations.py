@@ -6,6 +6,7 @@ that loop does not turn, and a look at a store that hangs must not hold up the w
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import socket
@@ -156,6 +157,10 @@ class _Server(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if self._room.acquire(blocking=False):
+            # the socket's own timeout is for each byte
+            late = threading.Timer(_READ_S, _hang_up, (request,))
+            late.daemon = True
+            late.start()
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
@@ -168,6 +173,11 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hung up is no news."""
+
+
+def _hang_up(request: Any) -> None:
+    with contextlib.suppress(OSError):  # it has been answered long ago, as nearly always
+        request.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):

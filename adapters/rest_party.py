@@ -38,12 +38,16 @@ class Visits:
         """`pause`: sleeps so many seconds, and not through a stop. `stopping`: whether the gateway is to stop."""
         self._door, self._pause, self._stopping = door, pause, stopping
         self._waiting: Tally[Oin] = Tally()
+        self._lines: dict[Oin | None, asyncio.Lock] = {}  # of systems that the register has, so not many
         self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="party")
 
     async def aside(self, act: Callable[[], T]) -> T:
-        """Does something that waits for the store, while the event loop goes on. Raises OurFailure when the store is away."""
+        """Does something that waits for the store, while the event loop goes on; one thing of each system at a time, so that others have a
+        thread too. Raises OurFailure when the store is away."""
+        line = self._lines.setdefault(OUTCOME.get().system, asyncio.Lock())
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, act)
+            async with line:
+                return await asyncio.get_running_loop().run_in_executor(self._threads, act)
         except StoreUnavailable:
             raise OurFailure("the store is not available now") from None
 

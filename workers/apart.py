@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -37,6 +38,8 @@ AT_ONCE: Final = 64 << 10
 MOST_DECLARATIONS: Final = 50
 #: Seconds that a message waits for its turn, and for being judged.
 PATIENCE_S: Final = 10.0
+#: Seconds after which nothing came out of the other process though something is in it: then it is ended. A message takes one at most.
+STUCK_S: Final = 9.0
 #: How much the other process is nicer than the gateway: where both want the processor, what everybody waits for goes first.
 LESS_URGENT: Final = 5
 
@@ -125,6 +128,7 @@ class Apart:
         """`make` is called there; it can be pickled."""
         self._make = make
         self._pool: ProcessPoolExecutor | None = None
+        self._in_hand, self._moved_at = 0, 0.0  #: messages that wait or are judged; when one was finished, or the first was given
         self._lines: dict[Oin, asyncio.Lock] = {}  # of systems that the register has, so not many
 
     async def judge(self, raw: bytes, *, system: Oin, known: Known) -> Judged:
@@ -133,8 +137,17 @@ class Apart:
         try:
             async with asyncio.timeout(PATIENCE_S), self._lines.setdefault(system, asyncio.Lock()):
                 process = self._process()
-                judged = await asyncio.get_running_loop().run_in_executor(process, _judge, raw, system, known)
+                if not self._in_hand:
+                    self._moved_at = time.monotonic()
+                self._in_hand += 1
+                try:
+                    judged = await asyncio.get_running_loop().run_in_executor(process, _judge, raw, system, known)
+                    self._moved_at = time.monotonic()
+                finally:
+                    self._in_hand -= 1
         except TimeoutError:
+            if process is not None and process is self._pool and time.monotonic() - self._moved_at > STUCK_S:
+                self._end_at_once(system, len(raw))
             raise OurFailure(f"large or wrong messages of system {system} are judged one at a time, and others came first") from None
         except BrokenProcessPool:
             log.error("judge_died", extra={"system": system, "bytes": len(raw)})
@@ -150,6 +163,15 @@ class Apart:
             spawn = multiprocessing.get_context("spawn")  # a copy of this process would hold its connections
             self._pool = ProcessPoolExecutor(1, spawn, _begin, (self._make,))
         return self._pool
+
+    def _end_at_once(self, system: Oin, size: int) -> None:
+        """The process has been at one message for too long, whatever it is: everybody else's would wait for it."""
+        log.error("judge_died", extra={"system": system, "bytes": size})
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            for process in list(pool._processes.values()):  # Python 3.14 has a method for it
+                process.kill()
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
         """Ends the process, when it has finished what it has in hand."""

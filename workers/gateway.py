@@ -93,6 +93,7 @@ class Gateway:
         self._served = False  #: nobody will hand in any more
         # one thread: TLS and judging go on during a commit, and batches are stored in the order in which they came
         self._storing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._looking = ThreadPoolExecutor(max_workers=1, thread_name_prefix="look")  # never behind anything else
 
     async def hand_in(
         self,
@@ -192,7 +193,7 @@ class Gateway:
         """Looks every second what the store has for us: in a thread, because while the store is away a look may take seconds."""
         while not self._served:
             await asyncio.sleep(LOOK_EVERY_S)
-            await asyncio.to_thread(self._look)
+            await asyncio.get_running_loop().run_in_executor(self._looking, self._look)
 
     def _look(self) -> None:
         try:
@@ -246,6 +247,7 @@ class Gateway:
                 await self._commit(batch)
         finally:
             self._storing.shutdown()
+            self._looking.shutdown(wait=False)
             self._apart.close()
 
     async def _commit(self, batch: Sequence[_Waiting]) -> None:

@@ -9,7 +9,7 @@ from datetime import date
 
 from routing.amsterdam import amsterdam_day
 from routing.mandate import judge_endpoint
-from routing.party import Letter, MailboxLine, Opened, WordHeard
+from routing.party import Letter, MailboxLine, Opened, Said, WordHeard
 from routing.ports import Incoming, Letters
 from routing.register import Endpoint, Register
 from schemas.oin import Oin
@@ -91,6 +91,9 @@ class Postbox:
         )
         if confirmation is None:
             raise ValueError("not a confirmation or refusal")
+        standing = self._letters.sealed(system, delivery_id)
+        if standing is not None and all(endpoint.id != standing.endpoint for endpoint in self._mine(self._register(), system)):
+            return WordHeard(said=Said.UNKNOWN)  # its mandate is over: it goes to whoever has it now, and this system's word is not heard
         return self._letters.hear(confirmation, actor=self._actor, now_us=self._clock.now_us())
 
     def _mine(self, register: Register, system: Oin) -> list[Endpoint]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Final
 
@@ -23,9 +24,14 @@ class RegisterCache:
         self._registry = registry
         self._register = _EMPTY
         self._looked_at = float("-inf")
+        self._one_at_a_time = threading.Lock()  # a register is parsed once, and never replaced by an older one
 
     def __call__(self) -> Register:
         """The register now."""
+        with self._one_at_a_time:
+            return self._look()
+
+    def _look(self) -> Register:
         if time.monotonic() - self._looked_at >= LOOK_EVERY_S:
             version = self._registry.register_version()
             if version != self._register.version:

@@ -142,7 +142,10 @@ class Deliveries(Part):
             return self._hear(tx, confirmations, actor, now_us)[0]
 
     def hear(self, confirmation: Confirmation, *, actor: str, now_us: int) -> WordHeard:
-        """The same for one, whose party waits for an answer."""
+        """The same for one, whose party waits for an answer. A delivery that never was is not journalled: anybody can make up ids."""
+        with self._db.read() as connection:
+            if BY_ID(connection, ids=[confirmation.delivery_id]).first() is None:
+                return WordHeard(said=Said.UNKNOWN)
         with self._db.write() as tx:
             before = BY_ID(tx, ids=[confirmation.delivery_id]).first()
             if before is None or before.receiver_system != confirmation.system:
