@@ -202,22 +202,24 @@ def test_nothing_is_missed_by_a_reader_that_keeps_its_cursor_while_many_hand_in_
         return [hand_in(store, a_message(f"{worker}-{n}"))[0].reference for n in range(25)]
 
     def lead_on() -> None:
-        while not done.is_set():
+        while not done.wait(0.002):  # as a worker, which does not take the store's one write lock without a pause
             chain(store, audit)
 
     def read() -> tuple[set[str], Cursor]:
         found: set[str] = set()
         place = Cursor()
-        while not done.is_set():
+        while not done.wait(0.001):
             some, place = walk(store, place, limit=3)
             found.update(some)
         return found, place
 
     with ThreadPoolExecutor(7) as threads:
         chaining, reading = threads.submit(lead_on), threads.submit(read)
-        for sent in threads.map(send, range(4)):
-            expected.update(sent)
-        done.set()
+        try:
+            for sent in threads.map(send, range(4)):
+                expected.update(sent)
+        finally:  # whatever happened: the others must not go on for ever
+            done.set()
         chaining.result()
         found, place = reading.result()
     chain(store, audit)
