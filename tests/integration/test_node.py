@@ -102,7 +102,7 @@ def test_a_wiped_node_still_knows_its_own_users_and_nothing_else(home: Path) -> 
     url = node.url
     with pytest.raises(NodeError, match="is running; stop it before wiping it"):
         node.wipe()
-    assert run(look()) == (1, 4)
+    assert run(look()) == (1, 5)
     node.kill()
     node.wipe()
     node.start()
