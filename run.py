@@ -149,7 +149,7 @@ async def _work(name: str, settings: Settings) -> None:
         tasks = WORKERS[name](parts)
         worker.on_hangup = look_again
         worker.metrics_address = parts.operations.start()
-        await worker.run(*tasks)
+        await worker.run(*tasks, prompt=name == "gateway")
     finally:
         parts.operations.close()
         for connection in (*parts.consumers, *parts.closing):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import random
 import resource
 import socket
 import time
@@ -37,6 +38,7 @@ class _Connection:
     socket: socket.socket
     address: str
     since: float  #: accepted, or its last request was answered; by the monotonic clock
+    patience: float  #: between 0 and 1: which part of the time that one may take this one gets
     certificate: bytes | None = None  #: SHA-256, from the first request on
     spoke: bool = False
     busy: bool = False
@@ -87,7 +89,7 @@ class Connections:
         if len(self._open) >= self._most and not self._hang_up(lambda _: True):
             return False
         self._forget(peer)  # its port has been given out again
-        self._open[peer] = made = _Connection(connection, address, time.monotonic())
+        self._open[peer] = made = _Connection(connection, address, time.monotonic(), random.random())  # noqa: S311
         self._of_address[address] += 1
         self._silent.append(made)
         if len(self._silent) > MOST_SILENT:
@@ -129,12 +131,13 @@ class Connections:
             return True
         return self._hang_up(lambda one: one.certificate == certificate)
 
-    def hang_up_on_the_silent(self, after_s: float) -> None:
-        """Closes what brought no whole request in this time: aiohttp waits for one as long as it takes."""
+    def hang_up_on_the_silent(self, after_s: float, least: float) -> None:
+        """Closes what brought no whole request in this time, or in a part of it, `least` at least, which differs between connections:
+        aiohttp waits for one as long as it takes."""
         self._forget_closed()
         now = time.monotonic()
         for one in self._open.values():
-            if not one.spoke and now - one.since > after_s:
+            if not one.spoke and now - one.since > after_s * (least + (1 - least) * one.patience):
                 _close(one)
 
     def _hang_up(self, whom: Any) -> bool:

@@ -41,6 +41,8 @@ LIMITS: Final = soap.Limits(size=LARGEST)
 LARGEST_HEADER: Final = 8_190
 #: Seconds for the whole of a request to come in. 3 MiB take 12 at 2 Mbit/s.
 READ_S: Final = 20.0
+#: The least part of that which a request gets: they differ, so that many slow ones do not all come back, with new handshakes, at once.
+LEAST: Final = 0.75
 #: Seconds without a request, after which an idle connection is closed.
 KEEP_ALIVE_S: Final = 75.0
 #: Seconds that requests under way get when the worker stops, and then their connections.
@@ -223,8 +225,8 @@ class GatewayServer:
 
     async def _hang_up_on_the_silent(self) -> None:
         while True:
-            await asyncio.sleep(READ_S / 4)
-            self._connections.hang_up_on_the_silent(READ_S)
+            await asyncio.sleep(READ_S / 20)
+            self._connections.hang_up_on_the_silent(READ_S, LEAST)
 
     # -- one request ---------------------------------------------------------------------------------------------------------------------
 
@@ -294,7 +296,7 @@ async def read_body(request: web.Request) -> bytes:
     parts: list[bytes] = []
     packed = size = 0
     try:
-        async with asyncio.timeout(READ_S):
+        async with asyncio.timeout(READ_S * random.uniform(LEAST, 1.0)):  # noqa: S311
             async for part in request.content.iter_any():
                 packed += len(part)
                 if unpacker is not None and packed <= LARGEST:
@@ -308,7 +310,7 @@ async def read_body(request: web.Request) -> bytes:
                 if unpacker is not None and unpacker.unused_data:  # another member, or anything: it would be kept, and never be looked at
                     raise zlib.error
     except TimeoutError:
-        raise OurFailure(f"the request did not come in within {READ_S:g} s") from None
+        raise OurFailure(f"the request did not come in within {READ_S * LEAST:g} s") from None
     except zlib.error:
         raise Refused("Client.NOT_XML", "the body is not what its Content-Encoding says: not gzip", where="Content-Encoding") from None
     if unpacker is not None and not unpacker.eof:

@@ -121,13 +121,16 @@ class Worker:
         await self.pause(HOLD_S[min(tries, len(HOLD_S) - 1)])
         self.state = "running"
 
-    async def run(self, *tasks: Awaitable[None]) -> None:
-        """Runs the worker's loops until SIGTERM or SIGINT, then lets them finish what they have in hand. A second signal leaves at once."""
+    async def run(self, *tasks: Awaitable[None], prompt: bool = False) -> None:
+        """Runs the worker's loops until SIGTERM or SIGINT, then lets them finish what they have in hand. A second signal leaves at once.
+        `prompt`: somebody waits for its answers, so that it does not wait for others' batches (its own p99 was a tenth less)."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
         loop.add_signal_handler(signal.SIGHUP, lambda: self.on_hangup())
-        _work_in_batches()
+        _keep_memory()
+        if not prompt:
+            _work_in_batches()
         gc.freeze()  # what is there now stays; and what a batch makes has no cycles, so looking for them may be rare
         gc.set_threshold(GC_AFTER)
         self.state = "running"
@@ -190,13 +193,15 @@ class Worker:
 
 def _work_in_batches() -> None:
     """Tells the kernel (Linux) that this process is not interactive: one that wakes up does not push another out in the midst of its
-    batch. A third of the context switches, and a tenth less processor time per message where there are more workers than cores.
-
-    And tells the C library (glibc) to keep the memory of one batch for the next: given back and asked for again, every page of it is
-    cleared by the kernel each time."""
+    batch. A third of the context switches, and a tenth less processor time per message where there are more workers than cores."""
     if hasattr(os, "sched_setscheduler"):
         with contextlib.suppress(OSError):  # a container may forbid it
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+def _keep_memory() -> None:
+    """Tells the C library (glibc) to keep the memory of one batch for the next: given back and asked for again, every page of it is
+    cleared by the kernel each time."""
     with contextlib.suppress(AttributeError, OSError):  # another C library
         for option, size in _KEEP.items():
             ctypes.CDLL(None).mallopt(option, size)

@@ -33,7 +33,8 @@ class Turns:
         self._in_hand: Counter[Oin] = Counter()
         self._held: dict[Oin, deque[asyncio.Future[None]]] = {}
         self._lines: dict[Oin, deque[asyncio.Future[None]]] = {}  #: the system whose turn it is next comes first
-        self._taken = False  #: somebody works in this round of the loop
+        self._took: set[Oin] = set()  #: who does a piece of work in this round of the loop
+        self._coming = False  #: `_next` will be called
 
     @contextlib.asynccontextmanager
     async def in_hand(self, system: Oin) -> AsyncIterator[None]:
@@ -73,19 +74,26 @@ class Turns:
         self._held.pop(system, None)
 
     async def take(self, system: Oin) -> None:
-        """Waits until this system may do a piece of work: all that its task does until it awaits something."""
+        """Waits until this system may do a piece of work: all that its task does until it awaits something. Its first in a round of the
+        loop waits for nobody."""
         loop = asyncio.get_running_loop()
-        if not self._taken:
-            self._taken = True
-            loop.call_soon(self._next)
+        if system not in self._took and system not in self._lines and len(self._took) < A_ROUND:
+            self._took.add(system)
+            self._come_back()
             return
         turn: asyncio.Future[None] = loop.create_future()
         self._lines.setdefault(system, deque()).append(turn)
         await turn
 
+    def _come_back(self) -> None:
+        if not self._coming:
+            self._coming = True
+            asyncio.get_running_loop().call_soon(self._next)
+
     def _next(self) -> None:
         """Wakes who is next. They work in the coming round, before this is called again: in between, the loop looks what came in."""
-        woken = 0
+        self._coming = False
+        self._took.clear()
         for system in list(self._lines):  # one piece of each system: one that floods alone has one in a round
             line = self._lines.pop(system)
             turn = line.popleft()
@@ -93,9 +101,8 @@ class Turns:
                 self._lines[system] = line
             if not turn.done():  # its connection may be gone
                 turn.set_result(None)
-                if (woken := woken + 1) == A_ROUND:
+                self._took.add(system)
+                if len(self._took) == A_ROUND:
                     break
-        if woken or self._lines:
-            asyncio.get_running_loop().call_soon(self._next)
-        else:
-            self._taken = False
+        if self._took or self._lines:
+            self._come_back()

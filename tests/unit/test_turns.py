@@ -24,7 +24,7 @@ def test_a_system_that_floods_waits_for_itself() -> None:
         await asyncio.gather(*flood, *other)
 
     asyncio.run(act())
-    assert done == ["flood 0", "flood 1", "other 0", "flood 2", "other 1", "flood 3", "flood 4"]
+    assert done == ["flood 0", "other 0", "flood 1", "other 1", "flood 2", "flood 3", "flood 4"]
 
 
 def test_one_piece_is_done_in_a_round_of_the_loop_so_that_what_comes_in_is_seen_in_between() -> None:
