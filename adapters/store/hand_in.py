@@ -26,7 +26,7 @@ _TAKE: Final = Insert(used_id, "key", "reference", "digest", "received_us", unle
 _HOLDERS: Final = Sql("SELECT key, reference, digest, received_us FROM used_id WHERE key IN @keys")
 _GIVE_BACK: Final = Sql("DELETE FROM used_id WHERE key IN @keys")
 _POINT: Final = Sql("UPDATE used_id SET reference = :reference, received_us = :received_us WHERE key IN @keys")
-_STORED: Final = Sql("SELECT reference, warnings FROM message WHERE reference IN @references")
+_STORED: Final = Sql("SELECT reference, system, warnings FROM message WHERE reference IN @references")
 _STORED_REFUSALS: Final = Sql("SELECT reference FROM refusal WHERE reference IN @references")
 #: Refusals of the same bytes for the same reason, of which the broker may deliver the hand-in once more; the oldest first.
 _UNSETTLED: Final = Sql(
@@ -101,6 +101,7 @@ class _Batch:
         self._stored: set[str] = set()
         #: what the receipts of messages in the store and of new ones warn of, by reference: a repeated receipt says the same
         self._warned: dict[str, tuple[str, ...]] = {}
+        self._system_of = {item.reference: item.system for item in items}  #: who handed it in; also of messages in the store
         self._stored_refusals: set[str] = set()
         self._taken_over: set[str] = set()  # unsettled refusals that redelivered items of this batch turned out to be
 
@@ -112,9 +113,9 @@ class _Batch:
         if _TAKE(tx, rows) != len(rows):
             self._holders = {row.key: row for row in _HOLDERS(tx, keys=sorted({row[0] for row in rows}))}
             held = {row.reference for row in self._holders.values()}
-            self._warned = {
-                row.reference: tuple(json.loads(row.warnings)) for row in _STORED(tx, references=sorted(held.union(references)))
-            }
+            stored = _STORED(tx, references=sorted(held.union(references))).all()
+            self._warned = {row.reference: tuple(json.loads(row.warnings)) for row in stored}
+            self._system_of |= {row.reference: row.system for row in stored}
             self._stored = self._warned.keys() & set(references)
         self._stored_refusals = set(_STORED_REFUSALS(tx, references=references).scalars())
 
@@ -138,9 +139,7 @@ class _Batch:
             if item.reference in self._stored:
                 self._accept(item)
             elif other:
-                which = "MessageID" if other.startswith("m:") else "identificatiecodeBedrijfsdocument"
-                reason = f"this {which} was used before for a message with other content (reference {held[other].reference})"
-                self._refuse_message(tx, item, "DUPLICATE_OTHER_CONTENT", reason, ours)
+                self._refuse_message(tx, item, "DUPLICATE_OTHER_CONTENT", self._used(item, other, held[other].reference), ours)
             elif held:
                 self._repeat(tx, item, next(iter(held.values())), ours)
             elif isinstance(answered := self._answered(item), Refused):
@@ -156,6 +155,12 @@ class _Batch:
                     self._holders |= {row.key: row for row in _HOLDERS(tx, keys=keys)}
                 self.new.append(item)
                 self._accept(item)
+
+    def _used(self, item: NewMessage, key: str, reference: str) -> str:
+        """Why an id cannot be used. Which message has it is for the system that handed that in: after a supplier switch it is another's."""
+        which = "MessageID" if key.startswith("m:") else "identificatiecodeBedrijfsdocument"
+        theirs = f" (reference {reference})" if self._system_of.get(reference) == item.system else ""
+        return f"this {which} was used before for a message with other content{theirs}"
 
     def _answered(self, item: NewMessage) -> Answerable | Refused | None:
         """The delivery that this message answers, or why it is refused; None for one that answers nothing."""

@@ -16,7 +16,11 @@ from routing.work import NewMessage, NewRefusal, StoreUnavailable, StreamStep
 from schemas.rules import Judgement
 from tests.support.content import STATUS, contracts
 from tests.support.store import (
+    DAY,
+    MAILBOX,
+    NOW,
     SENDER,
+    SYSTEM,
     a_message,
     a_refusal,
     fresh_url,
@@ -79,6 +83,26 @@ def test_the_same_id_with_other_content_is_refused_and_does_not_use_up_its_other
     assert not fresh.duplicate
     assert messages(store) == 2
     assert kinds(store, other.reference) == ["refused"]
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one after another"])
+@pytest.mark.parametrize(
+    "again", [{"business_id": "b-1", "message_id": "urn:uuid:m-2"}, {"business_id": "b-2", "message_id": "urn:uuid:m-1"}]
+)
+def test_after_a_supplier_switch_the_new_system_learns_of_an_id_only_that_it_was_used(
+    store: Store, again: dict[str, str], together: bool
+) -> None:
+    first, later = a_message("1"), NOW + DAY
+    theirs, own = (a_message(content="other", received_us=later, system=system, **again) for system in (MAILBOX, SYSTEM))
+    results = hand_in(store, first, theirs, own) if together else [hand_in(store, one)[0] for one in (first, theirs, own)]
+    assert [result.code for result in results] == [None, *["DUPLICATE_OTHER_CONTENT"] * 2]
+    reason = results[1].reason or ""
+    assert reason.endswith("was used before for a message with other content")
+    assert first.reference in (results[2].reason or ""), "whoever handed it in may know which one it is"
+    assert results[1].received_us == later, "not the moment of the other's"
+    (kept,) = run_sql(store, "SELECT reason FROM refusal WHERE reference = :r", r=theirs.reference)
+    told = [event.reason for event in store.journal.of_message(theirs.reference)]
+    assert [kept.reason, *told] == [reason] * 2
 
 
 def test_a_refused_hand_in_leaves_its_ids_to_the_next_of_the_same_batch_and_only_once(store: Store) -> None:
