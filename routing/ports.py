@@ -248,7 +248,9 @@ class Outbox(Protocol):
 
     def expire(self, *, actor: str, now_us: int, limit: int = 500) -> int: ...
 
-    def fail_poison(self, *, messages: Sequence[int], deliveries: Sequence[int], actor: str, now_us: int) -> int: ...
+    def fail_poison(
+        self, *, messages: Sequence[Ticket], deliveries: Sequence[Ticket], actor: str, now_us: int
+    ) -> tuple[int, list[Ticket]]: ...
 
     def note_dead(
         self, *, actor: str, now_us: int, queue: str, system: str | None, digest: bytes, message_id: str | None, delivery: str | None

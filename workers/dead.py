@@ -36,14 +36,15 @@ class Dead:
 
     async def handle(self, batch: list[Incoming]) -> Sequence[Incoming]:
         """Tickets that died together are tried apart; one that dies alone ends its message or delivery. A hand-in is answered, a
-        confirmation judged once more, a mailbox delivery ended. Returns confirmations that came before our own commit."""
+        confirmation judged once more, a mailbox delivery ended. Returns confirmations that came before our own commit, and tickets on
+        which somebody still holds a claim."""
         early: list[Incoming] = []
         for incoming in batch:
             origin = incoming.died_in
             kind, _, system = origin.partition(".")
             log.error("dead", extra={"queue": origin, "bytes": len(incoming.body)})
             if origin in ("route", "deliver", "push"):
-                await self._tickets(origin, incoming.body)
+                early += await self._tickets(origin, incoming)
             elif kind == "intake":
                 await self._hand_in(system, incoming)
             elif kind in ("confirm", "mailbox"):
@@ -112,22 +113,22 @@ class Dead:
         await self._worker.insist_async("publish receipt", lambda: self._publisher.publish_many([answer]))
         self._refusals.note([incoming], results)
 
-    async def _tickets(self, origin: str, body: bytes) -> None:
-        tickets = decode_tickets(body)
+    async def _tickets(self, origin: str, incoming: Incoming) -> Sequence[Incoming]:
+        tickets = decode_tickets(incoming.body)
         if len(tickets) > 1:
             outgoing = [Outgoing(routing_key=origin, body=encode_tickets([ticket])[0]) for ticket in tickets]
             await self._worker.insist_async("offer apart", lambda: self._publisher.publish_many(outgoing))
-            return
-        seqs = [ticket.seq for ticket in tickets]
-        await self._worker.insist(
+            return ()
+        _, held = await self._worker.insist(
             "fail poison",
             lambda: self._store.outbox.fail_poison(
-                messages=seqs if origin == "route" else (),
-                deliveries=seqs if origin != "route" else (),
+                messages=tickets if origin == "route" else (),
+                deliveries=tickets if origin != "route" else (),
                 actor=self._worker.id,
                 now_us=self._worker.clock.now_us(),
             ),
         )
+        return [incoming] if held else ()
 
 
 def _given_back(incoming: Incoming) -> Confirmation | None:

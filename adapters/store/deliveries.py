@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, Final
 
@@ -84,15 +84,13 @@ class Deliveries(Part):
         with self._db.write() as tx:
             if pushed := [ticket.seq for ticket in tickets if ticket.push]:
                 before.update(_CLAIMED_BEFORE(tx, seqs=pushed).scalars().all())
-            for release, group in groupby(sorted(tickets, key=lambda t: (t.release, t.seq)), key=lambda t: t.release):
-                seqs = [ticket.seq for ticket in group]
+            for release, seqs in by_release(tickets):
                 mine.update(_CLAIM(tx, seqs=seqs, release=release, worker=worker, now=now_us, until=until_us).scalars().all())
         with self._db.read() as connection:
             rows = _CLAIMED(connection, seqs=sorted(mine)).all() if mine else []
-            rest = [ticket for ticket in tickets if ticket.seq not in mine]
-            held = {(row.seq, row.release) for row in _HELD(connection, seqs=[t.seq for t in rest]).all()} if rest else set()
+            held = still_held(connection, [ticket for ticket in tickets if ticket.seq not in mine])
         claimed = [Claimed(**dict(zip(CLAIMED_FIELDS, row, strict=True)), taken_over=row.seq in before) for row in rows]
-        return claimed, [ticket for ticket in rest if (ticket.seq, ticket.release) in held]
+        return claimed, held
 
     def unheard(self, seqs: Sequence[int]) -> set[int]:
         """Which of these deliveries were sent before without an answer to rely on: they may have arrived."""
@@ -187,6 +185,18 @@ class Deliveries(Part):
         events += [_confirmed_event(good[seq], "acknowledged", actor, now_us) for seq in confirmed]
         write_events(tx, events)
         return early, refused.union(confirmed)
+
+
+def by_release(tickets: Iterable[Ticket]) -> list[tuple[int, list[int]]]:
+    """The numbers of what these tickets name, by release."""
+    ordered = sorted(tickets, key=lambda ticket: (ticket.release, ticket.seq))
+    return [(release, [ticket.seq for ticket in group]) for release, group in groupby(ordered, key=lambda ticket: ticket.release)]
+
+
+def still_held(connection: Connection, tickets: Sequence[Ticket]) -> list[Ticket]:
+    """Those of these, none of which could be had, whose release is still the open one: somebody else has it."""
+    open_ones = {(row.seq, row.release) for row in _HELD(connection, seqs=[ticket.seq for ticket in tickets]).all()} if tickets else set()
+    return [ticket for ticket in tickets if (ticket.seq, ticket.release) in open_ones]
 
 
 def _alike(s: Settlement) -> tuple[Any, ...]:

@@ -7,13 +7,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from adapters.store.deliveries import BY_ID
+from adapters.store.deliveries import BY_ID, by_release, still_held
 from adapters.store.release import Part
 from adapters.store.routes import MESSAGE_IDS, UNROUTED, failed_delivery
 from adapters.store.rows import Row, decision_rows, event_row, ids_of, write_decisions, write_events
 from adapters.store.sql import Sql
 from adapters.store.tables import ANSWER_BY, AWAITING_ANSWER, DUE, KEPT, OPEN, ROUTED, UNSENT, WAITING
-from routing.work import NewDelivery, Waiting
+from routing.work import NewDelivery, Ticket, Waiting
 from schemas.events import Event
 from schemas.faults import kind_of
 
@@ -56,11 +56,13 @@ _EXPIRE: Final = Sql(
     "RETURNING id, message_seq, code, owner, receiver, receiver_system"
 )
 _POISON_MESSAGES: Final = Sql(
-    f"UPDATE message SET state = 'failed', code = 'POISON', owner = 'us' WHERE seq IN @seqs AND {UNROUTED} RETURNING seq"
+    f"UPDATE message SET state = 'failed', code = 'POISON', owner = 'us' WHERE seq IN @seqs AND release = :release AND {UNROUTED} "
+    "RETURNING seq"
 )
 _POISON_DELIVERIES: Final = Sql(
     "UPDATE delivery SET state = 'failed', code = 'POISON', owner = 'us', claim = NULL, claim_until_us = NULL, at_us = :now "
-    "WHERE seq IN @seqs AND state = 'released' RETURNING id, message_seq, receiver, receiver_system"
+    "WHERE seq IN @seqs AND state = 'released' AND release = :release AND (claim IS NULL OR claim_until_us < :now) "
+    "RETURNING id, message_seq, receiver, receiver_system"
 )
 #: Nothing of it is open any more (no answer awaited either), and all of it ended before that moment.
 _ENDED: Final = (
@@ -161,17 +163,24 @@ class Upkeep(Part):
             )
             return len(rows)
 
-    def fail_poison(self, *, messages: Sequence[int], deliveries: Sequence[int], actor: str, now_us: int) -> int:
-        """What no worker could handle, again and again, has failed: the operator's turn. Returns how many were stopped."""
+    def fail_poison(self, *, messages: Sequence[Ticket], deliveries: Sequence[Ticket], actor: str, now_us: int) -> tuple[int, list[Ticket]]:
+        """What no worker could handle, again and again, has failed: the operator's turn. Not what was released again since: that has a
+        ticket of its own. Returns how many were stopped, and the tickets of deliveries that somebody holds a claim on, and may be sending:
+        offer them again when it has ended."""
         reason = kind_of("POISON").en
+        stopped: list[int] = []
+        rows: list[Any] = []
         with self._db.write() as tx:
-            stopped = _POISON_MESSAGES(tx, seqs=messages).scalars().all() if messages else []
-            rows = _POISON_DELIVERIES(tx, seqs=deliveries, now=now_us).all() if deliveries else []
+            for release, seqs in by_release(messages):
+                stopped += _POISON_MESSAGES(tx, seqs=seqs, release=release).scalars().all()
+            for release, seqs in by_release(deliveries):
+                rows += _POISON_DELIVERIES(tx, seqs=seqs, release=release, now=now_us).all()
+            held = still_held(tx, deliveries)
             known = {m.seq: m for m in MESSAGE_IDS(tx, seqs=sorted({*stopped, *(r.message_seq for r in rows)})).all()}
             events = [_poisoned(known[seq], actor, now_us, reason) for seq in stopped]
             events += [failed_delivery(r, known[r.message_seq], actor, now_us, code="POISON", owner="us", reason=reason) for r in rows]
             write_events(tx, events)
-        return len(events)
+        return len(events), held
 
     def note_dead(
         self, *, actor: str, now_us: int, queue: str, system: str | None, digest: bytes, message_id: str | None, delivery: str | None

@@ -11,10 +11,26 @@ from adapters.rabbit import Consumer, Outgoing, Publisher
 from adapters.store import Store, open_store
 from broker_config.topology import Bounds
 from tests.support.broker import TestBroker, party, run
-from tests.support.store import MAILBOX, SYSTEM, deliver, fresh_url, kinds, lead, route, run_sql, states, take
+from tests.support.store import (
+    MAILBOX,
+    SYSTEM,
+    claim,
+    deliver,
+    fresh_url,
+    kinds,
+    lead,
+    outcome,
+    release,
+    route,
+    run_sql,
+    settle,
+    states,
+    take,
+)
 from workers.clock import Clock
 from workers.dead import Dead
 from workers.loop import Worker
+from workers.relay import encode_tickets
 
 pytestmark = pytest.mark.broker
 
@@ -114,6 +130,29 @@ def test_a_message_from_another_partys_mailbox_cannot_end_a_delivery(broker: Tes
 
     run(act())
     assert states(store) == {delivery: "delivered"}
+
+
+def test_a_poisonous_ticket_waits_while_somebody_may_be_sending_what_it_names_and_then_changes_nothing(
+    broker: TestBroker, store: Store
+) -> None:
+    broker.apply()
+    clock = Clock()
+    route(store, *take(store, "1"), now_us=clock.now_us())
+    (ticket,) = release(store, lead(store, now_us=clock.now_us()), now_us=clock.now_us())
+    (claimed,) = claim(store, [ticket], now_us=clock.now_us())
+
+    async def act() -> None:
+        async with broker.publisher() as ours, Consumer(broker.url, ["dead"]) as consumer:
+            await given_up(broker, "deliver", Outgoing(routing_key="deliver", body=encode_tickets([ticket])[0]))
+            batch = await consumer.next_batch(1, idle_s=10)
+            dead = Dead(Worker("audit", store.registry, clock), store, ours)
+            assert await dead.handle(batch) == batch, "it is offered again a second later"
+            assert settle(store, outcome(claimed)) == 1
+            assert list(await dead.handle(batch)) == []
+            consumer.ack(batch)
+
+    run(act())
+    assert states(store) == {claimed.id: "delivered"}
 
 
 def test_a_receipt_that_its_sender_cannot_read_is_journalled(broker: TestBroker, store: Store) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from adapters.store import OutboxFilter, Store
@@ -174,17 +176,66 @@ def test_at_its_deadline_a_delivery_fails_with_what_it_waited_for(store: Store) 
     assert told(store)[-2:] == [("failed", "ROUTE_NO_ENDPOINT"), ("failed", "ENDPOINT_UNREACHABLE")]
 
 
+def fail_poison(
+    store: Store, messages: Sequence[Ticket] = (), deliveries: Sequence[Ticket] = (), *, now_us: int = NOW
+) -> tuple[int, list[Ticket]]:
+    return store.outbox.fail_poison(messages=messages, deliveries=deliveries, actor="dead-1", now_us=now_us)
+
+
 # -- poison -----------------------------------------------------------------------------------------------------------------------------
 def test_what_no_worker_can_handle_has_failed_and_is_the_operators(store: Store) -> None:
     lease = lead(store)
     poisonous, bad = take(store, "1", "2")
     route(store, bad)
-    tickets = release(store, lease)
-    assert store.outbox.fail_poison(messages=[1], deliveries=[tickets[0].seq, 99], actor="dead-1", now_us=NOW) == 2
-    assert store.outbox.fail_poison(messages=[1], deliveries=[tickets[0].seq], actor="dead-1", now_us=NOW) == 0
+    messages, deliveries = store.outbox.release_messages(lease, window=9, limit=9), release(store, lease)
+    assert fail_poison(store, messages, [*deliveries, Ticket(99, 1)]) == (2, [])
+    assert fail_poison(store, messages, deliveries) == (0, [])
     assert store.queries.message(poisonous)["state"] == "failed"  # type: ignore[index]
     assert set(states(store).values()) == {"failed"}
     assert told(store) == [("failed", "POISON")] * 2
+
+
+def test_a_poisonous_release_ends_nothing_that_was_released_again_since(store: Store) -> None:
+    lease = lead(store)
+    route(store, *take(store, "1"))
+    (first,) = release(store, lease)
+    settle(store, outcome(claim(store, [first])[0], "postponed", hold_code="ENDPOINT_UNREACHABLE"))
+    assert fail_poison(store, deliveries=[first]) == (0, []), "its time has not come yet"
+    (second,), _ = store.outbox.release_due(lease, now_us=NOW, limit=9)
+    assert second.release == first.release + 1
+    assert fail_poison(store, deliveries=[first]) == (0, [])
+    assert set(states(store).values()) == {"released"}
+    assert fail_poison(store, deliveries=[second]) == (1, [])
+
+
+def test_a_message_offered_again_is_not_ended_by_a_ticket_of_before(store: Store) -> None:
+    (reference,) = take(store, "1")
+    (first,) = store.outbox.release_messages(lead(store), window=9, limit=9)
+    assert fail_poison(store, [first]) == (1, [])
+    store.repair.retry(reference, actor="operator", now_us=NOW)
+    assert fail_poison(store, [first]) == (0, [])
+    (again,) = store.outbox.routable([Ticket(first.seq, first.release + 1)])
+    assert fail_poison(store, [Ticket(again.seq, again.release)]) == (1, [])
+
+
+def test_a_poisonous_release_is_not_ended_while_somebody_may_be_sending_it(store: Store) -> None:
+    route(store, *take(store, "1"))
+    (ticket,) = release(store, lead(store))
+    (claimed,) = claim(store, [ticket])
+    assert fail_poison(store, deliveries=[ticket]) == (0, [ticket])
+    assert set(states(store).values()) == {"released"}
+    assert settle(store, outcome(claimed)) == 1
+    assert fail_poison(store, deliveries=[ticket]) == (0, []), "it was delivered after all"
+
+
+def test_a_poisonous_release_whose_worker_died_ends_when_the_claim_does(store: Store) -> None:
+    route(store, *take(store, "1"))
+    (ticket,) = release(store, lead(store))
+    claim(store, [ticket])
+    assert fail_poison(store, deliveries=[ticket], now_us=NOW + 10 * SECOND) == (0, [ticket])
+    assert fail_poison(store, deliveries=[ticket], now_us=NOW + 10 * SECOND + 1) == (1, [])
+    (row,) = run_sql(store, "SELECT state, code, claim FROM delivery")
+    assert tuple(row) == ("failed", "POISON", None)
 
 
 @pytest.mark.parametrize("system", [MAILBOX, SYSTEM], ids=["of the receiver", "of another party"])

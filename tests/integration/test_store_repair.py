@@ -46,6 +46,10 @@ def _fail(store: Store, reference: str, code: str) -> None:
     assert store.outbox.commit_routes([failed], actor="route-1", now_us=NOW) == 1
 
 
+def poison(store: Store, ticket: Ticket) -> int:
+    return store.outbox.fail_poison(messages=[ticket], deliveries=[], actor="dead-1", now_us=NOW)[0]
+
+
 def message_of(store: Store, reference: str) -> dict[str, Any]:
     found = store.queries.message(reference)
     assert found is not None
@@ -88,16 +92,17 @@ def test_a_message_that_is_offered_again_in_vain_fails_again_and_its_sender_is_t
 
 def test_a_poisonous_message_that_is_offered_again_can_end_as_poison_again(store: Store) -> None:
     (reference,) = take(store, "1")
-    assert store.outbox.fail_poison(messages=[1], deliveries=[], actor="dead-1", now_us=NOW) == 1
+    (ticket,) = store.outbox.release_messages(lead(store), window=9, limit=9)
+    assert poison(store, ticket) == 1
     store.repair.retry(reference, actor=WHO, now_us=NOW)
-    assert store.outbox.fail_poison(messages=[1], deliveries=[], actor="dead-1", now_us=NOW) == 1
+    assert poison(store, Ticket(ticket.seq, ticket.release + 1)) == 1
     assert message_of(store, reference)["code"] == "POISON"
 
 
 def test_a_ticket_of_before_routes_no_message_that_failed_and_was_not_offered_again(store: Store) -> None:
     fails_at_routing(store)
     assert store.outbox.routable([Ticket(1, 1)]) == []
-    assert store.outbox.fail_poison(messages=[1], deliveries=[], actor="dead-1", now_us=NOW) == 0
+    assert poison(store, Ticket(1, 0)) == poison(store, Ticket(1, 1)) == 0
 
 
 def test_of_two_routers_that_hold_its_ticket_one_routes_a_message_offered_again(store: Store) -> None:
