@@ -5,7 +5,6 @@ A delivery stands in its system's mailbox while it is `delivered`, or `failed` o
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
@@ -18,7 +17,6 @@ from adapters.store.tables import NOT_FETCHED, OPEN
 from routing.party import NOT_FETCHED as NOT_FETCHED_CODE
 from routing.party import Letter, Pile, WordHeard
 from routing.work import Claimed, Confirmation
-from schemas import events as avro
 from schemas.events import Event
 
 _HERE: Final = f"{OPEN} AND state = 'delivered'"
@@ -44,7 +42,9 @@ _SEALED: Final = Sql(
     f"SELECT {CLAIMED_COLUMNS} FROM delivery d JOIN message m ON m.seq = d.message_seq JOIN body b ON b.seq = m.seq WHERE {_THEIRS}"
 )
 _ATTEMPTS: Final = Sql(f"SELECT d.attempts FROM delivery d WHERE {_THEIRS}")
-_EVENTS: Final = Sql("SELECT schema, payload FROM event WHERE reference = :reference ORDER BY id")
+_FIRST_TIME: Final = Sql(
+    "UPDATE attempt SET fetched_us = :now WHERE delivery_seq = :seq AND number = :attempt AND fetched_us IS NULL RETURNING number"
+)
 
 
 class Letters:
@@ -116,14 +116,10 @@ class Letters:
         """Journals that the system has seen it, once per attempt. False when it does not stand in its mailbox any more."""
         attempt = one.attempts + 1
         with self._db.write() as tx:
-            self._db.one_at_a_time(tx, [hashlib.sha256(one.id.encode()).digest()])
             if _ATTEMPTS(tx, id=one.id, lane=_lane(one.receiver_system)).scalar() != attempt:
                 return False
-            for row in _EVENTS(tx, reference=one.reference).all():
-                if b"fetched" in row.payload:
-                    event = avro.decode(row.payload, row.schema)
-                    if (event.kind, event.delivery, event.details.get("attempt")) == ("fetched", one.id, str(attempt)):
-                        return True
+            if _FIRST_TIME(tx, seq=one.seq, attempt=attempt, now=now_us).first() is None:
+                return True
             happened = Event(
                 kind="fetched",
                 at_us=now_us,

@@ -244,10 +244,11 @@ attempt = Table(
     Column("took_us", BigInteger, nullable=False),
     Column("endpoint", Text),
     Column("register_version", Integer, nullable=False),  # the receiver's mandate and endpoint were judged by this version
-    Column("envelope", Text, nullable=False),  # `original` or `ours`
+    Column("envelope", Text, nullable=False),  # `original` or `ours`; `none`: nothing was sent
     Column("outcome", Text, nullable=False),
     Column("code", Text),
     Column("reason", Text),
+    Column("fetched_us", BigInteger),  # when its party first read it over REST
     sqlite_with_rowid=False,
 )
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from adapters.store import Store, letters
 from adapters.store.rows import write_events
@@ -110,11 +111,27 @@ def test_that_it_was_seen_is_journalled_once_for_each_attempt_even_by_many_at_on
     assert kinds(store, references[0]) == ["received", "routed", "delivered", "fetched"]
     run_sql(store, "UPDATE delivery SET state = 'released', release = release + 1")
     run_sql(store, "UPDATE delivery SET state = 'delivered', attempts = attempts + 1")
+    fields = "at_us, took_us, register_version, envelope, outcome"
+    run_sql(store, f"INSERT INTO attempt (delivery_seq, number, {fields}) SELECT delivery_seq, number + 1, {fields} FROM attempt")
     assert not store.letters.fetched(got, actor="g", now_us=NOW), "that attempt is over"
     assert store.letters.fetched(sealed(store, one.id), actor="g", now_us=NOW)
     assert kinds(store, references[0]).count("fetched") == 2
     confirm(store, one.id)
     assert not store.letters.fetched(got, actor="g", now_us=NOW)
+
+
+def test_to_journal_that_it_was_seen_costs_as_much_for_one_receiver_as_for_hundreds(store: Store) -> None:
+    """What happened to the message may be a long story: it is not read again for each of its receivers."""
+    (reference,) = take(store, "1")
+    ones = route(store, reference, to=[a_delivery(target=str(number)) for number in range(3)])
+    deliver(store, lead(store))
+    got = [sealed(store, one.id) for one in ones]
+    statements: list[str] = []
+    event.listen(store.database.engine, "before_cursor_execute", lambda *call: statements.append(call[2]))
+    for _ in range(2):
+        assert all(store.letters.fetched(one, actor="g", now_us=NOW) for one in got)
+    assert not [statement for statement in statements if "FROM event" in statement]
+    assert kinds(store, reference).count("fetched") == len(ones)
 
 
 def test_two_that_fetch_at_the_same_moment_are_journalled_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,7 @@ HOT: dict[str, tuple[Sql, dict[str, object]]] = {
     "open letters": (letters._OPEN_LETTERS, {"lane": "mailbox 1", "endpoints": ["e"], "limit": 100}),
     "overdue letters": (letters._OVERDUE_LETTERS, {"lane": "mailbox 1", "endpoints": ["e"], "limit": 100}),
     "sealed": (letters._SEALED, {"id": "d1", "lane": "mailbox 1"}),
+    "fetched for the first time": (letters._FIRST_TIME, {"seq": 1, "attempt": 1, "now": NOW}),
     "messages by reference": (enquiries._MESSAGES, {"references": ["r1"], "system": "s"}),
     "their deliveries": (enquiries._DELIVERIES, {"seqs": [1, 2]}),
     "refusals by reference": (enquiries._REFUSALS, {"references": ["r1"], "system": "s"}),
