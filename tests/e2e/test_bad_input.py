@@ -163,7 +163,7 @@ BAD: Final[dict[str, Make]] = {
     "signed by another system": _by(lambda: s.signer("sis", oin=SIS), "Client.DK0002", "hand in what you signed yourself"),
     # when
     "over 400 days old": _signed(E, "older than 400 days", created=s.NOW - timedelta(days=401)),
-    "from the future": _signed(E, "in the future", created=s.NOW + timedelta(hours=1)),
+    "from the future": _signed(E, "in the future", created=s.NOW + timedelta(days=1)),
     # for whom, and what
     "for a school without mandate": _signed("Client.DK0002", "(at wsa:From)", sender=MBO, action=PROEF),
     "unknown dienst": _signed("UNKNOWN_DIENST", s.ACTION),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def test_xmlsec1_verifies_a_file_that_sign_signed_and_notices_a_change(tmp_path:
 
 def test_verify_accepts_a_file_that_xmlsec1_signed_from_a_template_and_notices_a_change(tmp_path: Path) -> None:
     party, unsigned, signed = s.party(), tmp_path / "template.xml", tmp_path / "signed.xml"
-    unsigned.write_bytes(template(s.unsigned(), party.certificate))
+    unsigned.write_bytes(template(s.unsigned(created=datetime.now(UTC)), party.certificate))
     interop.run("xmlsec1", "--sign", "--privkey-pem", party.key, *ids(), "--output", signed, unsigned)
     judge = ("verify", signed, "--trust", s.folder() / "ca.pem", "--mandate", f"{s.SCHOOL}:{s.LAS}", "--second-opinion", "--json")
     said = json.loads(run_py(*judge))

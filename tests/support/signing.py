@@ -24,8 +24,9 @@ SCHOOL = "0000000700025BE00000"
 HUB = "00000001800866472000"
 ACTION = "urn:example:proef:v1/melding"
 CONTENT = b'<p:melding xmlns:p="urn:example:proef:v1"><p:kenmerk>A-1</p:kenmerk><p:nummer>999900006</p:nummer></p:melding>'
-#: The moment of all sample messages: now, whole seconds, fixed for the session.
-NOW = datetime.now(UTC).replace(microsecond=0)
+#: The moment of all sample messages, whole seconds, fixed for the session. An hour ago: a test that gives such a message to something with
+#: a clock of its own fails at once, and not only when the tests take longer than its five minutes.
+NOW = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 
 
 @cache
