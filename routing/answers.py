@@ -13,7 +13,7 @@ from schemas.lifecycle import DeliveryState, steps_to_answered
 from schemas.oin import institution_of
 from schemas.privacy import plain
 
-#: In these a delivery is with its receiver, or may be; in any other it is when it was tried before.
+#: In these a delivery is with its receiver, or may be; in any other it is when it was offered before.
 _THERE: Final = frozenset(
     {DeliveryState.RELEASED, DeliveryState.DELIVERED, DeliveryState.UNCERTAIN, DeliveryState.ACKNOWLEDGED, DeliveryState.ANSWERED}
 )
@@ -61,7 +61,7 @@ def has_ended(one: Answerable) -> bool:
 def _may_answer(answer: Answer, one: Answerable, sender: str, receiver: str) -> bool:
     return (
         one.action in answer.kinds
-        and (one.attempts > 0 or one.state in _THERE)
+        and (one.offered or one.state in _THERE)
         and institution_of(one.receiver) == institution_of(sender)
         and institution_of(one.sender) == institution_of(receiver)
     )

@@ -30,6 +30,10 @@ class Wire(StrEnum):
     ANSWERED = "answered"  #: a whole answer came
 
 
+#: The call ended before the receiver's software could read anything of it.
+NOT_OFFERED: Final = frozenset({Wire.NOT_ALLOWED, Wire.UNREACHABLE, Wire.NOT_TRUSTED, Wire.REFUSES_US})
+
+
 class Trust(StrEnum):
     """Whether an answer is the receiver's: signature, certificate, From, RelatesTo, Timestamp, SignatureConfirmation."""
 

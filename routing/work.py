@@ -58,7 +58,7 @@ class Answerable:
     seq: int
     id: str
     state: str
-    attempts: int
+    offered: bool  #: an attempt brought it to its receiver, or may have; one that ended before that does not count
     receiver: str
     receiver_system: str | None
     reference: str
@@ -241,6 +241,10 @@ class Claimed:
     taken_over: bool = False  #: this release was claimed before, and not settled: it may have been sent
 
 
+#: The envelope of an attempt that brought nothing to the receiver, and of one before which somebody else, who died, may have.
+NOT_SENT, MAYBE_SENT = "none", "unknown"
+
+
 @dataclass(slots=True, kw_only=True)
 class Settlement:
     """What one attempt came to."""
@@ -250,7 +254,7 @@ class Settlement:
     at_us: int
     took_us: int
     register_version: int
-    envelope: str  #: `original` or `ours`
+    envelope: str  #: `original` or `ours`, or NOT_SENT, or MAYBE_SENT
     code: str | None = None
     owner: str | None = None
     reason: str | None = None

@@ -128,7 +128,6 @@ class Courier:
                         done,
                         register,
                         took_us=took_us,
-                        envelope=envelope,
                         hold_code="ENDPOINT_UNREACHABLE",
                         reason=f"the mailbox did not take it ({fate})",
                         not_before_us=micros(done) + int(MAILBOX_RETRY_S * 1e6),

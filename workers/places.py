@@ -10,7 +10,7 @@ from routing.decisions import Decision
 from routing.mandate import judge_receiver, judge_standing
 from routing.register import Register
 from routing.resolver import resolve
-from routing.work import Claimed, RecordedDecision, Settlement
+from routing.work import MAYBE_SENT, NOT_SENT, Claimed, RecordedDecision, Settlement
 from schemas.contract import MessageKind
 from schemas.faults import kind_of
 from schemas.oin import Oin
@@ -72,9 +72,12 @@ def erased(one: Claimed, register: Register, now: datetime) -> Settlement:
 
 
 def settled(
-    one: Claimed, state: str, at: datetime, register: Register, *, took_us: int = 0, envelope: str = "original", **rest: Any
+    one: Claimed, state: str, at: datetime, register: Register, *, took_us: int = 0, envelope: str | None = None, **rest: Any
 ) -> Settlement:
-    """What one attempt came to; `rest`: further fields of a Settlement. The owner is the code's, unless named."""
+    """What one attempt came to; `rest`: further fields of a Settlement. The owner is the code's, unless named. Without an `envelope` it
+    brought nothing to the receiver."""
+    if envelope is None:
+        envelope = MAYBE_SENT if one.taken_over else NOT_SENT
     if rest.get("code") and "owner" not in rest:
         rest["owner"] = str(kind_of(rest["code"]).owner)
     return Settlement(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
-from routing.outcome import Asked, Heard, Lane, Outcome, Wire, judge
+from routing.outcome import NOT_OFFERED, Asked, Heard, Lane, Outcome, Wire, judge
 from routing.ports import Endpoints, Incoming, Store, Vault
 from routing.register import Endpoint, Register
 from routing.retry import Retry, next_try
@@ -142,7 +142,7 @@ class Pusher:
         heard = await self._call(url, parcel, one.action, asked)
         took_us, now = int((time.perf_counter() - started) * 1e6), self._clock.now()
         outcome = judge(heard, ours=parcel.ours, idempotent=kind.idempotent, may_have_arrived=maybe)
-        envelope = "ours" if parcel.ours else "original"
+        envelope = None if heard.wire in NOT_OFFERED else "ours" if parcel.ours else "original"
         self._tell(one, outcome, heard)
         lane = None if heard is STOPPED else outcome.lane
         return self._settlement(one, outcome, lane, now, register, took_us, envelope)
@@ -207,7 +207,7 @@ class Pusher:
             log.info("push_not_taken", extra=facts | {"state": outcome.state, "status": heard.status})
 
     def _settlement(
-        self, one: Claimed, outcome: Outcome, lane: Lane | None, now: datetime, register: Register, took_us: int, envelope: str
+        self, one: Claimed, outcome: Outcome, lane: Lane | None, now: datetime, register: Register, took_us: int, envelope: str | None
     ) -> Settlement:
         """The outcome as it is stored: with a time for the next attempt, or failed when there is none left."""
         owner = str(outcome.owner) if outcome.owner else None

@@ -15,7 +15,7 @@ from adapters.store.rows import Row, event_row, ids_of
 from adapters.store.sql import Insert, Sql
 from adapters.store.tables import answer
 from routing.answers import correlate
-from routing.work import Answer, Answerable, NewMessage
+from routing.work import NOT_SENT, Answer, Answerable, NewMessage
 from schemas.events import Event
 from schemas.lifecycle import DeliveryState, steps_to_answered
 
@@ -25,10 +25,14 @@ _NAMED: Final = Sql(
 )
 _NAMED_DELIVERIES: Final = Sql("SELECT d.seq, d.id, m.reference FROM delivery d JOIN message m ON m.seq = d.message_seq WHERE d.id IN @ids")
 _FIELDS: Final = tuple(Answerable.__dataclass_fields__)
-_OF_DELIVERY: Final = frozenset(("seq", "id", "state", "attempts", "receiver", "receiver_system"))
+_OF_DELIVERY: Final = frozenset(("seq", "id", "state", "receiver", "receiver_system"))
+#: A release that ended without an attempt (its worker died) may have been sent too.
+_OFFERED: Final = (
+    f"(d.release > d.attempts OR EXISTS (SELECT 1 FROM attempt a WHERE a.delivery_seq = d.seq AND a.envelope <> '{NOT_SENT}')) AS offered"
+)
 _SENT: Final = (
-    f"SELECT {', '.join(('d.' if name in _OF_DELIVERY else 'm.') + name for name in _FIELDS)} FROM message m "
-    "JOIN delivery d ON d.message_seq = m.seq WHERE m.reference IN @references ORDER BY d.seq"
+    f"SELECT {', '.join(_OFFERED if name == 'offered' else ('d.' if name in _OF_DELIVERY else 'm.') + name for name in _FIELDS)} "
+    "FROM message m JOIN delivery d ON d.message_seq = m.seq WHERE m.reference IN @references ORDER BY d.seq"
 )
 _SENT_READ, _SENT_LOCKED = Sql(_SENT), Sql(f"{_SENT} FOR UPDATE OF d")
 _STEP: Final = Sql(

@@ -244,7 +244,7 @@ attempt = Table(
     Column("took_us", BigInteger, nullable=False),
     Column("endpoint", Text),
     Column("register_version", Integer, nullable=False),  # the receiver's mandate and endpoint were judged by this version
-    Column("envelope", Text, nullable=False),  # `original` or `ours`; `none`: nothing was sent
+    Column("envelope", Text, nullable=False),  # `original`, `ours`, `none` or `unknown`: routing.work
     Column("outcome", Text, nullable=False),
     Column("code", Text),
     Column("reason", Text),

@@ -10,11 +10,12 @@ import pytest
 from sqlalchemy import event
 
 from adapters.store import OutboxFilter, Store
-from routing.work import Answer, Claimed, HandInResult, NewDelivery, NewMessage, StreamStep
+from routing.work import MAYBE_SENT, NOT_SENT, Answer, Claimed, HandInResult, NewDelivery, NewMessage, StreamStep
 from schemas.rules import Judgement
 from tests.support.store import (
     ACTION,
     DAY,
+    LANE,
     MAILBOX,
     NOW,
     RECEIVER,
@@ -168,6 +169,34 @@ def test_what_was_never_sent_cannot_be_answered(store: Store, state: str) -> Non
     (one,) = route(store, *take(store, "1"), to=[a_delivery(filtered=state == "filtered")], answer_within_us=WITHIN)
     assert refusal(hand_in(store, an_answer())[0]) == "ANSWER_UNKNOWN"
     assert states(store) == {one.id: state}
+
+
+@pytest.mark.parametrize("state", ["postponed", "routed", "failed"])
+def test_what_was_tried_and_never_came_to_its_receiver_cannot_be_answered_and_after_it_did_it_can(store: Store, state: str) -> None:
+    """No connection, a mailbox that was full, a mandate that was over: nobody can answer what nobody was offered."""
+    (one,) = sent(store, "1")
+    why = {"code": "ENDPOINT_UNREACHABLE", "owner": "receiver"} if state == "failed" else {"hold_code": "ENDPOINT_UNREACHABLE"}
+    lease = lead(store)
+    (tried,) = claim(store, release(store, lease))
+    settle(store, outcome(tried, state, envelope=NOT_SENT, endpoint="e1", lane=LANE, receiver_system=MAILBOX, **why))
+    assert refusal(hand_in(store, an_answer())[0]) == "ANSWER_UNKNOWN"
+    assert states(store) == {one.id: state}
+    if state == "failed":
+        return
+    tickets = release(store, lease) if state == "routed" else store.outbox.release_due(lease, now_us=NOW, limit=9)[0]
+    settle(store, *(outcome(claimed, "postponed", hold_code="ANSWER_NOT_HEARD") for claimed in claim(store, tickets)))
+    assert hand_in(store, an_answer())[0].accepted
+
+
+def test_what_somebody_who_died_may_have_sent_can_be_answered(store: Store) -> None:
+    one, another = sent(store, "1", "2")
+    tickets = release(store, lead(store))
+    (first,) = claim(store, tickets[:1])
+    settle(store, outcome(first, "failed", code="Client.DK0002", envelope=MAYBE_SENT))
+    assert store.outbox.fail_poison(messages=[], deliveries=tickets[1:], actor="dead-1", now_us=NOW) == (1, [])
+    assert set(states(store).values()) == {"failed"}
+    assert [result.accepted for result in hand_in(store, an_answer("a"), an_answer("b", to="b-2"))] == [True, True]
+    assert states(store) == {one.id: "answered", another.id: "answered"}
 
 
 # -- how it names it --------------------------------------------------------------------------------------------------------------------

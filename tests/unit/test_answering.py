@@ -141,7 +141,7 @@ def delivery(seq: int = 1, **changes: Any) -> Answerable:
         "seq": seq,
         "id": f"d-{seq}",
         "state": "acknowledged",
-        "attempts": 1,
+        "offered": True,
         "receiver": DUO,
         "receiver_system": DUO,
         "reference": "r-1",
@@ -177,10 +177,10 @@ def test_a_routeringskenmerk_answers_and_is_answered_as_its_institution_is() -> 
         {"receiver": OTHER},
         {"sender": OTHER},
         {"action": "urn:other"},
-        {"state": "routed", "attempts": 0},
-        {"state": "postponed", "attempts": 0},
-        {"state": "failed", "attempts": 0},
-        {"state": "filtered", "attempts": 0},
+        {"state": "routed", "offered": False},
+        {"state": "postponed", "offered": False},
+        {"state": "failed", "offered": False},
+        {"state": "filtered", "offered": False},
     ],
 )
 def test_what_was_not_sent_to_the_one_who_answers_by_the_one_who_is_answered_is_unknown(changes: dict[str, Any]) -> None:

@@ -10,9 +10,11 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from routing.outcome import Heard, Trust, Wire
 from routing.ports import Incoming
-from routing.work import Claimed, Settlement, Ticket
+from routing.work import MAYBE_SENT, NOT_SENT, Claimed, Settlement, Ticket
 from schemas.contracts import load_contracts
 from tests.support.register import DOCUMENT, UTRECHT, but, chain
 from workers.clock import Clock
@@ -25,14 +27,14 @@ GANGER = "urn:x-backbone:vva:1/mboGangerBericht"
 
 
 class Said:
-    """An endpoint that answers well, and remembers that it was called."""
+    """An endpoint that answers well unless told otherwise, and remembers that it was called."""
 
-    def __init__(self) -> None:
-        self.calls = 0
+    def __init__(self, heard: Heard = GOOD) -> None:
+        self.calls, self.heard = 0, heard
 
     async def offer(self, *_: Any, **__: Any) -> Heard:
         self.calls += 1
-        return GOOD
+        return self.heard
 
 
 class Outbox:
@@ -124,3 +126,15 @@ def test_one_that_cannot_be_stored_takes_no_other_with_it():
     assert isinstance(ended, RuntimeError), "its ticket goes back to the broker"
     assert sorted(one.claimed.id for one in outbox.settled) == ["d1", "d3"]
     assert endpoint.calls == 3
+
+
+@pytest.mark.parametrize("wire", Wire)
+@pytest.mark.parametrize("taken_over", [False, True], ids=["first", "after one that died"])
+def test_an_attempt_that_the_receiver_could_not_read_was_not_sent_unless_another_may_have_sent_it(wire: Wire, taken_over: bool):
+    outbox, endpoint = Outbox([claimed(register(), taken_over=taken_over)]), Said(dataclasses.replace(GOOD, wire=wire))
+    push(outbox, endpoint, register(), idempotent=True)
+    (attempt,) = outbox.settled
+    if wire in (Wire.SILENT, Wire.CUT, Wire.UNREADABLE, Wire.ANSWERED):
+        assert attempt.envelope == "ours"
+    else:
+        assert attempt.envelope == (MAYBE_SENT if taken_over else NOT_SENT)
