@@ -105,9 +105,9 @@ def test_a_system_with_many_large_bodies_keeps_another_waiting_for_one_of_them_a
         async with client(exchange) as flood, client(exchange, sis()) as other:
             asked = [asyncio.create_task(post(flood, body(mine), PATH, headers=headers())) for _ in range(4)]
             await until(lambda: bool(reading.began))
-            await until(lambda: waiting() == 4)
+            await until(lambda: tasks_in("_read_beside") == 4)
             asked.append(asyncio.create_task(post(other, body(theirs), PATH, headers=headers())))
-            await until(lambda: waiting() == 5)
+            await until(lambda: tasks_in("_read_beside") == 5)
             reading.go_on.set()
             for answer in await asyncio.gather(*asked):
                 said(answer)
@@ -116,9 +116,9 @@ def test_a_system_with_many_large_bodies_keeps_another_waiting_for_one_of_them_a
     assert [size for size, _ in reading.began].index(theirs) == 1
 
 
-def waiting() -> int:
-    """Requests whose body is there, and not read yet."""
-    return sum(_stands_in(task, "_read_beside") for task in asyncio.all_tasks())
+def tasks_in(name: str) -> int:
+    """How many tasks of this event loop stand in a function of this name, or in what that one awaits."""
+    return sum(_stands_in(task, name) for task in asyncio.all_tasks())
 
 
 def _stands_in(task: asyncio.Task[Any], name: str) -> bool:
