@@ -41,8 +41,9 @@ class RegisterCache:
 
     def newest(self) -> Register:
         """The register as the store has it at this moment: for whoever meets something that a newer version may explain."""
-        self._looked_at = float("-inf")
-        return self()
+        with self._one_at_a_time:  # or a look that began before this would count as ours
+            self._looked_at = float("-inf")
+            return self._look()
 
 
 class Records:
