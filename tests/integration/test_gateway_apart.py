@@ -130,6 +130,44 @@ def test_when_the_other_process_dies_the_sender_is_asked_to_come_again_and_then_
     assert receipt_of(ask(exchange, raw))["ontvangstBevestiging"] == "J"
 
 
+def test_a_process_that_is_stuck_at_a_message_is_ended_and_the_next_message_is_judged_by_another(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw, another = large(exchange, s.message_id()), large(exchange, s.message_id())
+    assert ask(exchange, raw)[0] == 200
+    monkeypatch.setattr(apart, "PATIENCE_S", 1.0)
+    monkeypatch.setattr(apart, "STUCK_S", 0.9)
+    (stuck,) = multiprocessing.active_children()
+    assert stuck.pid is not None
+    os.kill(stuck.pid, signal.SIGSTOP)
+    try:
+        assert fault_of(ask(exchange, raw))[0] == "Server.DK0051"
+        stuck.join(10)
+        assert stuck.exitcode == -signal.SIGKILL
+    finally:
+        stuck.kill()
+    assert "judge_died" in caplog.text
+    monkeypatch.undo()
+    assert receipt_of(ask(exchange, another))["ontvangstBevestiging"] == "J"
+    assert other_process() != stuck.pid
+
+
+def test_a_process_that_others_keep_busy_is_not_taken_for_stuck(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waited too long for its turn says nothing about the process, as long as something came out of it."""
+    raw = large(exchange, s.message_id())
+    assert ask(exchange, raw)[0] == 200
+    monkeypatch.setattr(apart, "PATIENCE_S", 1.0)
+    judge = other_process()
+    os.kill(judge, signal.SIGSTOP)
+    try:
+        assert fault_of(ask(exchange, raw))[0] == "Server.DK0051"
+    finally:
+        os.kill(judge, signal.SIGCONT)
+    monkeypatch.undo()
+    assert receipt_of(ask(exchange, raw))["ontvangstBevestiging"] == "J"
+    assert other_process() == judge
+
+
 def test_while_a_large_message_is_judged_small_ones_are_answered_and_others_of_that_system_are_asked_to_come_again(
     exchange: Exchange, monkeypatch: pytest.MonkeyPatch
 ) -> None:
