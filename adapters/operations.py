@@ -157,10 +157,6 @@ class _Server(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if self._room.acquire(blocking=False):
-            # the socket's own timeout is for each byte
-            late = threading.Timer(_READ_S, _hang_up, (request,))
-            late.daemon = True
-            late.start()
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
@@ -176,13 +172,32 @@ class _Server(ThreadingHTTPServer):
 
 
 def _hang_up(request: Any) -> None:
-    with contextlib.suppress(OSError):  # it has been answered long ago, as nearly always
+    with contextlib.suppress(OSError):  # its client was first
         request.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
     timeout = _READ_S
     server: _Server
+
+    def setup(self) -> None:
+        """The socket's own timeout is for each byte; this one is for the whole request, and not for the answer."""
+        super().setup()
+        self._late = threading.Timer(_READ_S, _hang_up, (self.request,))
+        self._late.daemon = True
+        self._late.start()
+
+    def parse_request(self) -> bool:
+        """Reads it."""
+        try:
+            return super().parse_request()
+        finally:
+            self._late.cancel()
+
+    def finish(self) -> None:
+        """Also when none came."""
+        self._late.cancel()
+        super().finish()
 
     def do_GET(self) -> None:
         """One of the pages."""

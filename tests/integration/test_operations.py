@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import socket
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -16,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from adapters import metrics, pki, timekeeping
+from adapters import metrics, operations, pki, timekeeping
 from adapters.operations import Operations
 from adapters.store import Store, open_store
 from adapters.store.registry import StoredCrl
@@ -144,6 +147,95 @@ def test_a_process_whose_event_loop_does_not_turn_is_ill_and_says_so_itself(stor
         assert get(worker.metrics_address, "/elsewhere")[0] == 404
     finally:
         operations.close()
+
+
+# -- clients that are slow -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shown(tmp_path: Path) -> Iterator[tuple[Operations, str]]:
+    """A process and its address."""
+    store = open_store(fresh_url("sqlite", tmp_path))
+    operations = Operations(settings(tmp_path), store, a_worker(store))
+    address = operations.start()
+    assert address is not None
+    yield operations, address
+    operations.close()
+    store.close()
+
+
+def connect(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def trickle_until_closed(connection: socket.socket, head: bytes) -> None:
+    """A byte at a time, for as long as the other side is there."""
+    connection.sendall(head)
+    connection.settimeout(0.05)
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        with contextlib.suppress(TimeoutError):
+            try:
+                connection.sendall(b"x")
+                assert connection.recv(1) == b""
+            except ConnectionError:
+                pass
+            return
+    raise AssertionError("it was listened to for ever")
+
+
+@pytest.mark.parametrize("head", [b"", b"GET /healthz HTTP/1.1\r\nX: "], ids=["in its first line", "in its headers"])
+def test_a_client_that_trickles_is_hung_up_on_and_others_are_served_meanwhile(
+    shown: tuple[Operations, str], monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
+    _, address = shown
+    monkeypatch.setattr(operations, "_READ_S", 2.0)
+    with connect(address) as slow:
+        slow.sendall(head)
+        assert get(address, "/healthz")[0] == 200
+        trickle_until_closed(slow, b"")
+    assert get(address, "/healthz")[0] == 200
+
+
+def test_clients_that_send_nothing_take_all_places_for_as_long_as_a_request_may_take(
+    shown: tuple[Operations, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, address = shown
+    monkeypatch.setattr(operations, "_READ_S", 2.0)
+    silent = [connect(address) for _ in range(operations._AT_A_TIME)]
+    try:
+        with connect(address) as one_more, contextlib.suppress(ConnectionError):
+            assert one_more.recv(1) == b""
+        assert [one.recv(1) for one in silent] == [b""] * len(silent)
+    finally:
+        for one in silent:
+            one.close()
+    assert get(address, "/healthz")[0] == 200
+
+
+def test_a_page_that_takes_long_to_make_is_not_cut_off(shown: tuple[Operations, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the store hangs the metrics are wanted most; and the request was there in time."""
+    made, address = shown
+    monkeypatch.setattr(operations, "_READ_S", 0.2)
+
+    def slow() -> operations.Page:
+        time.sleep(0.6)
+        return operations.Page(200, b"{}")
+
+    made._server.pages = {"/metrics": slow}  # type: ignore[union-attr]
+    assert get(address, "/metrics") == (200, "{}")
+
+
+def test_nothing_of_a_request_that_was_answered_is_left(shown: tuple[Operations, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "_READ_S", 3_600.0)
+    before = threading.active_count()
+    for _ in range(20):
+        assert get(shown[1], "/healthz")[0] == 200
+    until = time.monotonic() + 10
+    while threading.active_count() > before:
+        assert time.monotonic() < until, threading.enumerate()
+        time.sleep(0.01)
 
 
 def test_each_process_takes_the_next_free_port_and_says_where_the_others_are(store: Store, tmp_path: Path) -> None:
