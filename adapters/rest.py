@@ -244,10 +244,15 @@ def _read_xml(raw: bytes, contract: Contract) -> tuple[MessageKind, bytes]:
 
 
 def _envelope(kind: MessageKind, content: bytes, parties: _Parties) -> bytes:
-    return soap.unsigned_envelope(
+    """Raises Refused when there is no room for it."""
+    made = soap.unsigned_envelope(
         content=content,
         to=soap.address(parties.receiver),
         sender=soap.address(parties.sender),
         action=kind.action,
         message_id=parties.message_id,
     )
+    if len(made) > LARGEST:
+        why = f"with the envelope that we put around it, it is more than {LARGEST:,} bytes; leave {len(made) - len(content):,} for that"
+        raise Refused("Client.TOO_LARGE", why, where=f"/{kind.name}")
+    return made

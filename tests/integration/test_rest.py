@@ -326,6 +326,31 @@ def test_bad_content_gets_a_problem_that_says_what_and_where_and_the_next_reques
     accepted(send(exchange, proef()))
 
 
+def test_json_that_is_small_and_too_large_as_xml_is_refused_with_what_it_grows_to(exchange: Exchange) -> None:
+    """Each `&` is five bytes there: nothing of such a size comes to the store, or to whoever would judge it."""
+    body = as_json(proef())
+    body["proef"]["echo"] = "&" * (https.LARGEST // 5)
+    assert len(json.dumps(body)) < https.LARGEST // 4
+    said = problem(send(exchange, body))
+    assert (said["status"], said["code"], said["where"]) == (413, "Client.TOO_LARGE", "/proef")
+    assert f"as XML it is more than {https.LARGEST:,} bytes" in said["detail"]
+    assert exchange.rows("SELECT code FROM refusal WHERE reference = :r", r=said["reference"]) == [{"code": "Client.TOO_LARGE"}]
+    accepted(send(exchange, proef()))
+
+
+@pytest.mark.parametrize("content_type", [XML, JSON])
+def test_content_that_only_just_fits_has_no_room_for_its_envelope_and_is_told_so(exchange: Exchange, content_type: str) -> None:
+    raw = proef()
+    if content_type == XML:
+        body = raw.replace(b"</proef>", b"<echo>" + b"x" * (https.LARGEST - len(raw) - 13) + b"</echo></proef>")
+    else:
+        body = json.dumps({"proef": as_json(raw)["proef"] | {"echo": "x" * (https.LARGEST - len(raw) - 100)}}).encode()
+    assert https.LARGEST - 500 < len(body) <= https.LARGEST
+    said = problem(send(exchange, body, content_type=content_type))
+    assert (said["status"], said["code"], said["where"]) == (413, "Client.TOO_LARGE", "/proef")
+    assert "envelope" in said["detail"]
+
+
 def test_every_mistake_in_json_is_told_by_its_pointer(exchange: Exchange) -> None:
     body = as_json(proef())
     body["proef"]["bedrijfsdocument"]["verzendendeInstantie"] = 25
