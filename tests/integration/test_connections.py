@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
@@ -15,6 +17,7 @@ from aiohttp import web
 from adapters import connections, https
 from adapters.connections import Connections
 from adapters.https import OUTCOME, GatewayServer
+from schemas.faults import OurFailure
 from schemas.oin import Oin
 from tests.support import signing as s
 from tests.support.broker import until
@@ -31,7 +34,8 @@ class Hello:
 
     def routes(self) -> Iterable[web.RouteDef]:
         """See `https.Pages`."""
-        return (web.get("/", self._hello), web.get("/wait", self._wait), web.get("/again", self._again))
+        paths = (web.get("/", self._hello), web.get("/wait", self._wait), web.get("/again", self._again))
+        return (*paths, web.post("/body", self._body))
 
     async def _hello(self, _: web.Request) -> web.Response:
         OUTCOME.get().system = Oin(s.LAS)  # a connection without one is closed after its answer
@@ -39,6 +43,13 @@ class Hello:
 
     async def _wait(self, request: web.Request) -> web.Response:
         await self.free.wait()
+        return await self._hello(request)
+
+    async def _body(self, request: web.Request) -> web.Response:
+        try:
+            await https.read_body(request)
+        except OurFailure as failure:
+            return web.Response(status=503, text=failure.reason)
         return await self._hello(request)
 
     async def _again(self, request: web.Request) -> web.Response:
@@ -105,9 +116,12 @@ OK = b"HTTP/1.1 200 OK"
 
 async def closed(pair: Pair) -> bool:
     """Whether the other side hangs up; waits for it."""
-    with contextlib.suppress(OSError, TimeoutError):
+    try:
         return await asyncio.wait_for(pair[0].read(), 10) == b""
-    return True
+    except TimeoutError:  # an OSError too
+        return False
+    except OSError:
+        return True
 
 
 def test_one_connection_too_many_closes_the_one_that_is_idle_longest() -> None:
@@ -212,6 +226,77 @@ def test_a_handshake_that_does_not_finish_is_given_up(monkeypatch: pytest.Monkey
             assert await closed(pair)
             await until(lambda: here.kept.count() == 0)
             assert await asked(await here.connect()) == OK
+
+    asyncio.run(act())
+
+
+def test_bodies_that_come_slowly_are_not_all_given_up_at_once_but_each_after_its_own_part_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Their senders would come back all at once too, each with a handshake."""
+    drawn = iter((0.0, 1.0))
+
+    def uniform(low: float, high: float) -> float:
+        return low + (high - low) * next(drawn)
+
+    monkeypatch.setattr(https, "random", SimpleNamespace(uniform=uniform))
+    monkeypatch.setattr(https, "READ_S", 60.0)
+    monkeypatch.setattr(https, "LEAST", 0.01)
+
+    async def act() -> None:
+        async with place(Connections()) as here:
+            first, second = [await here.connect() for _ in range(2)]
+            for _, writer in (first, second):
+                writer.write(b"POST /body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nbegun")
+                asked = here.server._in_hand
+                await until(lambda before=asked: here.server._in_hand > before)
+            answer = await asyncio.wait_for(first[0].readuntil(b" s"), 20)
+            assert b" 503 " in answer and answer.endswith(b"within 0.6 s"), "what everybody gets"
+            second[1].write(b"done")
+            assert (await asyncio.wait_for(second[0].readuntil(b"\r\n"), 20)).startswith(OK), "this one had all of it"
+
+    asyncio.run(act())
+
+
+@pytest.mark.parametrize(("patience", "after"), [(0.0, 0.75), (0.5, 0.875), (1.0, 1.0)])
+def test_a_connection_without_a_request_is_closed_after_its_own_part_of_the_time(
+    patience: float, after: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(https, "READ_S", 1e6)  # the server looks by itself, too
+
+    async def act() -> None:
+        async with place(Connections()) as here:
+            goes, stays = await here.connect(), await here.connect()
+            for one, more in zip(here.kept._open.values(), (1, -100), strict=True):
+                one.patience, one.since = patience, time.monotonic() - 1_000 * after - more
+            here.kept.hang_up_on_the_silent(1_000.0, 0.75)
+            assert await closed(goes)
+            assert await asked(stays) == OK
+
+    asyncio.run(act())
+
+
+def test_connections_differ_in_how_long_they_may_be_silent() -> None:
+    async def act() -> None:
+        async with place(Connections()) as here:
+            pairs = [await here.connect_plainly() for _ in range(20)]
+            await until(lambda: here.kept.count() == len(pairs))
+            patience = {one.patience for one in here.kept._open.values()}
+            assert len(patience) > 1
+            assert min(patience) >= 0 and max(patience) <= 1
+
+    asyncio.run(act())
+
+
+def test_a_server_hangs_up_on_the_silent_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(https, "READ_S", 0.5)
+
+    async def act() -> None:
+        async with place(Connections()) as here:
+            spoke, silent = await here.connect(), await here.connect()
+            assert await asked(spoke) == OK
+            assert await closed(silent)
+            assert await asked(spoke) == OK, "that one is idle, which is something else"
 
     asyncio.run(act())
 

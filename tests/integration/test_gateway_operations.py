@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import shutil
 import signal
 import uuid
@@ -91,6 +92,12 @@ def test_a_ca_that_is_taken_away_is_trusted_no_longer_and_one_that_is_added_is(g
     lists.write_bytes(kept_lists)
     wait(lambda: not taken())
     assert gateways.ask(gateways.sender.message())[0] == 200
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="Linux has it")
+def test_a_gateway_is_woken_at_once_because_somebody_waits_for_its_answers(gateways: Gateways) -> None:
+    assert gateways.ask(gateways.sender.message())[0] == 200
+    assert os.sched_getscheduler(gateways.processes[0].pid) == os.SCHED_OTHER
 
 
 def test_two_certificates_of_one_party_are_valid_at_the_same_time(gateways: Gateways) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -12,6 +16,8 @@ import pytest
 from routing.ports import Incoming
 from workers.clock import Clock
 from workers.loop import Stopping, Worker, consume
+
+ROOT = Path(__file__).parents[2]
 
 
 def incoming(number: int) -> Incoming:
@@ -28,6 +34,29 @@ def incoming(number: int) -> Incoming:
         headers={},
         body=b"",
     )
+
+
+SCHEDULED = """
+import asyncio, os, sys
+from unittest.mock import Mock
+from workers.clock import Clock
+from workers.loop import Worker
+
+worker = Worker("some", Mock(), Clock())
+
+async def work():
+    print(os.sched_getscheduler(0))
+    worker.stop()
+
+asyncio.run(worker.run(work(), prompt=sys.argv[1] == "True"))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="Linux has it")
+@pytest.mark.parametrize("prompt", [False, True])
+def test_a_worker_whose_answers_somebody_waits_for_does_not_wait_for_the_batches_of_others(prompt: bool) -> None:
+    done = subprocess.run([sys.executable, "-c", SCHEDULED, str(prompt)], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert int(done.stdout) == (os.SCHED_OTHER if prompt else os.SCHED_BATCH)
 
 
 class Listed:

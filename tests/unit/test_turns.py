@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from schemas.oin import Oin
-from workers.turns import FEW, Turns
+from workers.turns import A_ROUND, FEW, Turns
 
 FLOOD, OTHER = Oin("00000003272448340000"), Oin("00000003272448360000")
 
@@ -45,6 +45,48 @@ def test_one_piece_is_done_in_a_round_of_the_loop_so_that_what_comes_in_is_seen_
     asyncio.run(act())
     assert "work,work" not in ",".join(done)
     assert done.count("work") == 4
+
+
+def waits(turns: Turns, system: Oin) -> bool:
+    """Whether a piece of this system's has to wait now."""
+    try:
+        turns.take(system).send(None)
+    except StopIteration:
+        return False
+    return True
+
+
+def test_the_first_piece_of_a_system_in_a_round_waits_for_nobody_and_its_second_for_the_next_round() -> None:
+    async def act() -> None:
+        turns = Turns()
+        assert not waits(turns, FLOOD)
+        assert [waits(turns, FLOOD) for _ in range(5)] == [True] * 5
+        assert not waits(turns, OTHER), "whatever stands in the flood's line"
+        assert waits(turns, OTHER)
+
+    asyncio.run(act())
+
+
+def test_in_the_next_round_a_systems_first_piece_waits_for_nobody_again() -> None:
+    async def act() -> None:
+        turns = Turns()
+        for _ in range(3):
+            assert not waits(turns, FLOOD)
+            await asyncio.sleep(0)
+
+    asyncio.run(act())
+
+
+def test_a_round_has_room_for_so_many_systems_and_whoever_stands_in_a_line_already_does_not_pass_it() -> None:
+    systems = [Oin(f"000000032724483{number:02}000") for number in range(A_ROUND + 1)]
+
+    async def act() -> None:
+        turns = Turns()
+        assert [waits(turns, system) for system in systems] == [False] * A_ROUND + [True]
+        turns._took.clear()  # a round later, before the lines are looked at
+        assert waits(turns, systems[-1])
+
+    asyncio.run(act())
 
 
 def test_one_whose_connection_is_gone_costs_nobody_a_turn() -> None:
