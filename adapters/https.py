@@ -22,12 +22,12 @@ from typing import Final, Protocol
 
 from aiohttp import http_exceptions, web
 
-from adapters import soap
+from adapters import problem, soap
 from adapters.connections import GOODBYE_S, HANDSHAKE_S, Connections
 from adapters.trust import TrustedCertificate
 from broker_config.settings import Settings
 from routing.ports import Counter
-from schemas.faults import Fault, NotAllowed, OurFailure, Refused
+from schemas.faults import Fault, NotAllowed, OurFailure, Owner, Refused
 from schemas.oin import Oin
 
 log = logging.getLogger("koppelpunt.access")
@@ -49,14 +49,24 @@ KEEP_ALIVE_S: Final = 75.0
 FINISH_S, SHUTDOWN_S = 10.0, 3.0
 #: Requests of one certificate at a time: so many, and one more for so many schools for which it may act, up to the last number.
 AT_A_TIME, SCHOOLS_FOR_ONE_MORE, MOST_AT_A_TIME = 16, 10, 100
-#: Seconds after which a sender that came too often, or at a bad moment, is asked to come again.
-COME_AGAIN_S: Final = 2
 #: Seconds for which that answer is held back.
 HOLD_BACK_S: Final = 1.0
 
 #: TLS 1.2 with forward secrecy and authenticated encryption only (facts 4.1); TLS 1.3 has nothing else.
 CIPHERS: Final = ":".join(
     f"ECDHE-{kind}-{cipher}" for cipher in ("AES256-GCM-SHA384", "CHACHA20-POLY1305", "AES128-GCM-SHA256") for kind in ("ECDSA", "RSA")
+)
+#: OpenSSL's X509_V_FLAG_NO_CHECK_TIME (openssl/x509_vfy.h), for which the ssl module has no name.
+_LEAVE_DATES: Final = ssl.VerifyFlags(0x200000)
+#: What to do about who connects, in Dutch and English.
+_SHOW_ONE: Final = ("Stel het clientcertificaat van het systeem in.", "Set your system's client certificate.")
+_SHOW_A_GOOD_ONE: Final = (
+    "Gebruik een clientcertificaat dat nu geldig is, van een CA die wij vertrouwen.",
+    "Use a client certificate that is valid now, of a CA that we trust.",
+)
+_REGISTER: Final = (
+    "Laat de beheerder dit systeem met het kanaal https in het serviceregister zetten.",
+    "Have the operator put this system in the service register, with the channel https.",
 )
 #: What aiohttp and the socket raise for a body that does not come as announced.
 CUT_OFF: Final = (http_exceptions.HttpProcessingError, web.RequestPayloadError, ConnectionError)
@@ -94,8 +104,9 @@ class Pages(Protocol):
 
 
 def context_of(settings: Settings) -> ssl.SSLContext:
-    """TLS as facts 4.1 have it. A certificate that no CA of ours signed, or that has expired, ends the handshake; one without an OIN, a
-    revoked one, and none at all are told so in a fault. Raises OSError or ssl.SSLError when a file cannot be used."""
+    """TLS as facts 4.1 have it. A certificate that no CA of ours signed ends the handshake. Everything else about it is for `who` to
+    judge, its dates and those of the CAs above it among them: then the client is told. Raises OSError or ssl.SSLError when a file cannot
+    be used."""
     if settings.key is None or settings.cert is None or settings.trust is None:
         raise OSError("the gateway needs KOPPELPUNT_KEY, KOPPELPUNT_CERT and KOPPELPUNT_TRUST")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -106,21 +117,36 @@ def context_of(settings: Settings) -> ssl.SSLContext:
     context.load_verify_locations(settings.trust)
     context.verify_mode = ssl.CERT_OPTIONAL
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # each configured CA is trusted, as for signatures
+    context.verify_flags |= _LEAVE_DATES
+    context.sslobject_class = _Handshake
     return context
 
 
+class _Handshake(ssl.SSLObject):
+    """One side of a connection. Why a client's certificate ends it is told to nobody else: the client only sees it close."""
+
+    def do_handshake(self) -> None:
+        """As `ssl.SSLObject.do_handshake`."""
+        try:
+            super().do_handshake()
+        except ssl.SSLCertVerificationError as error:
+            log.warning("tls_refused", extra={"reason": error.verify_message})
+            raise
+
+
 def who(request: web.Request, certificate: Callable[[bytes], TrustedCertificate]) -> Oin:
-    """The OIN in the client's certificate, which `certificate` judges. Raises NotAllowed (EK0030), and OurFailure when a CRL of ours has
-    expired."""
+    """The OIN in the client's certificate, which `certificate` judges, dates and all: TLS left them. Raises NotAllowed (EK0030), and
+    OurFailure when a CRL of ours has expired."""
     transport = request.transport
     peer = transport.get_extra_info("ssl_object") if transport else None
     der = peer.getpeercert(binary_form=True) if peer else None
     if not der:
-        raise NotAllowed("Client.EK0030", "the connection has no client certificate", where="TLS")
+        raise NotAllowed("Client.EK0030", "the connection has no client certificate", where="TLS", remedy=_SHOW_ONE)
     try:
         return certificate(der).oin
     except NotAllowed as refused:
-        raise NotAllowed("Client.EK0030", refused.reason, where="TLS") from None
+        reason, remedy = refused.reason.replace("signing certificate", "client certificate"), _SHOW_A_GOOD_ONE
+        raise NotAllowed("Client.EK0030", reason, where="TLS", remedy=None if refused.code == "Client.EK0030" else remedy) from None
 
 
 class Door:
@@ -143,7 +169,13 @@ class Door:
     def _enter(self, system: Oin) -> None:
         """Raises NotAllowed (DK0002) for a system that the register does not have, and OurFailure when it has too much under way."""
         if not self._counter.may_connect(system):
-            raise NotAllowed("Client.DK0002", f"system {system} is not in the service register today with the channel https", where="TLS")
+            raise NotAllowed(
+                "Client.DK0002",
+                f"system {system} is not in the service register today with the channel https",
+                where="TLS",
+                owner=Owner.SUPPLIER,
+                remedy=_REGISTER,
+            )
         most = min(MOST_AT_A_TIME, AT_A_TIME + self._counter.schools_of(system) // SCHOOLS_FOR_ONE_MORE)
         if self._busy[system] >= most:
             raise OurFailure(f"system {system} has {most} requests under way already", where="TLS")
@@ -243,8 +275,7 @@ class GatewayServer:
                 response = await handler(request)
                 await self._hold_back(response)
         except web.HTTPException as told:  # no such path, or another method
-            allowed = {name: value for name, value in told.headers.items() if name == "Allow"}
-            response = web.Response(status=told.status, text=f"{told.reason}\n", headers=allowed)
+            response = _elsewhere(request, told)
         except Exception as error:
             log.error("request_failed", extra={"system": outcome.system, "error": type(error).__name__}, exc_info=error)
         finally:
@@ -273,6 +304,19 @@ class GatewayServer:
         until = time.monotonic() + HOLD_BACK_S * random.uniform(0.5, 1.5)  # noqa: S311 - so that they do not come again all at once
         while "Retry-After" in response.headers and not self._stopping and time.monotonic() < until:
             await asyncio.sleep(0.1)
+
+
+def _elsewhere(request: web.Request, told: web.HTTPException) -> web.Response:
+    """Where no page is, or not for this method: in the form of what answers beside it."""
+    allowed = told.headers.get("Allow")
+    if request.path == "/rest" or request.path.startswith("/rest/"):
+        why = f"only {allowed} is taken here" if allowed else "nothing is at this path"
+        response = problem.response(Refused("REQUEST_INVALID", why, where="method" if allowed else "path"), status=told.status)
+    else:
+        response = web.Response(status=told.status, text=f"{told.reason}\n")
+    if allowed:
+        response.headers["Allow"] = allowed
+    return response
 
 
 def fault_in(error: Exception) -> Fault:

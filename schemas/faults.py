@@ -123,11 +123,13 @@ _ROWS: Final = (
     FaultKind("MAILBOX_UNREADABLE", _C.RECEIVER, _O.US, False, "De ontvanger kan het bericht niet lezen", "The receiver cannot read the message", "Zoek met de ontvanger uit wat er mis is en bied daarna opnieuw aan.", "Find out with the receiver what is wrong, then offer it again."),
     FaultKind("MAILBOX_DOUBLE", _C.DUPLICATE, _O.SUPPLIER, False, "De ontvanger had dit bericht al", "The receiver had this message already", "Er is geen actie nodig; meld herhaling aan de leverancier.", "Nothing to do; report repeats to the supplier."),
     FaultKind("MAILBOX_NOT_FETCHED", _C.RECEIVER, _O.RECEIVER, True, "De ontvanger heeft het bericht niet op tijd opgehaald", "The receiver did not fetch the message in time", "De ontvanger moet zijn postbus legen.", "The receiver must empty its mailbox."),
+    FaultKind("MAILBOX_FULL", _C.RECEIVER, _O.RECEIVER, True, "De ontvanger leegt zijn postbus niet", "The receiver does not empty its mailbox", "De ontvanger moet zijn postbus legen; het bericht wacht.", "The receiver must empty its mailbox; the message waits."),
+    FaultKind("HELD_BY_OPERATOR", _C.INTERNAL, _O.US, True, "De beheerder houdt de berichten aan deze ontvanger vast", "The operator holds what goes to this receiver", "Het bericht wacht tot de beheerder het laat gaan.", "The message waits until the operator lets it go."),
     FaultKind("ANSWER_MISSING", _C.EXPIRED, _O.RECEIVER, True, "De ontvanger heeft niet op tijd geantwoord", "The receiver did not answer in time", "De ontvanger moet alsnog antwoorden; vraag ernaar en vermeld de referentie.", "The receiver must still answer; ask for it and quote the reference."),
     FaultKind("ENDPOINT_UNREACHABLE", _C.TRANSPORT, _O.RECEIVER, True, "Het systeem van de ontvanger is niet bereikbaar", "The receiver's system cannot be reached", "Het bericht wacht en wordt opnieuw aangeboden.", "The message waits and is offered again."),
     FaultKind("ENDPOINT_NOT_TRUSTED", _C.TRANSPORT, _O.RECEIVER, True, "Het certificaat van het endpoint wordt niet vertrouwd", "The endpoint's certificate is not trusted", "De ontvanger moet een geldig certificaat plaatsen dat bij het adres hoort; het bericht wacht.", "The receiver must install a valid certificate that belongs to the address; the message waits."),
     FaultKind("ENDPOINT_REFUSES_US", _C.CERT, _O.RECEIVER, False, "Het endpoint weigert ons certificaat", "The endpoint refuses our certificate", "De ontvanger moet ons certificaat (OIN) toelaten; bied daarna opnieuw aan.", "The receiver must admit our certificate (OIN); offer it again after that."),
-    FaultKind("ENDPOINT_NOT_ALLOWED", _C.TRANSPORT, _O.US, True, "Het adres van het endpoint mag niet worden aangeroepen", "The endpoint's address may not be called", "Controleer het adres in het serviceregister, of laat de beheerder het toestaan.", "Check the address in the service register, or have the operator allow it."),
+    FaultKind("ENDPOINT_NOT_ALLOWED", _C.TRANSPORT, _O.US, True, "Het adres van het endpoint mag niet worden aangeroepen", "The endpoint's address may not be called", "Controleer het adres in het serviceregister, of laat de beheerder het toestaan met KOPPELPUNT_PUSH_NETWORKS.", "Check the address in the service register, or have the operator allow it with KOPPELPUNT_PUSH_NETWORKS."),
     FaultKind("ENDPOINT_REDIRECTS", _C.TRANSPORT, _O.RECEIVER, True, "Het endpoint verwijst door naar een ander adres", "The endpoint redirects to another address", "De ontvanger moet het juiste adres in het serviceregister zetten; het bericht wacht.", "The receiver must put the right address in the service register; the message waits."),
     FaultKind("ENDPOINT_NOT_THERE", _C.TRANSPORT, _O.RECEIVER, True, "Op het adres van het endpoint is deze dienst niet", "The dienst is not at the endpoint's address", "De ontvanger moet het adres in het serviceregister of zijn server herstellen; het bericht wacht.", "The receiver must mend the address in the service register, or its server; the message waits."),
     FaultKind("ENDPOINT_UNAVAILABLE", _C.TRANSPORT, _O.RECEIVER, True, "Het systeem van de ontvanger is tijdelijk niet beschikbaar", "The receiver's system is not available now", "Het bericht wacht en wordt opnieuw aangeboden.", "The message waits and is offered again."),
@@ -158,6 +160,25 @@ def kind_of(code: str) -> FaultKind:
     return CODES.get(code) or _BY_SHORT[short(code)]
 
 
+#: What to do instead, where it is another's turn than a code usually gives it to.
+_REMEDY_OF_ANOTHER: Final[Mapping[tuple[str, str], tuple[str, str]]] = MappingProxyType(
+    {
+        ("Client.DK0002", Owner.SUPPLIER): (
+            "De reden zegt welke van deze: lever aan wat het eigen systeem heeft ondertekend, laat dat systeem door de beheerder in het serviceregister zetten, of zet in wsa:From het OIN van een school die daarin staat.",
+            "The reason says which of these: hand in what your own system signed, have the operator put that system in the service register, or name in wsa:From the OIN of a school that is in it.",
+        ),
+    }
+)
+
+
+def remedy_of(code: str | None, owner: str | None = None) -> tuple[str, str] | tuple[None, None]:
+    """What to do about a code, in Dutch and English, when it is this owner's turn; nothing for a code that is not in the table."""
+    kind = CODES.get(code or "")
+    if kind is None:
+        return None, None
+    return _REMEDY_OF_ANOTHER.get((kind.code, owner or kind.owner), (kind.remedy_nl, kind.remedy_en))
+
+
 class Fault(Exception):
     """A reason to stop, with its code, a sentence about this very case, and where it was found.
 
@@ -165,13 +186,21 @@ class Fault(Exception):
     """
 
     def __init__(
-        self, code: str, reason: str = "", *, where: str | None = None, details: Iterable[str] = (), owner: Owner | None = None
+        self,
+        code: str,
+        reason: str = "",
+        *,
+        where: str | None = None,
+        details: Iterable[str] = (),
+        owner: Owner | None = None,
+        remedy: tuple[str, str] | None = None,
     ) -> None:
         self.kind = kind_of(code)
         self.reason = redact(reason) or self.kind.en  #: this very case, in English; no content, no personal numbers
         self.where = redact(where) if where else None  #: XPath, header name or register row
         self.details = tuple(redact(detail) for detail in details)
         self.owner = owner or self.kind.owner  #: of the next action; a case may point elsewhere than its code usually does
+        self.remedy = remedy or remedy_of(self.kind.code, self.owner)  #: what to do, in Dutch and English
         super().__init__(str(self))
 
     @property
@@ -180,16 +209,18 @@ class Fault(Exception):
         return self.kind.code
 
     def __reduce__(self) -> tuple[Any, ...]:  # an exception is otherwise made again from its text
-        return _made_again, (type(self), self.code, self.reason, self.where, self.details, self.owner)
+        return _made_again, (type(self), self.code, self.reason, self.where, self.details, self.owner, self.remedy)
 
     def __str__(self) -> str:
         place = f" (at {self.where})" if self.where else ""
         return f"{self.code}: {self.reason}{place}"
 
 
-def _made_again(kind: type[Fault], code: str, reason: str, where: str | None, details: tuple[str, ...], owner: Owner) -> Fault:
+def _made_again(
+    kind: type[Fault], code: str, reason: str, where: str | None, details: tuple[str, ...], owner: Owner, remedy: tuple[str, str]
+) -> Fault:
     fault = kind.__new__(kind)
-    Fault.__init__(fault, code, reason, where=where, details=details, owner=owner)
+    Fault.__init__(fault, code, reason, where=where, details=details, owner=owner, remedy=remedy)
     return fault
 
 

@@ -7,9 +7,11 @@ import contextlib
 import gzip
 import json
 import re
+import shutil
 import socket
 import sqlite3
 import ssl
+import subprocess
 import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -23,12 +25,15 @@ import pytest
 from lxml import etree
 
 import run
-from adapters import answers, https, pki, soap, wsse
+from adapters import answers, https, pki, problem, soap, wsse
 from adapters.answers import NAMESPACE
 from adapters.parties import invented
 from adapters.parties.hand_in import _read_answer
+from adapters.trust import TrustStore
+from broker_config.settings import Settings
 from routing.register import Register
 from schemas.envelope import Envelope
+from schemas.faults import NotAllowed
 from tests.support import signing as s
 from tests.support.broker import until
 from tests.support.exchange import DOCUMENT, GANGER, HUB, LAS, MBO, PROEF, SCHOOL, SIS, Exchange
@@ -38,6 +43,8 @@ from workers.register_cache import RegisterCache
 pytestmark = pytest.mark.broker
 
 Answer = tuple[int, dict[str, str], bytes]
+
+CONNECTING = (run.ROOT / "docs/connecting-a-party.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +80,12 @@ async def client(exchange: Exchange, party: pki.Party | None = None, **changes: 
     connector = aiohttp.TCPConnector(ssl=client_context(party or s.party(), **changes))
     async with aiohttp.ClientSession(f"https://localhost:{exchange.settings.gateway_port}", connector=connector) as session:
         yield session
+
+
+def without_certificate(exchange: Exchange) -> aiohttp.ClientSession:
+    """Inside a running loop."""
+    connector = aiohttp.TCPConnector(ssl=client_context())
+    return aiohttp.ClientSession(f"https://localhost:{exchange.settings.gateway_port}", connector=connector)
 
 
 def headers(action: str = PROEF, **changes: str | None) -> dict[str, str]:
@@ -136,6 +149,19 @@ def test_a_good_message_gets_a_signed_receipt_that_names_it_and_confirms_its_sig
     assert (envelope.receiver, envelope.action) == (SCHOOL, PROEF)
     assert confirmations(answer[2]) == re.findall(rb"<ds:SignatureValue>(.*?)</ds:SignatureValue>", raw)[0].decode().split()
     assert set(envelope.signed) >= {"Body", "Timestamp", "To", "From", "Action", "MessageID", "RelatesTo", "SignatureConfirmation"}
+
+
+def test_a_receiver_that_is_not_in_the_register_is_warned_of_in_the_receipt(exchange: Exchange) -> None:
+    nobody = "0000000700099ZZ00000"
+    raw = exchange.proef(s.message_id(), receiver=nobody)
+    for _ in range(2):  # a repeated receipt says it again
+        warning = receipt_of(ask(exchange, raw))["waarschuwing"]
+        assert warning == (
+            f"De ontvanger {nobody} staat niet in het serviceregister. / The receiver {nobody} is not in the service register."
+        )
+    administration = MBO[:15] + "00001"  # of an organisation that is in it
+    for good in (exchange.proef(s.message_id()), exchange.proef(s.message_id(), receiver=administration)):
+        assert "waarschuwing" not in receipt_of(ask(exchange, good))
 
 
 def test_a_sender_that_sends_again_gets_the_same_reference_with_the_same_bytes_and_with_a_new_signature(exchange: Exchange) -> None:
@@ -250,8 +276,7 @@ def test_another_path_does_not_exist(exchange: Exchange, path: str) -> None:
 
 def test_without_a_certificate_a_message_is_refused_with_ek0030(exchange: Exchange) -> None:
     async def act() -> Answer:
-        connector = aiohttp.TCPConnector(ssl=client_context())
-        async with aiohttp.ClientSession(f"https://localhost:{exchange.settings.gateway_port}", connector=connector) as session:
+        async with without_certificate(exchange) as session:
             return await post(session, exchange.proef(s.message_id()))
 
     status, _, body = exchange.run(act())
@@ -271,9 +296,20 @@ def test_a_system_that_is_in_the_register_for_amqp_only_is_refused_with_dk0002(e
     assert "channel https" in text
 
 
-def test_a_message_that_another_system_signed_is_refused_with_dk0002(exchange: Exchange) -> None:
-    other = s.party("sis", oin=SIS)
-    assert fault_of(ask(exchange, exchange.proef(s.message_id()), party=other))[0] == "Client.DK0002"
+def test_a_message_that_another_system_signed_is_refused_with_dk0002_and_it_is_the_suppliers_turn(exchange: Exchange) -> None:
+    other, message_id = s.party("sis", oin=SIS), s.message_id()
+    assert fault_of(ask(exchange, exchange.proef(message_id), party=other))[0] == "Client.DK0002"
+    assert exchange.rows("SELECT owner FROM refusal WHERE message_id = :id", id=message_id) == [{"owner": "supplier"}]
+    status = f"/rest/status?message-id={message_id}"
+
+    async def look() -> dict[str, Any]:
+        async with client(exchange, other) as session, session.get(status) as answer:
+            return dict((await answer.json())["messages"][0])
+
+    said = exchange.run(look())
+    assert (said["code"], said["owner"]) == ("Client.DK0002", "supplier")
+    assert "hand in what your own system signed" in said["remedy_en"]
+    assert "mandate" not in said["remedy_en"]
 
 
 def test_without_a_mandate_a_message_is_refused_with_dk0002(exchange: Exchange) -> None:
@@ -300,18 +336,54 @@ def test_a_revoked_certificate_is_refused_with_ek0030(exchange: Exchange) -> Non
     assert b"revoked" in body
 
 
-@pytest.mark.parametrize("party", ["expired", "foreign", "self-signed"])
-def test_a_certificate_that_is_not_good_ends_the_handshake_and_the_next_request_is_served(exchange: Exchange, party: str) -> None:
-    if party == "expired":
-        files = s.party("old", oin=LAS, days=-1)
-    else:
-        elsewhere = Path(mkdtemp())
-        pki.init(elsewhere)
-        files = pki.issue(elsewhere, oin=LAS, name="las")
-        if party == "self-signed":
-            files = pki.Party(key=elsewhere / "root.key", certificate=elsewhere / "root.crt")
-    with pytest.raises(aiohttp.ClientError):
+@pytest.mark.parametrize("party", ["expired", "not yet valid"])
+def test_a_certificate_outside_its_days_is_refused_with_ek0030_and_the_day(exchange: Exchange, party: str) -> None:
+    start_at = datetime.now(UTC) + timedelta(days=30)
+    files = s.party("old", oin=LAS, days=-1) if party == "expired" else pki.issue(s.folder(), oin=LAS, name="new", now=start_at)
+    found = pki.read_certificate(files.certificate)
+    expired = party == "expired"
+    day = found.not_valid_after_utc if expired else found.not_valid_before_utc
+    status, _, body = ask(exchange, exchange.proef(s.message_id()), party=files)
+    assert status == 500
+    text = soap.parse(body).findtext(f"{soap.BODY}/{{{soap.SOAP}}}Fault/faultstring") or ""
+    assert b"<faultcode>soapenv:Client.EK0030</faultcode>" in body
+    assert f"the client certificate or a CA above it {'expired on' if expired else 'is not valid before'} {day:%Y-%m-%d %H:%M} UTC" in text
+
+
+def test_under_a_ca_that_has_expired_a_client_comes_through_tls_and_is_refused_by_who_judges_certificates(tmp_path: Path) -> None:
+    pki.init(tmp_path, now=datetime.now(UTC) - timedelta(days=4_000))
+    files = pki.issue(tmp_path, oin=LAS, name="las")
+    ours = s.party("hub", oin=HUB)
+    environment = {"KOPPELPUNT_KEY": ours.key, "KOPPELPUNT_CERT": ours.certificate, "KOPPELPUNT_TRUST": tmp_path / "ca.pem"}
+    context = https.context_of(Settings.from_environment({name: str(file) for name, file in environment.items()}))
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server, sender = (
+        context.wrap_bio(there, back, server_side=True),
+        client_context(files).wrap_bio(back, there, server_hostname="localhost"),
+    )
+    for side in (sender, server, sender, server):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    der = server.getpeercert(binary_form=True)
+    assert der
+    with pytest.raises(NotAllowed, match="a CA above it expired on"):
+        TrustStore.from_files([tmp_path / "ca.pem"]).check(der, at=datetime.now(UTC))
+
+
+@pytest.mark.parametrize("party", ["foreign", "self-signed"])
+def test_a_certificate_of_nobody_we_trust_ends_the_handshake_the_log_says_why_and_the_next_request_is_served(
+    exchange: Exchange, party: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    elsewhere = Path(mkdtemp())
+    pki.init(elsewhere)
+    files = pki.issue(elsewhere, oin=LAS, name="las")
+    if party == "self-signed":
+        files = pki.Party(key=elsewhere / "root.key", certificate=elsewhere / "root.crt")
+    with caplog.at_level("WARNING", "koppelpunt.access"), pytest.raises(aiohttp.ClientError):
         ask(exchange, exchange.proef(s.message_id()), party=files)
+    refused = [record for record in caplog.records if record.message == "tls_refused"]
+    assert len(refused) == 1
+    assert "certificate" in refused[0].__dict__["reason"]
     assert ask(exchange, exchange.proef(s.message_id()))[0] == 200
 
 
@@ -354,7 +426,7 @@ def test_more_requests_at_a_time_than_a_system_may_have_are_asked_to_come_again(
     first, second = exchange.run(act())
     assert receipt_of(first)["ontvangstBevestiging"] == "J"
     assert fault_of(second)[0] == "Server.DK0051"
-    assert second[1]["Retry-After"] == str(https.COME_AGAIN_S)
+    assert second[1]["Retry-After"] == str(problem.COME_AGAIN_S)
 
 
 def test_a_body_that_comes_too_slowly_is_given_up(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -422,9 +494,13 @@ def test_a_chunked_body_that_is_not_chunked_is_refused(exchange: Exchange) -> No
 
 
 @pytest.mark.parametrize("dienst", ["vva", "proef"])
-def test_the_wsdl_and_every_xsd_it_names_can_be_fetched(exchange: Exchange, dienst: str) -> None:
+def test_the_wsdl_and_every_xsd_it_names_can_be_fetched_without_a_certificate_as_the_documentation_says(
+    exchange: Exchange, dienst: str
+) -> None:
+    assert "`https://HOST:8443/wus/proef/1?wsdl` (no client certificate is needed)" in CONNECTING
+
     async def act() -> tuple[str, dict[str, int]]:
-        async with client(exchange) as session:
+        async with without_certificate(exchange) as session:
             async with session.get(f"/wus/{dienst}/1?wsdl") as answer:
                 text = await answer.text()
             found = {}
@@ -561,6 +637,30 @@ def test_a_gateway_that_is_told_to_stop_answers_what_it_has_in_hand(exchange: Ex
     assert {receipt_of(answer)["ontvangstBevestiging"] for answer in exchange.run(act())} == {"J"}
 
 
+# -- by hand -----------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not on this machine")
+def test_the_curl_command_of_the_documentation_hands_in_a_message(exchange: Exchange, tmp_path: Path) -> None:
+    found = re.search(r"```sh\n(curl [^`]+?/wus/proef/1)\n```", CONNECTING)
+    assert found is not None
+    party = s.party()
+    shutil.copy(party.certificate, tmp_path / "mine.crt")
+    shutil.copy(party.key, tmp_path / "mine.key")
+    shutil.copy(s.folder() / "ca.pem", tmp_path)
+    (tmp_path / "signed.xml").write_bytes(exchange.proef(s.message_id()))
+    command = (
+        found.group(1).replace("HOST:8443", f"localhost:{exchange.settings.gateway_port}").replace("curl ", "curl -q --silent --fail ")
+    )
+
+    def act() -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, timeout=30, check=False)
+
+    done = exchange.run(asyncio.to_thread(act))
+    assert done.returncode == 0, done.stderr
+    assert receipt_of((200, {}, done.stdout))["ontvangstBevestiging"] == "J"
+
+
 # -- run.py send -------------------------------------------------------------------------------------------------------------------------
 
 
@@ -583,6 +683,16 @@ def test_send_hands_in_at_a_gateway_and_prints_the_receipt_that_it_verified(
     elsewhere = url.replace("localhost", "127.0.0.1")  # not what the gateway's certificate says
     assert send("--wait", "5", "--home", str(exchange.home), "--to", elsewhere) != 0
     assert json.loads(capsys.readouterr().out)["accepted"] is None
+
+    old = s.party("old", oin=LAS, days=-1)
+    assert send("--home", str(exchange.home), "--cert", str(old.certificate), "--key", str(old.key)) != 0
+    day = pki.read_certificate(old.certificate).not_valid_after_utc
+    assert f"{old.certificate} expired on {day:%Y-%m-%d %H:%M} UTC" in capsys.readouterr().err
+
+    pki.init(tmp_path / "pki")
+    foreign = pki.issue(tmp_path / "pki", oin=LAS, name="las")
+    assert send("--home", str(exchange.home), "--cert", str(foreign.certificate), "--key", str(foreign.key)) != 0
+    assert "may not trust the CA of your certificate" in json.loads(capsys.readouterr().out)["reason"]
 
 
 def test_an_answer_that_another_party_signed_is_not_taken_for_a_receipt(exchange: Exchange) -> None:
