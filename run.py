@@ -131,7 +131,7 @@ def work(arguments: Arguments) -> int:
 async def _work(name: str, settings: Settings) -> None:
     from adapters.home import amqp_urls
     from adapters.rabbit import Publisher
-    from adapters.reloading import look_again
+    from adapters.reloading import keep_looking, look_again
     from adapters.vault import Vault, read_master_key
     from workers.clock import Clock
     from workers.loop import Worker
@@ -145,12 +145,14 @@ async def _work(name: str, settings: Settings) -> None:
     amqp, _ = amqp_urls(settings)
     publisher = Publisher(amqp)
     parts = Parts(settings, store, worker, vault, register, publisher, clock, amqp)
+    look_no_more = keep_looking(worker.id)
     try:
         tasks = WORKERS[name](parts)
         worker.on_hangup = look_again
         worker.metrics_address = parts.operations.start()
         await worker.run(*tasks, prompt=name == "gateway")
     finally:
+        look_no_more()
         parts.operations.close()
         for connection in (*parts.consumers, *parts.closing):
             await connection.close()
@@ -218,6 +220,7 @@ def judge_apart(settings: Settings) -> Any:
     from adapters.answers import Request
     from adapters.crls import FollowingVerifier
     from adapters.https import LIMITS
+    from adapters.reloading import keep_looking
     from adapters.store import open_store
     from adapters.vault import Vault, read_master_key
     from workers.apart import Judge
@@ -227,6 +230,7 @@ def judge_apart(settings: Settings) -> Any:
     from workers.register_cache import RegisterCache
 
     configure(settings.log_level)
+    keep_looking("gateway, its second process")
     registry = open_store(settings.store, upgrade=False).registry
     verifier, vault = FollowingVerifier.for_https(settings, registry, LIMITS), Vault(read_master_key(settings.master_key))
     desk = Desk(verifier=verifier, contracts=contracts_of(settings), vault=vault, own_oins=settings.own_oins, clock=Clock())

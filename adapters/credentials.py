@@ -194,8 +194,8 @@ class FollowingContext(ssl.SSLContext):
         return super().__new__(cls, protocol)
 
     def __init__(self, current: Callable[[], ssl.SSLContext], protocol: int = ssl.PROTOCOL_TLS_SERVER) -> None:
-        self._following = current
+        self.current = current
 
     def wrap_bio(self, *arguments: Any, **named: Any) -> ssl.SSLObject:
         """What asyncio begins a connection with."""
-        return self._following().wrap_bio(*arguments, **named)
+        return self.current().wrap_bio(*arguments, **named)

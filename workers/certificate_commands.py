@@ -166,7 +166,10 @@ def show(current: Certificate, at: RollOver, register: Register, as_json: bool) 
         f"           SHA-256 {at.next.sha256}"
     )
     if at.next.sha256 == current.sha256:
-        say("           It has taken over everywhere; `certificate withdraw` ends this.")
+        say(
+            "           The files on this machine hold it. Each process says `files_replaced` when it uses it; when all do,\n"
+            "           on every machine, `certificate withdraw` ends this."
+        )
     shown: list[Mapping[str, Any]] = [
         {
             "system": row["system"],

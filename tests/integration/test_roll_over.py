@@ -198,7 +198,7 @@ def test_a_certificate_that_cannot_be_next_is_refused_in_one_sentence(
 
 
 def test_every_receiver_can_be_switched_at_once_and_the_steps_are_kept(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store.registry.save_register(DOCUMENT, who="test", now_us=NOW)
     monkeypatch.setenv("KOPPELPUNT_STORE", store.database.url.render_as_string(hide_password=False))
@@ -219,6 +219,8 @@ def test_every_receiver_can_be_switched_at_once_and_the_steps_are_kept(
     shutil.copy(following.key, current.key)  # it takes over: its files become ours
     shutil.copy(following.certificate, current.certificate)
     assert credentials.published(credentials.read(current.key, current.certificate), at)["next"] is None
+    assert command(tmp_path, "show") == 0
+    assert "The files on this machine hold it" in capsys.readouterr().out, "what other processes use is not known here"
     assert command(tmp_path, "withdraw") == 0
     assert store.certificates.read() == RollOver()
 
