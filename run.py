@@ -452,7 +452,7 @@ def up(arguments: Arguments) -> int:
     import asyncio
 
     from adapters.errors import UsageError
-    from adapters.home import make_private_home
+    from adapters.home import alone_in, make_private_home
     from workers.logs import configure
 
     settings = read_settings(arguments)
@@ -461,10 +461,11 @@ def up(arguments: Arguments) -> int:
     unknown = sorted(set(names) - set(WORKERS))
     if unknown:
         raise UsageError(f"There is no worker {unknown[0]!r}; there are {', '.join(sorted(WORKERS))}.")
-    settings = make_private_home(settings, os.environ)
-    for warning in settings.warnings():
-        print(f"koppelpunt: {warning}", file=sys.stderr)
-    return asyncio.run(_up(settings, names))
+    with alone_in(settings.home):
+        settings = make_private_home(settings, os.environ)
+        for warning in settings.warnings():
+            print(f"koppelpunt: {warning}", file=sys.stderr)
+        return asyncio.run(_up(settings, names))
 
 
 async def _up(settings: Settings, names: Sequence[str]) -> int:
@@ -754,6 +755,7 @@ def demo(arguments: Arguments) -> int:
     import shutil
     import tempfile
 
+    from adapters.home import alone_in
     from workers.logs import configure
 
     configure("ERROR")
@@ -761,7 +763,8 @@ def demo(arguments: Arguments) -> int:
     home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o755)  # the broker's own user must be able to reach its folder
     try:
-        return asyncio.run(_demo(home, arguments))
+        with alone_in(home):
+            return asyncio.run(_demo(home, arguments))
     finally:
         if not arguments.home:
             shutil.rmtree(home, ignore_errors=True)

@@ -1,0 +1,52 @@
+"""The folder that holds all state: who may start in it, what is made there, and what only looks makes nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import run
+from adapters.errors import UsageError
+from adapters.home import alone_in
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("KOPPELPUNT_") or name == "AMQP_URL"]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def another(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that has the home."""
+    code = "import sys, pathlib; from adapters.home import alone_in\nwith alone_in(pathlib.Path(sys.argv[1])): print('in', flush=True); input()"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, cwd=run.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "in\n"
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("command", ["up", "demo"])
+def test_a_second_up_in_a_home_says_who_runs_there_and_touches_nothing(
+    tmp_path: Path, another: subprocess.Popen[str], command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run.main([command, "--home", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith(f"koppelpunt: Another `up` (pid {another.pid}) runs in {tmp_path};")
+    assert [file.name for file in tmp_path.iterdir()] == ["up.lock"]
+
+
+def test_a_home_is_free_again_when_whoever_had_it_is_killed(tmp_path: Path, another: subprocess.Popen[str]) -> None:
+    with pytest.raises(UsageError, match=f"pid {another.pid}"), alone_in(tmp_path):
+        pass
+    another.send_signal(signal.SIGKILL)
+    another.wait(10)
+    with alone_in(tmp_path):
+        assert (tmp_path / "up.lock").read_text() == f"{os.getpid()}\n"
