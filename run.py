@@ -77,6 +77,14 @@ def open_store_of(settings: Settings) -> Store:
     return open_store(settings.store)
 
 
+def existing_store_of(settings: Settings) -> Store:
+    """For what only looks, and for what changes what is there."""
+    from adapters.home import require_store
+
+    require_store(settings)
+    return open_store_of(settings)
+
+
 def contracts_of(settings: Settings) -> Contracts:
     from schemas.contracts import load_contracts
 
@@ -503,7 +511,7 @@ def status(arguments: Arguments) -> int:
     from workers.register_cache import RegisterCache
 
     settings = read_settings(arguments)
-    store = open_store_of(settings)
+    store = existing_store_of(settings)
     crls, queues = standing(store.registry, Clock().now_us()), asyncio.run(queue_depths(settings))
     pushes = any(endpoint.url for endpoint in RegisterCache(store.registry)().endpoints.values())
     wanted = (*EVERY_WORKER, "push") if pushes else EVERY_WORKER
@@ -533,7 +541,7 @@ def topology(arguments: Arguments) -> int:
     from workers.tables import print_json
 
     settings = read_settings(arguments)
-    registry = open_store_of(settings).registry
+    registry = existing_store_of(settings).registry
     return topology_cli.run(arguments, Keeper(settings, registry, RegisterCache(registry), *amqp_urls(settings)), print_json=print_json)
 
 
@@ -541,14 +549,14 @@ def retry(arguments: Arguments) -> int:
     """Exit 1 when there is nothing to offer again."""
     from workers import commands
 
-    return commands.retry(arguments, open_store_of(read_settings(arguments)), who=commands.operator(os.environ))
+    return commands.retry(arguments, existing_store_of(read_settings(arguments)), who=commands.operator(os.environ))
 
 
 def resolve(arguments: Arguments) -> int:
     """Exit 1 when nothing of it is uncertain."""
     from workers import commands
 
-    return commands.resolve(arguments, open_store_of(read_settings(arguments)), who=commands.operator(os.environ))
+    return commands.resolve(arguments, existing_store_of(read_settings(arguments)), who=commands.operator(os.environ))
 
 
 def lanes(arguments: Arguments) -> int:
@@ -557,7 +565,7 @@ def lanes(arguments: Arguments) -> int:
     from workers.commands import operator
     from workers.register_cache import RegisterCache
 
-    store = open_store_of(read_settings(arguments))
+    store = existing_store_of(read_settings(arguments))
     return lane_commands.lanes(arguments, store.outbox, RegisterCache(store.registry), who=operator(os.environ))
 
 
@@ -567,7 +575,7 @@ def _on_store(name: str) -> Callable[[Arguments], int]:
     def call(arguments: Arguments) -> int:
         from workers import commands
 
-        return getattr(commands, name)(arguments, open_store_of(read_settings(arguments)))
+        return getattr(commands, name)(arguments, existing_store_of(read_settings(arguments)))
 
     return call
 
@@ -597,8 +605,8 @@ def register(arguments: Arguments) -> int:
     if arguments.what == "load":
         return commands.load(arguments, contracts_of(settings), save=save)
     if arguments.what == "show":
-        return commands.show(arguments, lambda: RegisterCache(open_store_of(settings).registry)(), now=clock.now())
-    registry = open_store_of(settings).registry
+        return commands.show(arguments, lambda: RegisterCache(existing_store_of(settings).registry)(), now=clock.now())
+    registry = existing_store_of(settings).registry
     if arguments.system:
         return commands.ready(arguments, RegisterCache(registry)(), now=clock.now())
     verifier = FollowingVerifier.for_amqp(settings, registry)
@@ -620,7 +628,7 @@ def certificate(arguments: Arguments) -> int:
     from workers.register_cache import RegisterCache
 
     settings = read_settings(arguments)
-    current, store = ours(settings)(), open_store_of(settings)
+    store, current = existing_store_of(settings), ours(settings)()
     register, who = RegisterCache(store.registry)(), operator(os.environ)
     return commands.run(arguments, store.certificates, register, current=current, read=read, who=who, now=Clock().now())
 

@@ -73,6 +73,18 @@ def alone_in(home: Path) -> Iterator[None]:
         yield  # the lock ends with the process, whatever ends that
 
 
+def require_store(settings: Settings) -> None:
+    """Raises UsageError where there is no store yet: a forgotten `--home` is no reason to make an empty one and call all well."""
+    from sqlalchemy import make_url
+
+    url = make_url(settings.store)
+    if url.get_backend_name() != "sqlite" or Path(str(url.database)).exists():
+        return
+    if "KOPPELPUNT_STORE" in settings.named:
+        raise UsageError(f"There is no store at {url.database}; KOPPELPUNT_STORE names it, and the first worker makes it.")
+    raise UsageError(f"There is no store in {settings.home}; name it with --home, or start it with `run.py up`.")
+
+
 def amqp_urls(settings: Settings) -> tuple[str, str | None]:
     """The broker for workers and its management address; the private node of the home when no AMQP_URL is set. Raises NodeError."""
     if settings.amqp_url:

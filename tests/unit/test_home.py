@@ -25,7 +25,8 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def another(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that has the home."""
-    code = "import sys, pathlib; from adapters.home import alone_in\nwith alone_in(pathlib.Path(sys.argv[1])): print('in', flush=True); input()"
+    code = "import sys, pathlib; from adapters.home import alone_in\n"
+    code += "with alone_in(pathlib.Path(sys.argv[1])): print('in', flush=True); input()"
     command = [sys.executable, "-c", code, str(tmp_path)]
     with subprocess.Popen(command, cwd=run.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -50,3 +51,39 @@ def test_a_home_is_free_again_when_whoever_had_it_is_killed(tmp_path: Path, anot
     another.wait(10)
     with alone_in(tmp_path):
         assert (tmp_path / "up.lock").read_text() == f"{os.getpid()}\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "status",
+        "outbox",
+        "failures --group",
+        "message 1",
+        "retry 1",
+        "resolve 1 --failed",
+        "lanes",
+        "journal verify",
+        "register show",
+        "register explain --message none.xml",
+        "certificate show",
+        "topology check",
+    ],
+)
+def test_a_command_that_looks_where_there_is_no_store_says_so_and_makes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run.main(command.split()) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == f"koppelpunt: There is no store in {tmp_path}/var; name it with --home, or start it with `run.py up`.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_is_named_and_not_there_is_said_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KOPPELPUNT_STORE", f"sqlite:///{tmp_path}/elsewhere.db")
+    assert run.main(["status", "--home", str(tmp_path)]) == 1
+    assert f"There is no store at {tmp_path}/elsewhere.db; KOPPELPUNT_STORE names it" in capsys.readouterr().err
