@@ -156,7 +156,8 @@ async def _work(name: str, settings: Settings) -> None:
     look_no_more = keep_looking(worker.id)
     try:
         tasks = WORKERS[name](parts)
-        worker.on_hangup = look_again
+        worker.on_hangup = parts.hang_up
+        parts.on_hangup.append(look_again)
         worker.metrics_address = parts.operations.start()
         await worker.run(*tasks, prompt=name == "gateway")
     finally:
@@ -178,10 +179,16 @@ class Parts:
         self.publisher, self.clock, self.amqp = publisher, clock, amqp
         self.consumers: list[Any] = []
         self.closing: list[Any] = []  #: what else is to be closed when the worker ends
+        self.on_hangup: list[Callable[[], None]] = []  #: what is done on SIGHUP
         from adapters.operations import Operations
 
         self.operations = Operations(settings, store, worker, now=clock.now)
         self.operations.connections.append(publisher)
+
+    def hang_up(self) -> None:
+        """SIGHUP came."""
+        for act in self.on_hangup:
+            act()
 
     def consumer(self, *queues: str, prefetch: int, **more: Any) -> Any:
         """A consumer of its own connection, closed when the worker ends."""
@@ -412,9 +419,11 @@ def _timetable(parts: Parts) -> list[Any]:
 
     contracts, keeper = contracts_of(parts.settings), parts.keeper()
     crls = CrlFetcher.of(parts.settings, parts.store.registry)
+    parts.on_hangup.append(crls.ask)
     opinions = SecondOpinions(parts.store, parts.vault)
     more = (
         Job(name="crls", every_s=60, act=crls.fetch_due),
+        Job(name="crl files", every_s=2, act=crls.follow),
         Job(name="topology", every_s=2, act=keeper.follow_register),
         Job(name="second opinion", every_s=600, act=opinions.ask),
         Job(name="log", every_s=2, act=lambda: asyncio.to_thread(parts.store.database.tidy_log)),
@@ -530,6 +539,27 @@ def settings_(arguments: Arguments) -> int:
     else:
         print_table(("name", "value", "meaning"), rows)
     return 0
+
+
+def crl_arguments(parser: Parser) -> None:
+    parser.add_argument("what", choices=("fetch",), help="every list of KOPPELPUNT_CRL now, whatever its age")
+    _home_and_json(parser)
+
+
+def crl(arguments: Arguments) -> int:
+    """Exit 1 unless every list could be used."""
+    import asyncio
+    import logging
+
+    from adapters.crls import CrlFetcher, standing
+    from workers import commands
+    from workers.clock import Clock
+
+    logging.disable()  # the table says it
+    settings = read_settings(arguments)
+    registry = existing_store_of(settings).registry
+    refused = asyncio.run(CrlFetcher.of(settings, registry).fetch_all())
+    return commands.crls(arguments, settings.crl, standing(registry, Clock().now_us()), refused)
 
 
 def topology(arguments: Arguments) -> int:
@@ -837,6 +867,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "settings": (_home_and_json, settings_, "every setting with its value and meaning"),
     "topology": (_of("adapters.topology_cli", "add_arguments", _home_and_json), topology, "what the broker must look like: check or apply"),
+    "crl": (crl_arguments, crl, "revocation lists: fetch them now, so that a revocation counts within seconds"),
     "certificate": (certificate_arguments, certificate, "our own certificate, the next one, and which is used towards whom"),
     "register": (register_arguments, register, "the service register: load, show, explain"),
     "wsdl": (wsdl_arguments, wsdl_, "the WSDL of a dienst version, for a supplier's software"),

@@ -22,7 +22,7 @@ T = TypeVar("T")
 #: Seconds between two looks.
 LOOK_EVERY_S: Final = 2.0
 
-Stamp = tuple[tuple[int, int, int] | None, ...]
+FileStamp = tuple[int, int, int]
 _ALL: Final[WeakSet[Following]] = WeakSet()  # type: ignore[type-arg]
 _ADDING: Final = threading.Lock()
 _FACTS: Final[dict[str, str]] = {}  #: what each line of the log says beside its own facts
@@ -80,12 +80,12 @@ class Following(Generic[T]):
     def _facts(self) -> dict[str, object]:
         return {**_FACTS, "what": self.what, "files": [str(file) for file in self._files]}
 
-    def _stamp(self) -> Stamp:
-        return tuple(_stamp(file) for file in self._files)
+    def _stamp(self) -> tuple[FileStamp | None, ...]:
+        return tuple(file_stamp(file) for file in self._files)
 
 
-def _stamp(file: Path) -> tuple[int, int, int] | None:
-    """Other bytes have another stamp, whether the file was written to or another put in its place."""
+def file_stamp(file: Path) -> FileStamp | None:
+    """Other bytes have another stamp, whether the file was written to or another put in its place. None: it is not there."""
     try:
         found = file.stat()
     except OSError:

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, Final, Protocol
 
+from broker_config.settings import mask
 from routing.ports import Store
 from routing.work import OutboxFilter
 from schemas.events import Event, as_dict
@@ -331,6 +332,29 @@ def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:
         ],
         title="Register and CRLs",
     )
+
+
+def crls(arguments: Namespace, sources: Sequence[str], known: Iterable[Mapping[str, Any]], refused: Mapping[str, str]) -> int:
+    """What came of fetching these lists. Exit 1 when one could not be used, or there is none."""
+    standing = {crl["source"]: crl for crl in known}
+    rows: list[dict[str, Any]] = [
+        {
+            "source": mask(source),
+            "fetched": source not in refused,
+            "problem": refused.get(source),
+            "state": standing[source]["state"] if source in standing else "missing",
+            "next_update_us": standing[source]["next_update_us"] if source in standing else None,
+        }
+        for source in sources
+    ]
+    if arguments.json:
+        print_json(rows)
+    else:
+        shown = [
+            {**row, "now": "fetched" if row["fetched"] else row["problem"], "until (UTC)": when(row["next_update_us"])} for row in rows
+        ]
+        print_table(("source", "now", "state", "until (UTC)"), shown, empty="KOPPELPUNT_CRL names no lists: revocation is not checked.")
+    return 0 if rows and not refused else 1
 
 
 def show_demo(summary: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> None:

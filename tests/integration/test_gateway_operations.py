@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import shutil
 import signal
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +17,7 @@ import aiohttp
 import pytest
 from cryptography import x509
 
+import run
 from adapters import pki
 from tests.support.exchange import HUB, LAS
 from tests.support.gateways import Gateways, get, wait
@@ -92,6 +96,35 @@ def test_a_ca_that_is_taken_away_is_trusted_no_longer_and_one_that_is_added_is(g
     lists.write_bytes(kept_lists)
     wait(lambda: not taken())
     assert gateways.ask(gateways.sender.message())[0] == 200
+
+
+def test_a_revocation_counts_within_seconds_when_its_list_stands_in_a_file_or_somebody_asks_for_it(gateways: Gateways) -> None:
+    def operator(*arguments: str) -> tuple[int, str]:
+        command = [sys.executable, str(run.ROOT / "run.py"), *arguments]
+        done = subprocess.run(command, env=gateways.environment(), capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def is_refused(party: pki.Party) -> bool:
+        return b"Client.EK0030" in gateways.ask(gateways.sender.message(party), party)[1]
+
+    with gateways.beside("timetable") as timetable:
+        wait(lambda: "crl_fetched" in gateways.log())
+        revoked = pki.issue(gateways.folder, oin=LAS, name="gone", revoked=True)
+        wait(lambda: is_refused(revoked))
+        before = gateways.log().count("crl_fetched")
+        timetable.send_signal(signal.SIGHUP)
+        wait(lambda: gateways.log().count("crl_fetched") > before)
+    revoked = pki.issue(gateways.folder, oin=LAS, name="gone-too", revoked=True)
+    assert not is_refused(revoked), "no timetable runs"
+    status, said = operator("crl", "fetch", "--json")
+    assert (status, [row["state"] for row in json.loads(said)]) == (0, ["current"])
+    wait(lambda: is_refused(revoked))
+    good = (gateways.folder / "crl.pem").read_bytes()
+    (gateways.folder / "crl.pem").write_text("no list")
+    status, said = operator("crl", "fetch")
+    assert status == 1
+    assert "no list" not in said and "current" in said, "the one there was is used"
+    (gateways.folder / "crl.pem").write_bytes(good)
 
 
 def test_two_certificates_of_one_party_are_valid_at_the_same_time(gateways: Gateways) -> None:
