@@ -610,10 +610,15 @@ def test_an_operator_names_an_endpoint_by_its_address_and_is_told_when_there_is_
     with settings_of(exchange):
         assert program.main(["lanes", "--hold", f"https://localhost:{PORTS[UTRECHT]}/wus", *home]) == 0
         assert held(exchange) == [f"push {CIVIC} https://localhost:{PORTS[UTRECHT]}/wus"]
+        capsys.readouterr()
         assert program.main(["lanes", *home]) == 0
         assert "held" in capsys.readouterr().out
         assert program.main(["lanes", "--let-go", CIVIC, *home]) == 0
         assert held(exchange) == []
+        capsys.readouterr()
+        assert program.main(["lanes", *home]) == 0
+        shown = capsys.readouterr().out
+        assert "flows" in shown and "closed" not in shown
         assert program.main(["lanes", "--let-go", CIVIC, *home]) == 1
         assert program.main(["lanes", "--hold", "https://nowhere.example/", *home]) == 1
     assert "No endpoint or mailbox" in capsys.readouterr().err
