@@ -179,6 +179,7 @@ def show_message(message: Mapping[str, Any], events: Sequence[Event], decisions:
     if message.get("deliveries"):
         rows = [
             {
+                "delivery_id": d["id"],
                 "target": d["target"],
                 "receiver": d["receiver"],
                 "state": d["state"],
@@ -188,7 +189,7 @@ def show_message(message: Mapping[str, Any], events: Sequence[Event], decisions:
             }
             for d in message["deliveries"]
         ]
-        print_table(("target", "receiver", "state", "tries", "why", "turn of"), rows, title="Deliveries")
+        print_table(("delivery_id", "target", "receiver", "state", "tries", "why", "turn of"), rows, title="Deliveries")
     timeline = [(event.at_us, event.kind, _about(event), event.actor) for event in events]
     timeline += [
         (d["at_us"], f"{d['question']}?", f"{d['outcome']}: {d['nl']} / {d['en']}", f"register {d['register_version']}") for d in decisions
