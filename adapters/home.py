@@ -51,8 +51,9 @@ def make_private_home(settings: Settings, environment: Mapping[str, str]) -> Set
         if not settings.crl:
             made |= {"KOPPELPUNT_CRL": str(folder / "crl.pem")}
     if made:
-        (settings.home / _MADE).write_text(json.dumps(made, indent=1) + "\n")
-    return Settings.from_environment({**environment, **made}, home=settings.home)
+        before = json.loads((settings.home / _MADE).read_text()) if (settings.home / _MADE).exists() else {}
+        (settings.home / _MADE).write_text(json.dumps(before | made, indent=1) + "\n")
+    return read_settings(environment, home=settings.home)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import pytest
 
 import run
 from adapters.errors import UsageError
-from adapters.home import alone_in
+from adapters.home import alone_in, make_private_home, read_settings
 
 
 @pytest.fixture(autouse=True)
@@ -87,3 +87,18 @@ def test_a_store_that_is_named_and_not_there_is_said_by_its_name(
     monkeypatch.setenv("KOPPELPUNT_STORE", f"sqlite:///{tmp_path}/elsewhere.db")
     assert run.main(["status", "--home", str(tmp_path)]) == 1
     assert f"There is no store at {tmp_path}/elsewhere.db; KOPPELPUNT_STORE names it" in capsys.readouterr().err
+
+
+def test_a_home_that_was_made_before_has_the_same_settings_at_its_second_start(tmp_path: Path) -> None:
+    first = make_private_home(read_settings({}, home=tmp_path), {})
+    assert (first.trust, first.crl) == (tmp_path / "pki" / "ca.pem", (str(tmp_path / "pki" / "crl.pem"),))
+    assert make_private_home(read_settings({}, home=tmp_path), {}) == first
+
+
+def test_what_was_made_for_a_home_stays_when_something_more_is_made(tmp_path: Path) -> None:
+    own = {"KOPPELPUNT_TRUST": str(tmp_path / "own.pem")}
+    first = make_private_home(read_settings(own, home=tmp_path), own)
+    second = make_private_home(read_settings({}, home=tmp_path), {})
+    assert second.trust == tmp_path / "pki" / "ca.pem"
+    assert (second.key, second.cert) == (first.key, first.cert)
+    assert read_settings({}, home=tmp_path).cert == first.cert
