@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -26,8 +28,16 @@ class WrongArgument(Exception):
 
 
 def operator(environment: Mapping[str, str]) -> str:
-    """Who is at the keyboard, for the journal."""
-    return f"operator {environment.get('SUDO_USER') or environment.get('USER') or environment.get('LOGNAME') or 'unknown'}"
+    """Who is at the keyboard, for the journal: as the environment says (a unit of systemd or a container may not), or as the system has
+    the user by which this runs."""
+    return f"operator {environment.get('SUDO_USER') or environment.get('USER') or environment.get('LOGNAME') or _system_user()}"
+
+
+def _system_user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
 
 
 def parse_age(text: str) -> timedelta:
