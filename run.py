@@ -501,9 +501,18 @@ async def _up(settings: Settings, names: Sequence[str]) -> int:
         print(f"  trust       {settings.trust}\n  workers     {', '.join(supervisor.pids)}\nStop it with Ctrl-C or SIGTERM.", flush=True)
         try:
             await backbone.keep(until_signal())
+            _say("Stopping: workers finish what they have in hand ...")
         finally:
             await supervisor.stop()
+    _say("Stopped.")
     return 0
+
+
+def _say(sentence: str) -> None:
+    import contextlib
+
+    with contextlib.suppress(OSError):  # the terminal may be what was closed
+        print(sentence, flush=True)
 
 
 # -- looking ----------------------------------------------------------------------------------------------------------------------------------
