@@ -630,6 +630,7 @@ def register_arguments(parser: Parser) -> None:
 
 def register(arguments: Arguments) -> int:
     """The service register: load, show or explain."""
+    from adapters.credentials import standing_of
     from adapters.crls import FollowingVerifier
     from workers import register_commands as commands
     from workers.clock import Clock
@@ -647,7 +648,7 @@ def register(arguments: Arguments) -> int:
         return commands.show(arguments, lambda: RegisterCache(existing_store_of(settings).registry)(), now=clock.now())
     registry = existing_store_of(settings).registry
     if arguments.system:
-        return commands.ready(arguments, RegisterCache(registry)(), now=clock.now())
+        return commands.ready(arguments, RegisterCache(registry)(), read=standing_of, now=clock.now())
     verifier = FollowingVerifier.for_amqp(settings, registry)
     return commands.explain(arguments, RegisterCache(registry)(), contracts_of(settings), verifier, now=clock.now())
 
