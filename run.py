@@ -77,6 +77,14 @@ def open_store_of(settings: Settings) -> Store:
     return open_store(settings.store)
 
 
+def existing_store_of(settings: Settings) -> Store:
+    """For what only looks, and for what changes what is there."""
+    from adapters.home import require_store
+
+    require_store(settings)
+    return open_store_of(settings)
+
+
 def contracts_of(settings: Settings) -> Contracts:
     from schemas.contracts import load_contracts
 
@@ -131,7 +139,7 @@ def work(arguments: Arguments) -> int:
 async def _work(name: str, settings: Settings) -> None:
     from adapters.home import amqp_urls
     from adapters.rabbit import Publisher
-    from adapters.reloading import look_again
+    from adapters.reloading import keep_looking, look_again
     from adapters.vault import Vault, read_master_key
     from workers.clock import Clock
     from workers.loop import Worker
@@ -145,12 +153,15 @@ async def _work(name: str, settings: Settings) -> None:
     amqp, _ = amqp_urls(settings)
     publisher = Publisher(amqp)
     parts = Parts(settings, store, worker, vault, register, publisher, clock, amqp)
+    look_no_more = keep_looking(worker.id)
     try:
         tasks = WORKERS[name](parts)
-        worker.on_hangup = look_again
+        worker.on_hangup = parts.hang_up
+        parts.on_hangup.append(look_again)
         worker.metrics_address = parts.operations.start()
         await worker.run(*tasks, prompt=name == "gateway")
     finally:
+        look_no_more()
         parts.operations.close()
         for connection in (*parts.consumers, *parts.closing):
             await connection.close()
@@ -168,10 +179,16 @@ class Parts:
         self.publisher, self.clock, self.amqp = publisher, clock, amqp
         self.consumers: list[Any] = []
         self.closing: list[Any] = []  #: what else is to be closed when the worker ends
+        self.on_hangup: list[Callable[[], None]] = []  #: what is done on SIGHUP
         from adapters.operations import Operations
 
         self.operations = Operations(settings, store, worker, now=clock.now)
         self.operations.connections.append(publisher)
+
+    def hang_up(self) -> None:
+        """SIGHUP came."""
+        for act in self.on_hangup:
+            act()
 
     def consumer(self, *queues: str, prefetch: int, **more: Any) -> Any:
         """A consumer of its own connection, closed when the worker ends."""
@@ -218,6 +235,7 @@ def judge_apart(settings: Settings) -> Any:
     from adapters.answers import Request
     from adapters.crls import FollowingVerifier
     from adapters.https import LIMITS
+    from adapters.reloading import keep_looking
     from adapters.store import open_store
     from adapters.vault import Vault, read_master_key
     from workers.apart import Judge
@@ -227,6 +245,7 @@ def judge_apart(settings: Settings) -> Any:
     from workers.register_cache import RegisterCache
 
     configure(settings.log_level)
+    keep_looking("gateway, its second process")
     registry = open_store(settings.store, upgrade=False).registry
     verifier, vault = FollowingVerifier.for_https(settings, registry, LIMITS), Vault(read_master_key(settings.master_key))
     desk = Desk(verifier=verifier, contracts=contracts_of(settings), vault=vault, own_oins=settings.own_oins, clock=Clock())
@@ -400,9 +419,11 @@ def _timetable(parts: Parts) -> list[Any]:
 
     contracts, keeper = contracts_of(parts.settings), parts.keeper()
     crls = CrlFetcher.of(parts.settings, parts.store.registry)
+    parts.on_hangup.append(crls.ask)
     opinions = SecondOpinions(parts.store, parts.vault)
     more = (
         Job(name="crls", every_s=60, act=crls.fetch_due),
+        Job(name="crl files", every_s=2, act=crls.follow),
         Job(name="topology", every_s=2, act=keeper.follow_register),
         Job(name="second opinion", every_s=600, act=opinions.ask),
         Job(name="log", every_s=2, act=lambda: asyncio.to_thread(parts.store.database.tidy_log)),
@@ -448,7 +469,7 @@ def up(arguments: Arguments) -> int:
     import asyncio
 
     from adapters.errors import UsageError
-    from adapters.home import make_private_home
+    from adapters.home import alone_in, make_private_home
     from workers.logs import configure
 
     settings = read_settings(arguments)
@@ -457,10 +478,11 @@ def up(arguments: Arguments) -> int:
     unknown = sorted(set(names) - set(WORKERS))
     if unknown:
         raise UsageError(f"There is no worker {unknown[0]!r}; there are {', '.join(sorted(WORKERS))}.")
-    settings = make_private_home(settings, os.environ)
-    for warning in settings.warnings():
-        print(f"koppelpunt: {warning}", file=sys.stderr)
-    return asyncio.run(_up(settings, names))
+    with alone_in(settings.home):
+        settings = make_private_home(settings, os.environ)
+        for warning in settings.warnings():
+            print(f"koppelpunt: {warning}", file=sys.stderr)
+        return asyncio.run(_up(settings, names))
 
 
 async def _up(settings: Settings, names: Sequence[str]) -> int:
@@ -479,9 +501,18 @@ async def _up(settings: Settings, names: Sequence[str]) -> int:
         print(f"  trust       {settings.trust}\n  workers     {', '.join(supervisor.pids)}\nStop it with Ctrl-C or SIGTERM.", flush=True)
         try:
             await backbone.keep(until_signal())
+            _say("Stopping: workers finish what they have in hand ...")
         finally:
             await supervisor.stop()
+    _say("Stopped.")
     return 0
+
+
+def _say(sentence: str) -> None:
+    import contextlib
+
+    with contextlib.suppress(OSError):  # the terminal may be what was closed
+        print(sentence, flush=True)
 
 
 # -- looking ----------------------------------------------------------------------------------------------------------------------------------
@@ -498,7 +529,7 @@ def status(arguments: Arguments) -> int:
     from workers.register_cache import RegisterCache
 
     settings = read_settings(arguments)
-    store = open_store_of(settings)
+    store = existing_store_of(settings)
     crls, queues = standing(store.registry, Clock().now_us()), asyncio.run(queue_depths(settings))
     pushes = any(endpoint.url for endpoint in RegisterCache(store.registry)().endpoints.values())
     wanted = (*EVERY_WORKER, "push") if pushes else EVERY_WORKER
@@ -519,6 +550,27 @@ def settings_(arguments: Arguments) -> int:
     return 0
 
 
+def crl_arguments(parser: Parser) -> None:
+    parser.add_argument("what", choices=("fetch",), help="every list of KOPPELPUNT_CRL now, whatever its age")
+    _home_and_json(parser)
+
+
+def crl(arguments: Arguments) -> int:
+    """Exit 1 unless every list could be used."""
+    import asyncio
+    import logging
+
+    from adapters.crls import CrlFetcher, standing
+    from workers import commands
+    from workers.clock import Clock
+
+    logging.disable()  # the table says it
+    settings = read_settings(arguments)
+    registry = existing_store_of(settings).registry
+    refused = asyncio.run(CrlFetcher.of(settings, registry).fetch_all())
+    return commands.crls(arguments, settings.crl, standing(registry, Clock().now_us()), refused)
+
+
 def topology(arguments: Arguments) -> int:
     """Exit 1 when the broker does not look as it must."""
     from adapters import topology_cli
@@ -528,7 +580,7 @@ def topology(arguments: Arguments) -> int:
     from workers.tables import print_json
 
     settings = read_settings(arguments)
-    registry = open_store_of(settings).registry
+    registry = existing_store_of(settings).registry
     return topology_cli.run(arguments, Keeper(settings, registry, RegisterCache(registry), *amqp_urls(settings)), print_json=print_json)
 
 
@@ -536,14 +588,14 @@ def retry(arguments: Arguments) -> int:
     """Exit 1 when there is nothing to offer again."""
     from workers import commands
 
-    return commands.retry(arguments, open_store_of(read_settings(arguments)), who=commands.operator(os.environ))
+    return commands.retry(arguments, existing_store_of(read_settings(arguments)), who=commands.operator(os.environ))
 
 
 def resolve(arguments: Arguments) -> int:
     """Exit 1 when nothing of it is uncertain."""
     from workers import commands
 
-    return commands.resolve(arguments, open_store_of(read_settings(arguments)), who=commands.operator(os.environ))
+    return commands.resolve(arguments, existing_store_of(read_settings(arguments)), who=commands.operator(os.environ))
 
 
 def lanes(arguments: Arguments) -> int:
@@ -552,7 +604,7 @@ def lanes(arguments: Arguments) -> int:
     from workers.commands import operator
     from workers.register_cache import RegisterCache
 
-    store = open_store_of(read_settings(arguments))
+    store = existing_store_of(read_settings(arguments))
     return lane_commands.lanes(arguments, store.outbox, RegisterCache(store.registry), who=operator(os.environ))
 
 
@@ -562,7 +614,7 @@ def _on_store(name: str) -> Callable[[Arguments], int]:
     def call(arguments: Arguments) -> int:
         from workers import commands
 
-        return getattr(commands, name)(arguments, open_store_of(read_settings(arguments)))
+        return getattr(commands, name)(arguments, existing_store_of(read_settings(arguments)))
 
     return call
 
@@ -578,6 +630,7 @@ def register_arguments(parser: Parser) -> None:
 
 def register(arguments: Arguments) -> int:
     """The service register: load, show or explain."""
+    from adapters.credentials import standing_of
     from adapters.crls import FollowingVerifier
     from workers import register_commands as commands
     from workers.clock import Clock
@@ -592,10 +645,10 @@ def register(arguments: Arguments) -> int:
     if arguments.what == "load":
         return commands.load(arguments, contracts_of(settings), save=save)
     if arguments.what == "show":
-        return commands.show(arguments, lambda: RegisterCache(open_store_of(settings).registry)(), now=clock.now())
-    registry = open_store_of(settings).registry
+        return commands.show(arguments, lambda: RegisterCache(existing_store_of(settings).registry)(), now=clock.now())
+    registry = existing_store_of(settings).registry
     if arguments.system:
-        return commands.ready(arguments, RegisterCache(registry)(), now=clock.now())
+        return commands.ready(arguments, RegisterCache(registry)(), read=standing_of, now=clock.now())
     verifier = FollowingVerifier.for_amqp(settings, registry)
     return commands.explain(arguments, RegisterCache(registry)(), contracts_of(settings), verifier, now=clock.now())
 
@@ -615,7 +668,7 @@ def certificate(arguments: Arguments) -> int:
     from workers.register_cache import RegisterCache
 
     settings = read_settings(arguments)
-    current, store = ours(settings)(), open_store_of(settings)
+    store, current = existing_store_of(settings), ours(settings)()
     register, who = RegisterCache(store.registry)(), operator(os.environ)
     return commands.run(arguments, store.certificates, register, current=current, read=read, who=who, now=Clock().now())
 
@@ -750,6 +803,7 @@ def demo(arguments: Arguments) -> int:
     import shutil
     import tempfile
 
+    from adapters.home import alone_in
     from workers.logs import configure
 
     configure("ERROR")
@@ -757,7 +811,8 @@ def demo(arguments: Arguments) -> int:
     home.mkdir(parents=True, exist_ok=True)
     home.chmod(0o755)  # the broker's own user must be able to reach its folder
     try:
-        return asyncio.run(_demo(home, arguments))
+        with alone_in(home):
+            return asyncio.run(_demo(home, arguments))
     finally:
         if not arguments.home:
             shutil.rmtree(home, ignore_errors=True)
@@ -822,6 +877,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "settings": (_home_and_json, settings_, "every setting with its value and meaning"),
     "topology": (_of("adapters.topology_cli", "add_arguments", _home_and_json), topology, "what the broker must look like: check or apply"),
+    "crl": (crl_arguments, crl, "revocation lists: fetch them now, so that a revocation counts within seconds"),
     "certificate": (certificate_arguments, certificate, "our own certificate, the next one, and which is used towards whom"),
     "register": (register_arguments, register, "the service register: load, show, explain"),
     "wsdl": (wsdl_arguments, wsdl_, "the WSDL of a dienst version, for a supplier's software"),

@@ -110,6 +110,12 @@ def oin_of(certificate: x509.Certificate) -> str:
     return ", ".join(str(one.value) for one in certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)) or "nobody"
 
 
+def standing_of(cert: Path) -> tuple[str, datetime]:
+    """Whose a certificate is, and its last moment. Raises PkiError or OSError."""
+    found = read_certificate(cert)
+    return oin_of(found), found.not_valid_after_utc
+
+
 class RollOverSigner:
     """Which of our two certificates an envelope is signed with (`routing.rollover`)."""
 
@@ -194,8 +200,8 @@ class FollowingContext(ssl.SSLContext):
         return super().__new__(cls, protocol)
 
     def __init__(self, current: Callable[[], ssl.SSLContext], protocol: int = ssl.PROTOCOL_TLS_SERVER) -> None:
-        self._following = current
+        self.current = current
 
     def wrap_bio(self, *arguments: Any, **named: Any) -> ssl.SSLObject:
         """What asyncio begins a connection with."""
-        return self._following().wrap_bio(*arguments, **named)
+        return self.current().wrap_bio(*arguments, **named)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import aiohttp
 from cryptography import x509
 
-from adapters.reloading import Following
+from adapters.reloading import FileStamp, Following, file_stamp
 from adapters.soap import Limits
 from adapters.store.registry import Registry, StoredCrl
 from adapters.trust import Revocation, TrustedCertificate, TrustStore, read_crls
@@ -53,6 +53,10 @@ class CrlFetcher:
         """`trust` says which CAs a list must be of, now; its own lists are neither used nor changed."""
         self._sources, self._registry, self._trust = tuple(sources), registry, trust
         self._not_before: dict[str, datetime] = {}
+        self._seen: dict[str, FileStamp] = {}
+        self._taken: dict[str, FileStamp] = {}
+        self._asked = False
+        self._turn = asyncio.Lock()
 
     @classmethod
     def of(cls, settings: Settings, registry: Registry) -> CrlFetcher:
@@ -67,32 +71,61 @@ class CrlFetcher:
             crl = known.get(source)
             due = crl is None or _us(now) - crl.fetched_us >= _us_of(FETCH_EVERY)
             if due and self._not_before.get(source, now) <= now:
-                await self._fetch(source, now, crl)
+                await self._fetch(source)
             elif crl is not None and past_half_life(crl, _us(now)):
                 log.warning("crl_past_half_life", extra={"source": mask(source), "next_update_us": crl.next_update_us})
 
-    async def fetch_all(self) -> None:
-        """Fetches every source now, whatever its age: at start, and after a revocation that must count at once."""
-        known = {crl.source: crl for crl in self._registry.crls()}
-        for source in self._sources:
-            await self._fetch(source, datetime.now(UTC), known.get(source))
+    async def fetch_all(self) -> dict[str, str]:
+        """Fetches every source now, whatever its age: at start, and after a revocation that must count at once. Returns why not, by
+        source, for those that could not be used."""
+        found = {source: await self._fetch(source) for source in self._sources}
+        return {source: why for source, why in found.items() if why is not None}
 
-    async def _fetch(self, source: str, now: datetime, known: StoredCrl | None) -> None:
-        try:
-            data = await _read(source)
-            lists = read_crls(data)
-            self._require_no_less(lists, known, now)
-        except (OSError, ValueError, aiohttp.ClientError, TimeoutError) as error:
-            self._not_before[source] = now + RETRY_AFTER
-            log.error("crl_not_fetched", extra={"source": mask(source), "error": f"{type(error).__name__}: {error}"})
-            return
+    def ask(self) -> None:
+        """Whoever looks at the files next fetches everything first (SIGHUP)."""
+        self._asked = True
+
+    async def follow(self) -> None:
+        """Fetches everything when that was asked for, and a file when another one stands there; not while somebody is writing it, so
+        when two looks have seen the same."""
+        if self._asked:
+            self._asked = False
+            await self.fetch_all()
+        for source in self._sources:
+            if (stamp := None if _is_address(source) else file_stamp(Path(source))) is None:
+                continue
+            settled, self._seen[source] = self._seen.get(source) == stamp, stamp
+            if settled and self._taken.get(source) != stamp:
+                self._taken[source] = stamp
+                await self._fetch(source)
+
+    async def _fetch(self, source: str) -> str | None:
+        """Why it could not be used; None when it was."""
+        async with self._turn:  # what was read before is not saved after what was read later
+            now = datetime.now(UTC)
+            known = next((crl for crl in self._registry.crls() if crl.source == source), None)
+            try:
+                fresh = self._judged(source, await _read(source), known, now)
+            except (OSError, ValueError, aiohttp.ClientError, TimeoutError) as error:
+                self._not_before[source] = now + RETRY_AFTER
+                why = f"{type(error).__name__}: {error}"
+                log.error("crl_not_fetched", extra={"source": mask(source), "error": why})
+                return why
+            self._registry.save_crl(fresh)
+        log.info(
+            "crl_fetched",
+            extra={"source": mask(source), "next_update": datetime.fromtimestamp(fresh.next_update_us // 1_000_000, UTC).isoformat()},
+        )
+        return None
+
+    def _judged(self, source: str, data: bytes, known: StoredCrl | None, now: datetime) -> StoredCrl:
+        """Raises ValueError for what cannot be used."""
+        lists = read_crls(data)
+        self._require_no_less(lists, known, now)
         ends = [crl.next_update_utc for crl in lists if crl.next_update_utc]
         if not ends:
-            log.error("crl_without_next_update", extra={"source": mask(source)})
-            return
-        begins = min(crl.last_update_utc for crl in lists)
-        self._registry.save_crl(StoredCrl(source, data, _us(begins), _us(min(ends)), _us(now)))
-        log.info("crl_fetched", extra={"source": mask(source), "next_update": min(ends).isoformat()})
+            raise ValueError("it does not say until when it is good (nextUpdate)")
+        return StoredCrl(source, data, _us(min(crl.last_update_utc for crl in lists)), _us(min(ends)), _us(now))
 
     def _require_no_less(self, lists: Sequence[x509.CertificateRevocationList], known: StoredCrl | None, now: datetime) -> None:
         """Raises ValueError for lists that no CA of ours signed, or that know less than those we have: CRLs come over plain http, so
@@ -129,9 +162,13 @@ def standing(registry: Registry, now_us: int) -> list[dict[str, Any]]:
     ]
 
 
+def _is_address(source: str) -> bool:
+    return source.startswith(("http://", "https://"))
+
+
 async def _read(source: str) -> bytes:
     """A file, or an address: CRLs are signed, so plain http is how their issuers publish them. Redirects are not followed."""
-    if not source.startswith(("http://", "https://")):
+    if not _is_address(source):
         return await asyncio.to_thread(Path(source).read_bytes)
     timeout = aiohttp.ClientTimeout(total=FETCH_TIMEOUT_S)
     async with aiohttp.ClientSession(timeout=timeout) as session, session.get(source, allow_redirects=False) as response:

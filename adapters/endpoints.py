@@ -11,8 +11,9 @@ import ipaddress
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -24,6 +25,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from adapters import soap
+from adapters.credentials import FollowingContext
 from adapters.https import CIPHERS
 from adapters.reply import LARGEST, Judge, read
 from adapters.wsse import glance
@@ -126,8 +128,17 @@ def context_of(settings: Settings) -> ssl.SSLContext:
     return context
 
 
+class _Pool:
+    """Connections that were made with one TLS context, and how many calls are under way on them."""
+
+    def __init__(self, session: aiohttp.ClientSession, context: ssl.SSLContext) -> None:
+        self.session, self.context = session, context
+        self.calls = 0
+
+
 class Endpoints:
-    """Calls them, with a pool of connections for each."""
+    """Calls them, with a pool of connections for each. `context` may be one that follows files (`credentials.FollowingContext`): when it
+    changes, connections made with what it was before are used no more, and closed when the calls on them have ended."""
 
     def __init__(
         self,
@@ -142,7 +153,8 @@ class Endpoints:
         self._now = now
         self._context, self._judge, self._allowed = context, judge, tuple(allowed)
         self._answer_s = answer_s
-        self._session: aiohttp.ClientSession | None = None
+        self._resolver = _Resolver(self._allowed)
+        self._pool: _Pool | None = None
 
     async def offer(self, url: str, message: bytes, *, action: str, asked: Asked) -> Heard:
         """One attempt: what was heard. `url` is where it is; whom it is for stands in the message."""
@@ -161,8 +173,8 @@ class Endpoints:
 
     async def close(self) -> None:
         """Hangs up."""
-        if self._session is not None:
-            await self._session.close()
+        if self._pool is not None:
+            await self._pool.session.close()
 
     def _not_allowed(self, url: str) -> str | None:
         try:
@@ -179,13 +191,19 @@ class Endpoints:
         return None if allowed else f"the endpoint's address is {_INSIDE}"
 
     async def _call(self, url: str, message: bytes, action: str, asked: Asked, went: SimpleNamespace) -> Heard:
+        async with self._session() as session:
+            return await self._post(session, url, message, action, asked, went)
+
+    async def _post(
+        self, session: aiohttp.ClientSession, url: str, message: bytes, action: str, asked: Asked, went: SimpleNamespace
+    ) -> Heard:
         headers = {
             "Content-Type": "text/xml; charset=utf-8",
             "SOAPAction": f'"{action}"',
             "Accept": "text/xml",
             "Accept-Encoding": "identity",
         }
-        async with self._open().post(url, data=message, headers=headers, allow_redirects=False, trace_request_ctx=went) as response:
+        async with session.post(url, data=message, headers=headers, allow_redirects=False, trace_request_ctx=went) as response:
             server = None if asked.signed else self._server(response)
             if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
                 return Heard(wire=Wire.UNREADABLE, status=response.status, says="the answer is packed, though that was not offered")
@@ -217,30 +235,45 @@ class Endpoints:
         except Fault:
             return None
 
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
+        """One whose connections show what is our certificate now."""
+        context = self._context.current() if isinstance(self._context, FollowingContext) else self._context
+        before, pool = self._pool, self._pool
+        if pool is None or pool.context is not context:
+            pool = self._pool = _Pool(self._open(), context)
+        pool.calls += 1
+        try:
+            if before is not None and before is not pool and not before.calls:
+                await before.session.close()
+            yield pool.session
+        finally:
+            pool.calls -= 1
+            if pool is not self._pool and not pool.calls:
+                await pool.session.close()
+
     def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            trace = aiohttp.TraceConfig()
-            trace.on_request_headers_sent.append(_note_sent)
-            connector = aiohttp.TCPConnector(
-                ssl=self._context,
-                limit=0,
-                limit_per_host=0,  # the window of each lane is what limits
-                keepalive_timeout=IDLE_S,
-                ttl_dns_cache=NAMES_S,
-                resolver=_Resolver(self._allowed),
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
-                trace_configs=[trace],
-                trust_env=False,
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                max_line_size=LONGEST_LINE,
-                max_field_size=LONGEST_LINE,
-                headers={"User-Agent": "koppelpunt"},
-            )
-        return self._session
+        trace = aiohttp.TraceConfig()
+        trace.on_request_headers_sent.append(_note_sent)
+        connector = aiohttp.TCPConnector(
+            ssl=self._context,
+            limit=0,
+            limit_per_host=0,  # the window of each lane is what limits
+            keepalive_timeout=IDLE_S,
+            ttl_dns_cache=NAMES_S,
+            resolver=self._resolver,
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
+            trace_configs=[trace],
+            trust_env=False,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            max_line_size=LONGEST_LINE,
+            max_field_size=LONGEST_LINE,
+            headers={"User-Agent": "koppelpunt"},
+        )
 
 
 async def _note_sent(_session: aiohttp.ClientSession, context: SimpleNamespace, _parameters: Any) -> None:

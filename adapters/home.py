@@ -5,12 +5,16 @@ Nearly every command reads its settings here, so what makes keys, certificates a
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from adapters.errors import UsageError
 from broker_config.settings import Settings
 from broker_config.topology import vhost_of
 
@@ -47,8 +51,39 @@ def make_private_home(settings: Settings, environment: Mapping[str, str]) -> Set
         if not settings.crl:
             made |= {"KOPPELPUNT_CRL": str(folder / "crl.pem")}
     if made:
-        (settings.home / _MADE).write_text(json.dumps(made, indent=1) + "\n")
-    return Settings.from_environment({**environment, **made}, home=settings.home)
+        before = json.loads((settings.home / _MADE).read_text()) if (settings.home / _MADE).exists() else {}
+        (settings.home / _MADE).write_text(json.dumps(before | made, indent=1) + "\n")
+    return read_settings(environment, home=settings.home)
+
+
+@contextmanager
+def alone_in(home: Path) -> Iterator[None]:
+    """One `up` or `demo` at a time in a home: a second one would start its workers beside the first one's, and take down that one's broker
+    when it ends. Raises UsageError with the other's process id."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "up.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            pid = f" (pid {pid})" if (pid := lock.read(20).strip()).isdigit() else ""
+            raise UsageError(f"Another `up`{pid} runs in {home}; stop that one first, or give this one a --home of its own.") from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield  # the lock ends with the process, whatever ends that
+
+
+def require_store(settings: Settings) -> None:
+    """Raises UsageError where there is no store yet: a forgotten `--home` is no reason to make an empty one and call all well."""
+    from sqlalchemy import make_url
+
+    url = make_url(settings.store)
+    if url.get_backend_name() != "sqlite" or Path(str(url.database)).exists():
+        return
+    if "KOPPELPUNT_STORE" in settings.named:
+        raise UsageError(f"There is no store at {url.database}; KOPPELPUNT_STORE names it, and the first worker makes it.")
+    raise UsageError(f"There is no store in {settings.home}; name it with --home, or start it with `run.py up`.")
 
 
 def amqp_urls(settings: Settings) -> tuple[str, str | None]:

@@ -1,7 +1,8 @@
 """What is made of files that may be replaced while we run: certificates, keys, trusted CAs.
 
-Files are looked at every few seconds when what is made of them is used, and at once after SIGHUP. They are read when two looks have seen
-the same, so not while somebody is still writing them. Files that cannot be used are refused once, and what was made before stays.
+Files are looked at every few seconds, in a worker whether or not it uses what is made of them, and at once after SIGHUP. They are read
+when two looks have seen the same, so not while somebody is still writing them. Files that cannot be used are refused once, and what was
+made before stays.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ T = TypeVar("T")
 #: Seconds between two looks.
 LOOK_EVERY_S: Final = 2.0
 
-Stamp = tuple[tuple[int, int, int] | None, ...]
+FileStamp = tuple[int, int, int]
 _ALL: Final[WeakSet[Following]] = WeakSet()  # type: ignore[type-arg]
+_ADDING: Final = threading.Lock()
+_FACTS: Final[dict[str, str]] = {}  #: what each line of the log says beside its own facts
 
 
 class Following(Generic[T]):
@@ -40,7 +43,8 @@ class Following(Generic[T]):
         self._turn = threading.Lock()
         #: Why the files as they are now are not used, as a sentence; None when they are.
         self.problem: str | None = None
-        _ALL.add(self)
+        with _ADDING:
+            _ALL.add(self)
 
     def __call__(self) -> T:
         """What is in use now."""
@@ -68,17 +72,20 @@ class Following(Generic[T]):
             self._require(self._value, fresh)
         except (OSError, ValueError) as error:
             self.problem = str(error)
-            log.error("files_refused", extra={"what": self.what, "files": [str(file) for file in self._files], "error": self.problem})
+            log.error("files_refused", extra={**self._facts(), "error": self.problem})
             return
         self._value, self.problem = fresh, None
-        log.info("files_replaced", extra={"what": self.what, "files": [str(file) for file in self._files]})
+        log.info("files_replaced", extra=self._facts())
 
-    def _stamp(self) -> Stamp:
-        return tuple(_stamp(file) for file in self._files)
+    def _facts(self) -> dict[str, object]:
+        return {**_FACTS, "what": self.what, "files": [str(file) for file in self._files]}
+
+    def _stamp(self) -> tuple[FileStamp | None, ...]:
+        return tuple(file_stamp(file) for file in self._files)
 
 
-def _stamp(file: Path) -> tuple[int, int, int] | None:
-    """Other bytes have another stamp, whether the file was written to or another put in its place."""
+def file_stamp(file: Path) -> FileStamp | None:
+    """Other bytes have another stamp, whether the file was written to or another put in its place. None: it is not there."""
     try:
         found = file.stat()
     except OSError:
@@ -86,14 +93,34 @@ def _stamp(file: Path) -> tuple[int, int, int] | None:
     return found.st_mtime_ns, found.st_ino, found.st_size
 
 
+def keep_looking(worker: str) -> Callable[[], None]:
+    """From now on every followed file is looked at, also those of which nothing is used for a while; the log says in which worker. Returns
+    what ends it."""
+    ended = threading.Event()
+    _FACTS["worker"] = worker
+
+    def run() -> None:
+        while not ended.wait(LOOK_EVERY_S):
+            for following in _every():
+                following.look()
+
+    threading.Thread(target=run, name="files", daemon=True).start()
+    return ended.set
+
+
 def look_again() -> None:
     """Looks at every followed file at once (SIGHUP)."""
-    for following in tuple(_ALL):
+    for following in _every():
         following.look(at_once=True)
 
 
 def refused() -> Iterator[tuple[str, str]]:
     """What could not be replaced, and why."""
-    for following in tuple(_ALL):
+    for following in _every():
         if following.problem is not None:
             yield following.what, following.problem
+
+
+def _every() -> tuple[Following[object], ...]:
+    with _ADDING:
+        return tuple(_ALL)

@@ -41,7 +41,11 @@ def pki_arguments(parser: argparse.ArgumentParser) -> None:
     issue.add_argument("--oin", required=True, help="20 positions; becomes the subject serialNumber")
     issue.add_argument("--name", required=True, help="file name and common name")
     issue.add_argument("--days", type=int, default=365, help="valid for so many days from now; negative: expired (default 365)")
-    issue.add_argument("--revoked", action="store_true", help="put it on the CRL at once")
+    issue.add_argument(
+        "--revoked",
+        action="store_true",
+        help="put the new certificate on crl.pem at once, to test with",
+    )
     issue.add_argument("--key-size", type=int, choices=(2048, 3072, 4096), default=2048, help="RSA bits (default 2048)")
     issue.set_defaults(pki_action=_pki_issue)
     renew = actions.add_parser("renew-crl", help="write crl.pem anew, valid for seven days")

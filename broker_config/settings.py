@@ -223,8 +223,10 @@ class Settings:
         given = {name: value for name, value in env.items() if value and (name in _UNPREFIXED or name.startswith(_PREFIX))}
         known = [f.metadata["name"] for f in _fields()]
         for name in sorted(given.keys() - known):
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else "`run.py settings` lists the ones that exist."
+            # without what they all begin with: that is no likeness
+            short = {one.removeprefix(_PREFIX): one for one in known}
+            near = difflib.get_close_matches(name.removeprefix(_PREFIX), short, n=1, cutoff=0.7)
+            hint = f"did you mean {short[near[0]]}?" if near else "`run.py settings` lists the ones that exist."
             raise SettingsError(f"There is no setting {name[:60]}; {hint}")
         if home is not None:
             given["KOPPELPUNT_HOME"] = str(home)

@@ -310,15 +310,36 @@ def difference(wanted: Definitions, actual: Definitions) -> list[str]:
             elif kind not in _FIXED:
                 sentences.append(f"{_name(kind, item)} differs: {_changes(kind, item, found)}.")
     sentences += _overruled(wanted, actual)
+    return sentences + _left_over(wanted, actual)
+
+
+def _left_over(wanted: Definitions, actual: Definitions) -> list[str]:
+    """Everything of one party that is not wanted any more in one sentence; each other thing in one of its own."""
+    vhosts, users = {vhost["name"] for vhost in wanted["vhosts"]}, {user["name"] for user in wanted["users"]}
+    sentences, of_parties = [], dict[str, list[str]]()
     for kind in _IDENTITY:
         known = _index(kind, wanted)
-        vhosts = {vhost["name"] for vhost in wanted["vhosts"]}
-        sentences += [
-            f"left over: {_name(kind, item)}; nobody in the register needs it, remove it when it is empty."
-            for key, item in _index(kind, actual).items()
-            if key not in known and item.get("vhost", "") in (*vhosts, "") and _is_ours(kind, item, actual, vhosts)
-        ]
-    return sentences
+        for key, item in _index(kind, actual).items():
+            if key in known or item.get("vhost", "") not in (*vhosts, "") or not _is_ours(kind, item, actual, vhosts):
+                continue
+            party = _party_of(kind, item)
+            if party is None or party in users:
+                sentences.append(f"left over: {_name(kind, item)}; nobody in the register needs it, remove it.")
+            else:
+                of_parties.setdefault(party, []).append(_name(kind, item))
+    return sentences + [
+        f"left over: {', '.join(names)}; system {oin} does not connect any more. When its queues are empty, "
+        f"`run.py topology remove {oin}` takes all of it away."
+        for oin, names in of_parties.items()
+    ]
+
+
+def _party_of(kind: str, item: Mapping[str, Any]) -> str | None:
+    """The OIN of the party that it is of, by its name."""
+    name = item.get("user") or item.get("destination") or item.get("name") or ""
+    if kind in ("queues", "bindings"):
+        return name.partition(".")[2] if _PARTY_QUEUE.match(name) else None
+    return name if _PARTY_NAME.match(name) else None
 
 
 def departed(wanted: Definitions, actual: Definitions) -> list[str]:

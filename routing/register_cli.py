@@ -90,9 +90,14 @@ def explained(decisions: Iterable[Decision], *, language: str = "nl", width: int
     return shown
 
 
-def made_ready(found: Readiness) -> list[str]:
+def made_ready(found: Readiness, *, certificate_until: date | None) -> list[str]:
     """A line for each school, and below it what is not right and whose turn it is; first what is so for all of them."""
-    shown = [f"{found.dienst} {found.versie}, {found.day}, register version {found.register_version}: {len(found.schools)} schools"]
+    count = len(found.schools)
+    many = "" if found.certificate.rule == "system-unknown" else ": 1 school" if count == 1 else f": {count or 'no'} schools"
+    shown = [f"{found.dienst} {found.versie}, {found.day}, register version {found.register_version}{many}"]
+    shown.append(
+        f"certificate: until {certificate_until}" if certificate_until else "certificate: not looked at; name its file with --cert"
+    )
     shown += _not_right((found.certificate, found.version))
     for school in found.schools:
         able = [word for word, yes in (("sends", found.sends(school)), ("receives", found.receives(school))) if yes]

@@ -41,7 +41,7 @@ class Circuit:
     """The breaker of one lane."""
 
     state: CircuitState = CircuitState.CLOSED
-    failures: int = 0  #: in a row, while it flows
+    failures: int = 0  #: in a row, failed probes among them
     probes: int = 0  #: that failed since it is held
     probe_at: datetime | None = None  #: UTC; while held, when one delivery may try. None: an operator holds it, and lets it go
 
@@ -95,9 +95,9 @@ def after_failure(circuit: Circuit, now: datetime) -> Circuit:
     if circuit.state is CircuitState.HELD:
         return circuit
     if circuit.state is CircuitState.HALF_OPEN:
-        return _held(circuit.probes + 1, now)
+        return _held(circuit.failures + 1, circuit.probes + 1, now)
     failures = circuit.failures + 1
-    return _held(0, now) if failures >= HOLD_AFTER else replace(circuit, failures=failures)
+    return _held(failures, 0, now) if failures >= HOLD_AFTER else replace(circuit, failures=failures)
 
 
 def after_success(circuit: Circuit) -> Circuit:
@@ -124,6 +124,6 @@ def as_of(circuit: Circuit, now: datetime) -> Circuit:
     return circuit
 
 
-def _held(probes: int, now: datetime) -> Circuit:
+def _held(failures: int, probes: int, now: datetime) -> Circuit:
     wait = timedelta(seconds=PROBE_AFTER_S[min(probes, len(PROBE_AFTER_S) - 1)])
-    return Circuit(state=CircuitState.HELD, probes=probes, probe_at=now + wait)
+    return Circuit(state=CircuitState.HELD, failures=failures, probes=probes, probe_at=now + wait)

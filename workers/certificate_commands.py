@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date, datetime
@@ -101,12 +102,21 @@ def run(
     elif arguments.what == "switch":
         whom = receivers(register) if arguments.all else [_party(arguments.party, register)]
         change("switched", lambda at: at.switched(whom, now_us=now_us, unconfirmed=arguments.unconfirmed), whom)
+        _warn_of_early_use(steps.read(), now_us, "--all" if arguments.all else f"--party {whom[0]}")
     elif arguments.what == "back":
         whom = receivers(register) if arguments.all else [_party(arguments.party, register)]
         change("switched_back", lambda at: at.back(whom), whom)
     else:
         change("withdrawn", lambda at: at.withdrawn(current=current.sha256))
     return 0
+
+
+def _warn_of_early_use(at: RollOver, now_us: int, whom: str) -> None:
+    if at.next is not None and at.next.from_us > now_us:
+        sys.stderr.write(
+            f"koppelpunt: the next certificate was published for use from {when(at.next.from_us)} UTC and is used now: a receiver that "
+            f"goes by that moment may refuse it. `certificate back {whom}` undoes this.\n"
+        )
 
 
 def _next(
@@ -166,7 +176,10 @@ def show(current: Certificate, at: RollOver, register: Register, as_json: bool) 
         f"           SHA-256 {at.next.sha256}"
     )
     if at.next.sha256 == current.sha256:
-        say("           It has taken over everywhere; `certificate withdraw` ends this.")
+        say(
+            "           The files on this machine hold it. Each process says `files_replaced` when it uses it; when all do,\n"
+            "           on every machine, `certificate withdraw` ends this."
+        )
     shown: list[Mapping[str, Any]] = [
         {
             "system": row["system"],

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, Final, Protocol
 
+from broker_config.settings import mask
 from routing.ports import Store
 from routing.work import OutboxFilter
 from schemas.events import Event, as_dict
@@ -25,8 +28,16 @@ class WrongArgument(Exception):
 
 
 def operator(environment: Mapping[str, str]) -> str:
-    """Who is at the keyboard, for the journal."""
-    return f"operator {environment.get('SUDO_USER') or environment.get('USER') or environment.get('LOGNAME') or 'unknown'}"
+    """Who is at the keyboard, for the journal: as the environment says (a unit of systemd or a container may not), or as the system has
+    the user by which this runs."""
+    return f"operator {environment.get('SUDO_USER') or environment.get('USER') or environment.get('LOGNAME') or _system_user()}"
+
+
+def _system_user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
 
 
 def parse_age(text: str) -> timedelta:
@@ -178,6 +189,7 @@ def show_message(message: Mapping[str, Any], events: Sequence[Event], decisions:
     if message.get("deliveries"):
         rows = [
             {
+                "delivery_id": d["id"],
                 "target": d["target"],
                 "receiver": d["receiver"],
                 "state": d["state"],
@@ -187,7 +199,7 @@ def show_message(message: Mapping[str, Any], events: Sequence[Event], decisions:
             }
             for d in message["deliveries"]
         ]
-        print_table(("target", "receiver", "state", "tries", "why", "turn of"), rows, title="Deliveries")
+        print_table(("delivery_id", "target", "receiver", "state", "tries", "why", "turn of"), rows, title="Deliveries")
     timeline = [(event.at_us, event.kind, _about(event), event.actor) for event in events]
     timeline += [
         (d["at_us"], f"{d['question']}?", f"{d['outcome']}: {d['nl']} / {d['en']}", f"register {d['register_version']}") for d in decisions
@@ -331,6 +343,29 @@ def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:
         ],
         title="Register and CRLs",
     )
+
+
+def crls(arguments: Namespace, sources: Sequence[str], known: Iterable[Mapping[str, Any]], refused: Mapping[str, str]) -> int:
+    """What came of fetching these lists. Exit 1 when one could not be used, or there is none."""
+    standing = {crl["source"]: crl for crl in known}
+    rows: list[dict[str, Any]] = [
+        {
+            "source": mask(source),
+            "fetched": source not in refused,
+            "problem": refused.get(source),
+            "state": standing[source]["state"] if source in standing else "missing",
+            "next_update_us": standing[source]["next_update_us"] if source in standing else None,
+        }
+        for source in sources
+    ]
+    if arguments.json:
+        print_json(rows)
+    else:
+        shown = [
+            {**row, "now": "fetched" if row["fetched"] else row["problem"], "until (UTC)": when(row["next_update_us"])} for row in rows
+        ]
+        print_table(("source", "now", "state", "until (UTC)"), shown, empty="KOPPELPUNT_CRL names no lists: revocation is not checked.")
+    return 0 if rows and not refused else 1
 
 
 def show_demo(summary: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Collection
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from routing.register import Register
+from routing.release import CircuitState
 from workers.clock import Clock, moment
 from workers.tables import print_json, print_table, say
+
+#: A breaker's states as people say them; in JSON they are as metrics have them.
+_IN_WORDS: Final = {CircuitState.CLOSED: "flows", CircuitState.HELD: "held", CircuitState.HALF_OPEN: "trying"}
 
 
 class Lanes(Protocol):
@@ -61,6 +65,7 @@ def lanes(given: Namespace, store: Lanes, register: Callable[[], Register], *, w
         print_json(rows)
         return 0
     for row in rows:
+        row["state"] = _IN_WORDS[row["state"]]
         row["probe"] = "" if row["probe_at_us"] is None else moment(row["probe_at_us"]).isoformat(timespec="seconds")
         row["since"] = moment(row["since_us"]).isoformat(timespec="seconds")
     print_table(("lane", "state", "failures", "code", "since", "probe", "waiting", "by"), rows)

@@ -45,6 +45,7 @@ def add_arguments(parser: ArgumentParser, common: Callable[[ArgumentParser], Non
     about.add_argument("--system", metavar="OIN", help="a system: are certificate, mandate and endpoint right for each of its schools?")
     explain.add_argument("--dienst", metavar="CODE", help="with --system: in which dienst")
     explain.add_argument("--versie", metavar="VERSION", help="with --system: in which version of it")
+    explain.add_argument("--cert", type=Path, metavar="FILE", help="with --system: its certificate, to see whether that is still valid")
     explain.add_argument("--as-of", metavar="DAY", help="with --system: on another day, as YYYY-MM-DD")
     for sub in (load, show, explain):
         common(sub)
@@ -93,23 +94,29 @@ def explain(arguments: Namespace, register: Register, contracts: Contracts, veri
     return 0 if all(decision.outcome in ("yes", "filtered") for decision in decisions) else 1
 
 
-def ready(arguments: Namespace, register: Register, *, now: datetime) -> int:
-    """Whether a system is ready for each of its schools. Exit 1 when it is not, for one of them; and when it has none."""
+def ready(arguments: Namespace, register: Register, *, read: Callable[[Path], tuple[str, datetime]], now: datetime) -> int:
+    """Whether a system is ready for each of its schools. Exit 1 when it is not, for one of them; and when it has none. `read`: of a
+    certificate whose it is, and its last moment."""
     if not is_oin(arguments.system):
         raise WrongArgument(f"{arguments.system[:40]!r} is not an OIN of 20 positions.")
     if not arguments.dienst or not arguments.versie:
         raise WrongArgument("--system goes with --dienst and --versie.")
+    oin, end = read(arguments.cert) if arguments.cert else (arguments.system, None)
+    if oin != arguments.system:
+        raise WrongArgument(f"{arguments.cert} is of {oin}, not of {arguments.system}.")
+    until = amsterdam_day(end) if end else None
     found = readiness(
         register,
         system=Oin(arguments.system),
         dienst=arguments.dienst,
         versie=arguments.versie,
         day=_day(arguments.as_of, now),
+        certificate_until=until,
     )
     if arguments.json:
         print_json(to_dict(found))
     else:
-        say("\n".join(made_ready(found)))
+        say("\n".join(made_ready(found, certificate_until=until)))
     return 0 if found.schools and all(found.receives(school) for school in found.schools) else 1
 
 

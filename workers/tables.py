@@ -1,4 +1,4 @@
-"""Tables and lines for people on a terminal: 100 columns at most, and the same rows as JSON for programs."""
+"""Tables and lines for people on a terminal, and the same rows as JSON for programs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import Any, Final, TextIO
 
 from schemas.privacy import plain, redact
 
+#: Columns of a terminal that everybody has. Nothing is folded where no terminal is.
 WIDTH: Final = 100
+#: What stands between two columns of a table, and at both ends.
+_BETWEEN, _ENDS = 3, 2
 
 
 def when(us: int | None) -> str:
@@ -40,27 +43,44 @@ def print_json(value: object, out: TextIO | None = None) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, title: str | None = None, empty: str = "nothing") -> None:
-    """A table that fits 100 columns; cells that do not are folded."""
+    """A table. On a terminal, cells that do not fit 100 columns are folded, between words only: people copy ids, codes and addresses, so
+    a table of many of them is wider."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    rows = list(rows)
-    console = Console(width=WIDTH, highlight=False)
-    if not rows:
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+    widths = _widths([[column, *(row[at] for row in cells)] for at, column in enumerate(columns)], fold=sys.stdout.isatty())
+    # with a height as well: without one Rich has 80 columns for what says that it is a dumb terminal
+    console = Console(width=sum(widths) + _BETWEEN * len(widths) + WIDTH, height=25, highlight=False)
+    if not cells:
         console.print(f"{title}: {empty}" if title else empty, markup=False)
         return
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text("" if row.get(column) is None else _cell(row[column])) for column in columns))
-    console.print(table)
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(column, overflow="fold", width=width)
+    for row in cells:
+        table.add_row(*map(Text, row))
+    with console.capture() as printed:
+        console.print(table)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in printed.get().splitlines()))
+
+
+def _widths(columns: Sequence[Sequence[str]], *, fold: bool) -> list[int]:
+    """How wide each column of these cells is: as its longest line; or, to `fold`, the widest ones narrower, but not than a word."""
+    from rich.cells import cell_len
+
+    widths = [max(cell_len(line) for cell in column for line in cell.split("\n")) for column in columns]
+    least = [min(WIDTH, max((cell_len(word) for cell in column for word in cell.split()), default=0)) for column in columns]
+    room = WIDTH - _ENDS - _BETWEEN * (len(columns) - 1)
+    while fold and sum(widths) > room and (slack := [at for at, width in enumerate(widths) if width > least[at]]):
+        widths[max(slack, key=lambda at: widths[at])] -= 1
+    return widths
 
 
 def _cell(value: object) -> str:
-    return "\n".join(map(plain, redact(str(value)).split("\n")))
+    return "" if value is None else "\n".join(map(plain, redact(str(value)).split("\n")))
 
 
 def _plain(value: object) -> object:

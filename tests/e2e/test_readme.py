@@ -88,3 +88,5 @@ def test_whoever_follows_the_readme_sends_a_message_receives_it_and_sees_it_ackn
     finally:
         running.send_signal(signal.SIGTERM)
         assert running.wait(60) == 0, (folder / "up.log").read_text()
+    said = (folder / "up.log").read_text()
+    assert "\nStopping: " in said and said.endswith("\nStopped.\n")

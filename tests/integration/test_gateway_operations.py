@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +18,7 @@ import aiohttp
 import pytest
 from cryptography import x509
 
+import run
 from adapters import pki
 from tests.support.exchange import HUB, LAS
 from tests.support.gateways import Gateways, get, wait
@@ -34,7 +38,8 @@ def test_a_new_certificate_is_shown_and_signs_within_seconds_while_connections_g
             pki.issue(gateways.folder, oin=HUB, name="hub", key_size=3072)
             fresh = pki.read_certificate(gateways.ours.certificate)
             assert fresh != before
-            await asyncio.to_thread(wait, lambda: gateways.shown() == fresh)
+            await asyncio.to_thread(wait, lambda: "files_replaced" in gateways.log())  # while nobody connects or asks anything
+            assert await asyncio.to_thread(gateways.shown) == fresh
             status, body = await gateways.sender.post(session, gateways.sender.message())
             assert status == 200
             connection = next(iter(session.connector._conns.values()))[0][0]  # type: ignore[union-attr]
@@ -43,7 +48,7 @@ def test_a_new_certificate_is_shown_and_signs_within_seconds_while_connections_g
             assert gateways.answer(body).certificate_oin == HUB
 
     asyncio.run(act())
-    assert "files_replaced" in gateways.log()
+    assert 'worker="gateway-' in next(line for line in gateways.log().splitlines() if "files_replaced" in line)
 
 
 @pytest.mark.parametrize("what", ["not a certificate", "another key", "another party", "expired"])
@@ -98,6 +103,35 @@ def test_a_ca_that_is_taken_away_is_trusted_no_longer_and_one_that_is_added_is(g
 def test_a_gateway_is_woken_at_once_because_somebody_waits_for_its_answers(gateways: Gateways) -> None:
     assert gateways.ask(gateways.sender.message())[0] == 200
     assert os.sched_getscheduler(gateways.processes[0].pid) == os.SCHED_OTHER
+
+
+def test_a_revocation_counts_within_seconds_when_its_list_stands_in_a_file_or_somebody_asks_for_it(gateways: Gateways) -> None:
+    def operator(*arguments: str) -> tuple[int, str]:
+        command = [sys.executable, str(run.ROOT / "run.py"), *arguments]
+        done = subprocess.run(command, env=gateways.environment(), capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def is_refused(party: pki.Party) -> bool:
+        return b"Client.EK0030" in gateways.ask(gateways.sender.message(party), party)[1]
+
+    with gateways.beside("timetable") as timetable:
+        wait(lambda: "crl_fetched" in gateways.log())
+        revoked = pki.issue(gateways.folder, oin=LAS, name="gone", revoked=True)
+        wait(lambda: is_refused(revoked))
+        before = gateways.log().count("crl_fetched")
+        timetable.send_signal(signal.SIGHUP)
+        wait(lambda: gateways.log().count("crl_fetched") > before)
+    revoked = pki.issue(gateways.folder, oin=LAS, name="gone-too", revoked=True)
+    assert not is_refused(revoked), "no timetable runs"
+    status, said = operator("crl", "fetch", "--json")
+    assert (status, [row["state"] for row in json.loads(said)]) == (0, ["current"])
+    wait(lambda: is_refused(revoked))
+    good = (gateways.folder / "crl.pem").read_bytes()
+    (gateways.folder / "crl.pem").write_text("no list")
+    status, said = operator("crl", "fetch")
+    assert status == 1
+    assert "no list" not in said and "current" in said, "the one there was is used"
+    (gateways.folder / "crl.pem").write_bytes(good)
 
 
 def test_two_certificates_of_one_party_are_valid_at_the_same_time(gateways: Gateways) -> None:

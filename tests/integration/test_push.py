@@ -20,6 +20,7 @@ import pytest
 
 import run as program
 from adapters import endpoints, pki
+from adapters.credentials import FollowingContext
 from adapters.endpoints import Endpoints, may_call
 from adapters.parties import invented
 from adapters.parties.behaviour import Behaviour
@@ -49,10 +50,14 @@ def partner(*behaviours: str, oin: Oin = MUNICIPALITY, system: Oin = SYSTEM, **m
 
 
 def caller(*, answer_s: float = 2.0, allowed: Any = LOOPBACK, files: Any = None, trust: Any = None) -> Endpoints:
+    return Endpoints(caller_context(files, trust), s.verifier(), allowed=allowed, answer_s=answer_s)
+
+
+def caller_context(files: Any = None, trust: Any = None) -> ssl.SSLContext:
     ours = files or s.party("hub", oin=HUB)
     values = {"KEY": ours.key, "CERT": ours.certificate, "TRUST": trust or s.folder() / "ca.pem"}
     settings = Settings.from_environment({f"KOPPELPUNT_{name}": str(value) for name, value in values.items()})
-    return Endpoints(endpoints.context_of(settings), s.verifier(), allowed=allowed, answer_s=answer_s)
+    return endpoints.context_of(settings)
 
 
 def message() -> tuple[bytes, Asked]:
@@ -93,6 +98,31 @@ def test_a_receiver_that_answers_well_is_heard_and_gets_what_the_standard_asks_f
             assert received.soap_action == s.ACTION
             assert (received.connected, received.signed_by, received.receiver) == (HUB, HUB, MUNICIPALITY)
             assert received.content_type == "text/xml; charset=utf-8"
+
+    run(call())
+
+
+def test_a_connection_that_was_kept_shows_our_new_certificate_and_a_call_under_way_is_not_cut():
+    """Two OINs stand for the certificate before and after: the receiver notes whose certificate it met."""
+
+    async def call() -> None:
+        contexts = [caller_context(), caller_context(s.party("successor", oin=SIS))]
+        async with partner("slow=0.5*1") as receiver:
+            one = Endpoints(FollowingContext(lambda: contexts[0], ssl.PROTOCOL_TLS_CLIENT), s.verifier(), allowed=LOOPBACK, answer_s=5.0)
+            try:
+                slow = asyncio.create_task(one.offer(receiver.url, (sent := message())[0], action=s.ACTION, asked=sent[1]))
+                await until(lambda: receiver.received)
+                contexts.pop(0)
+                for _ in range(2):
+                    raw, asked = message()
+                    assert (await one.offer(receiver.url, raw, action=s.ACTION, asked=asked)).trust is Trust.GOOD
+                assert (await slow).trust is Trust.GOOD
+                contexts.insert(0, caller_context())
+                raw, asked = message()
+                await one.offer(receiver.url, raw, action=s.ACTION, asked=asked)
+            finally:
+                await one.close()
+            assert [found.connected for found in receiver.received] == [HUB, SIS, SIS, HUB]
 
     run(call())
 
@@ -581,10 +611,15 @@ def test_an_operator_names_an_endpoint_by_its_address_and_is_told_when_there_is_
     with settings_of(exchange):
         assert program.main(["lanes", "--hold", f"https://localhost:{PORTS[UTRECHT]}/wus", *home]) == 0
         assert held(exchange) == [f"push {CIVIC} https://localhost:{PORTS[UTRECHT]}/wus"]
+        capsys.readouterr()
         assert program.main(["lanes", *home]) == 0
         assert "held" in capsys.readouterr().out
         assert program.main(["lanes", "--let-go", CIVIC, *home]) == 0
         assert held(exchange) == []
+        capsys.readouterr()
+        assert program.main(["lanes", *home]) == 0
+        shown = capsys.readouterr().out
+        assert "flows" in shown and "closed" not in shown
         assert program.main(["lanes", "--let-go", CIVIC, *home]) == 1
         assert program.main(["lanes", "--hold", "https://nowhere.example/", *home]) == 1
     assert "No endpoint or mailbox" in capsys.readouterr().err

@@ -698,11 +698,34 @@ def test_the_command_line_says_the_same(exchange: Exchange, capsys: pytest.Captu
     assert explain("--system", LAS, "--json") == 0
     assert json.loads(capsys.readouterr().out) == get(exchange, "/rest/explain?dienst=proef&versie=1")
     assert explain("--system", LAS, "--as-of", "1999-01-01") == 0
-    assert "Emmaus College: sends and receives" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Emmaus College: sends and receives" in said
+    assert "certificate: not looked at" in said
     assert explain("--system", "00000003000000990000") == 1
-    assert "Client.DK0002 [supplier]" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Client.DK0002 [supplier]" in said
+    assert "school" not in said.splitlines()[0], "of a system that is not known nobody can count them"
     assert explain("--system", "LAS") == 1
     assert "not an OIN" in capsys.readouterr().err
+
+
+def test_the_command_line_sees_that_a_certificate_ends_before_the_day_that_is_asked_about(
+    exchange: Exchange, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def explain(*given: str) -> tuple[int, str]:
+        arguments = ["register", "explain", "--dienst", "proef", "--versie", "1", "--home", str(exchange.home), "--system", LAS, *given]
+        status = exchange.run(asyncio.to_thread(run.main, arguments))
+        said = capsys.readouterr()
+        return status, said.out + said.err
+
+    cert = s.party("las-short", oin=LAS, days=30).certificate
+    today = datetime.now(UTC)
+    status, said = explain("--cert", str(cert), "--as-of", f"{today + timedelta(days=20):%Y-%m-%d}")
+    assert (status, "sends and receives" in said, "certificate: until " in said) == (0, True, True)
+    status, said = explain("--cert", str(cert), "--as-of", f"{today + timedelta(days=60):%Y-%m-%d}")
+    assert (status, "not ready" in said, "Client.EK0030" in said) == (1, True, True)
+    status, said = explain("--cert", str(s.party("sis", oin=SIS).certificate))
+    assert (status, f"is of {SIS}, not of {LAS}" in said) == (1, True)
 
 
 # -- the description, and who may ask ----------------------------------------------------------------------------------------------------

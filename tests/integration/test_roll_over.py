@@ -121,7 +121,10 @@ def test_each_receiver_is_switched_to_our_next_certificate_and_back_and_the_jour
     assert command(home, "switch", "--party", SIS) == 1
     assert "did not confirm" in capsys.readouterr().err
     assert command(home, "confirm", "--party", SIS, "--by", "J. Beheer") == 0
+    capsys.readouterr()
     assert command(home, "switch", "--party", SIS) == 0
+    warning = capsys.readouterr().err
+    assert "for use from 2027-08-31 22:00:00 UTC" in warning and f"`certificate back --party {SIS}`" in warning
     assert exchange.run(in_mailbox(exchange)) == after
     assert command(home, "withdraw") == 1
     assert command(home, "back", "--party", SIS) == 0
@@ -198,7 +201,7 @@ def test_a_certificate_that_cannot_be_next_is_refused_in_one_sentence(
 
 
 def test_every_receiver_can_be_switched_at_once_and_the_steps_are_kept(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store.registry.save_register(DOCUMENT, who="test", now_us=NOW)
     monkeypatch.setenv("KOPPELPUNT_STORE", store.database.url.render_as_string(hide_password=False))
@@ -209,7 +212,9 @@ def test_every_receiver_can_be_switched_at_once_and_the_steps_are_kept(
     assert command(tmp_path, "next", *files, "--from", datetime.now(UTC).date().isoformat()) == 1
     assert command(tmp_path, "next", *files, "--from", datetime.now(UTC).date().isoformat(), "--short-notice") == 0
     assert command(tmp_path, "switch", "--all") == 1
+    capsys.readouterr()
     assert command(tmp_path, "switch", "--all", "--unconfirmed") == 0
+    assert capsys.readouterr().err == "", "its day has come"
     at = store.certificates.read()
     assert {oin for oin in at.parties if at.uses_next(oin, datetime.now(UTC))} == {row["system"] for row in DOCUMENT["endpoints"]}
     shown = credentials.published(credentials.read(current.key, current.certificate), at)
@@ -219,6 +224,8 @@ def test_every_receiver_can_be_switched_at_once_and_the_steps_are_kept(
     shutil.copy(following.key, current.key)  # it takes over: its files become ours
     shutil.copy(following.certificate, current.certificate)
     assert credentials.published(credentials.read(current.key, current.certificate), at)["next"] is None
+    assert command(tmp_path, "show") == 0
+    assert "The files on this machine hold it" in capsys.readouterr().out, "what other processes use is not known here"
     assert command(tmp_path, "withdraw") == 0
     assert store.certificates.read() == RollOver()
 

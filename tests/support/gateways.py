@@ -15,7 +15,8 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -124,11 +125,28 @@ class Gateways:
 
     def start(self) -> subprocess.Popen[bytes]:
         """One more process."""
-        others = {name: value for name, value in os.environ.items() if not name.startswith("KOPPELPUNT_") and name != "AMQP_URL"}
-        with self._log.open("ab") as log:
-            command = [sys.executable, str(program.ROOT / "run.py"), "work", "gateway"]
-            self.processes.append(subprocess.Popen(command, env=others | self._environment, stdout=log, stderr=log))
+        self.processes.append(self._launch("gateway"))
         return self.processes[-1]
+
+    @contextmanager
+    def beside(self, worker: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Another worker, for a while."""
+        process = self._launch(worker)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(30)
+
+    def _launch(self, worker: str) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            command = [sys.executable, str(program.ROOT / "run.py"), "work", worker]
+            return subprocess.Popen(command, env=self.environment(), stdout=log, stderr=log)
+
+    def environment(self) -> dict[str, str]:
+        """Of a process, or of an operator's shell."""
+        others = {name: value for name, value in os.environ.items() if not name.startswith("KOPPELPUNT_") and name != "AMQP_URL"}
+        return others | self._environment
 
     def fetch_crls(self) -> None:
         """As the timetable does."""

@@ -120,3 +120,8 @@ def test_every_content_rule_is_named_for_whoever_adds_a_dienst(rule: str) -> Non
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
         assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+def test_the_system_in_the_readmes_register_may_go_on_over_https_as_the_next_page_has_it() -> None:
+    (document,) = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL) if '"systems"' in block)
+    assert [sorted(system.channels) for system in read_register(document, version=1).systems.values()] == [["amqp", "https"]]

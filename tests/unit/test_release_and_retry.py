@@ -103,6 +103,7 @@ def test_a_failed_probe_holds_again_and_longer_but_never_more_than_five_minutes(
         now = circuit.probe_at
         circuit = after_failure(as_of(circuit, now), now)
     assert waits == [30, 60, 120, 300, 300, 300]
+    assert circuit.failures == 3 + 6, "an operator who looks sees how often in a row it went wrong"
 
 
 BY_HAND = Circuit(state=CircuitState.HELD)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,21 @@ def test_what_cannot_be_used_is_refused_once_and_what_was_in_use_stays(
 def test_a_file_that_is_not_there_at_the_start_is_whoever_starts_its_problem(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="none"):
         number_in(tmp_path / "none")
+
+
+def test_a_file_is_followed_though_nothing_of_it_is_used_and_the_log_says_in_which_worker(
+    file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(reloading, "LOOK_EVERY_S", 0.02)
+    number = number_in(file)
+    end = reloading.keep_looking("push-1234")
+    try:
+        with caplog.at_level(logging.INFO):
+            file.write_text("2")
+            give_up_at = time.monotonic() + 10
+            while not caplog.records and time.monotonic() < give_up_at:
+                time.sleep(0.01)
+    finally:
+        end()
+    assert [(record.message, record.__dict__["worker"]) for record in caplog.records] == [("files_replaced", "push-1234")]
+    assert number() == 2

@@ -39,6 +39,8 @@ def test_lists_are_split_and_an_empty_value_is_no_value() -> None:
     ("name", "value", "sentence"),
     [
         ("KOPPELPUNT_HOEM", "x", "There is no setting KOPPELPUNT_HOEM; did you mean KOPPELPUNT_HOME?"),
+        ("KOPPELPUNT_BOGUS", "x", "There is no setting KOPPELPUNT_BOGUS; `run.py settings` lists"),
+        ("KOPPELPUNT_GATEWAY_PROT", "x", "There is no setting KOPPELPUNT_GATEWAY_PROT; did you mean KOPPELPUNT_GATEWAY_PORT?"),
         ("KOPPELPUNT_ZZZZZZZZZZZZZZZZZZZZ", "x", "There is no setting KOPPELPUNT_Z{20}; `run.py settings` lists"),
         ("KOPPELPUNT_AMQP_PORT", "70000", "KOPPELPUNT_AMQP_PORT is set to '70000', but it must be a whole number from 1 to 65535."),
         ("KOPPELPUNT_AMQP_PORT", "-1", "must be a whole number"),

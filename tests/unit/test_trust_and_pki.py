@@ -287,6 +287,28 @@ def test_a_fetched_crl_never_replaces_one_that_knows_more(tmp_path: Path) -> Non
     assert fetched(crl("inter", updated=NOW), crl("root", updated=NOW)) != good
 
 
+def test_a_list_in_a_file_is_taken_as_soon_as_another_stands_there_and_not_in_the_midst_of_writing(tmp_path: Path) -> None:
+    shelf, file = Shelf(), tmp_path / "crl.pem"
+    fetcher = CrlFetcher([str(file)], shelf, lambda: TrustStore([ROOT, INTER]))  # type: ignore[arg-type]
+    old, new = (crl("inter", *gone, updated=at).public_bytes(Encoding.PEM) for gone, at in (((), NOW - DAY), (((1, NOW),), NOW)))
+
+    def looked() -> bytes | None:
+        asyncio.run(fetcher.follow())
+        return shelf.kept[str(file)].pem if shelf.kept else None
+
+    assert looked() is None, "a file that is not there yet is for fetch_due to complain of"
+    file.write_bytes(old)
+    assert [looked(), looked()] == [None, old]
+    file.write_bytes(new)
+    assert [looked(), looked()] == [old, new]
+    shelf.kept.clear()
+    assert looked() is None, "it was taken already"
+    fetcher.ask()
+    assert looked() == new
+    shelf.kept.clear()
+    assert looked() is None, "asked once"
+
+
 def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     (tmp_path / "bad.pem").write_bytes(b"-----BEGIN CERTIFICATE-----\nrubbish\n-----END CERTIFICATE-----\n")
     (tmp_path / "empty.pem").write_bytes(b"")
