@@ -149,7 +149,7 @@ async def _work(name: str, settings: Settings) -> None:
     clock = Clock()
     vault = Vault(read_master_key(settings.master_key))  # first of all: without the key nothing may be taken in
     worker = Worker(name, store.registry, clock)
-    register = RegisterCache(store.registry)
+    register = RegisterCache(store.register)
     amqp, _ = amqp_urls(settings)
     publisher = Publisher(amqp)
     parts = Parts(settings, store, worker, vault, register, publisher, clock, amqp)
@@ -246,10 +246,10 @@ def judge_apart(settings: Settings) -> Any:
 
     configure(settings.log_level)
     keep_looking("gateway, its second process")
-    registry = open_store(settings.store, upgrade=False).registry
-    verifier, vault = FollowingVerifier.for_https(settings, registry, LIMITS), Vault(read_master_key(settings.master_key))
+    store = open_store(settings.store, upgrade=False)
+    verifier, vault = FollowingVerifier.for_https(settings, store.registry, LIMITS), Vault(read_master_key(settings.master_key))
     desk = Desk(verifier=verifier, contracts=contracts_of(settings), vault=vault, own_oins=settings.own_oins, clock=Clock())
-    return Judge(desk, RegisterCache(registry), partial(Request.glance, limits=LIMITS))
+    return Judge(desk, RegisterCache(store.register), partial(Request.glance, limits=LIMITS))
 
 
 def _gateway(parts: Parts) -> list[Any]:
@@ -531,7 +531,7 @@ def status(arguments: Arguments) -> int:
     settings = read_settings(arguments)
     store = existing_store_of(settings)
     crls, queues = standing(store.registry, Clock().now_us()), asyncio.run(queue_depths(settings))
-    pushes = any(endpoint.url for endpoint in RegisterCache(store.registry)().endpoints.values())
+    pushes = any(place.url for place in RegisterCache(store.register)().parts.lanes())
     wanted = (*EVERY_WORKER, "push") if pushes else EVERY_WORKER
     return commands.status(arguments, store, queues=queues, crls=crls, wanted=wanted)
 
@@ -580,8 +580,9 @@ def topology(arguments: Arguments) -> int:
     from workers.tables import print_json
 
     settings = read_settings(arguments)
-    registry = existing_store_of(settings).registry
-    return topology_cli.run(arguments, Keeper(settings, registry, RegisterCache(registry), *amqp_urls(settings)), print_json=print_json)
+    store = existing_store_of(settings)
+    keeper = Keeper(settings, store.registry, RegisterCache(store.register), *amqp_urls(settings))
+    return topology_cli.run(arguments, keeper, print_json=print_json)
 
 
 def retry(arguments: Arguments) -> int:
@@ -605,7 +606,7 @@ def lanes(arguments: Arguments) -> int:
     from workers.register_cache import RegisterCache
 
     store = existing_store_of(read_settings(arguments))
-    return lane_commands.lanes(arguments, store.outbox, RegisterCache(store.registry), who=operator(os.environ))
+    return lane_commands.lanes(arguments, store.outbox, RegisterCache(store.register), who=operator(os.environ))
 
 
 def _on_store(name: str) -> Callable[[Arguments], int]:
@@ -640,17 +641,18 @@ def register(arguments: Arguments) -> int:
     settings, clock = read_settings(arguments), Clock()
 
     def save(document: dict[str, Any]) -> int:
-        return open_store_of(settings).registry.save_register(document, who=operator(os.environ), now_us=clock.now_us())
+        book, why = open_store_of(settings).register, f"register load {arguments.file.name}"
+        return book.save(document, who=operator(os.environ), why=why, now_us=clock.now_us())
 
     if arguments.what == "load":
         return commands.load(arguments, contracts_of(settings), save=save)
     if arguments.what == "show":
-        return commands.show(arguments, lambda: RegisterCache(existing_store_of(settings).registry)(), now=clock.now())
-    registry = existing_store_of(settings).registry
+        return commands.show(arguments, lambda: RegisterCache(existing_store_of(settings).register)(), now=clock.now())
+    store = existing_store_of(settings)
     if arguments.system:
-        return commands.ready(arguments, RegisterCache(registry)(), read=standing_of, now=clock.now())
-    verifier = FollowingVerifier.for_amqp(settings, registry)
-    return commands.explain(arguments, RegisterCache(registry)(), contracts_of(settings), verifier, now=clock.now())
+        return commands.ready(arguments, RegisterCache(store.register)(), read=standing_of, now=clock.now())
+    verifier = FollowingVerifier.for_amqp(settings, store.registry)
+    return commands.explain(arguments, RegisterCache(store.register)(), contracts_of(settings), verifier, now=clock.now())
 
 
 def certificate_arguments(parser: Parser) -> None:
@@ -668,8 +670,8 @@ def certificate(arguments: Arguments) -> int:
     from workers.register_cache import RegisterCache
 
     settings = read_settings(arguments)
-    store, current = existing_store_of(settings), ours(settings)()
-    register, who = RegisterCache(store.registry)(), operator(os.environ)
+    current, store = ours(settings)(), existing_store_of(settings)
+    register, who = RegisterCache(store.register)(), operator(os.environ)
     return commands.run(arguments, store.certificates, register, current=current, read=read, who=who, now=Clock().now())
 
 
@@ -778,13 +780,19 @@ def openapi(arguments: Arguments) -> int:
 
 
 def bench_arguments(parser: Parser) -> None:
+    parser.add_argument("what", nargs="?", choices=("register",), help="a national service register, instead of messages end to end")
     parser.add_argument("--messages", type=int, default=10_000, metavar="N", help="end to end (default: %(default)s)")
     parser.add_argument("--pupils", type=int, default=5, metavar="N", help="per message (default: %(default)s)")
+    parser.add_argument("--postgres", action="store_true", help="the register in a private PostgreSQL server, instead of SQLite")
     _json(parser)
 
 
 def bench(arguments: Arguments) -> int:
-    """End to end on this machine, in one run with what a message costs at least."""
+    """End to end on this machine, in one run with what a message costs at least; or the service register at national size."""
+    if arguments.what == "register":
+        from benchmarks import register
+
+        return register.run(postgres=arguments.postgres, as_json=arguments.json)
     from benchmarks.end_to_end import run
 
     return run(messages=arguments.messages, pupils=arguments.pupils, as_json=arguments.json)
