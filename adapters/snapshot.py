@@ -52,10 +52,10 @@ class Sealer(Protocol):
         """The RSA signature over these bytes."""
 
 
-class Certificates(Protocol):
-    """Who is trusted: `adapters.trust.TrustStore`."""
+class Check(Protocol):
+    """Who is trusted: `TrustStore.check`, or `FollowingVerifier.certificate`."""
 
-    def check(self, der: bytes, *, at: datetime) -> TrustedCertificate:
+    def __call__(self, der: bytes, *, at: datetime) -> TrustedCertificate:
         """The certificate. Raises a Fault."""
 
 
@@ -92,14 +92,14 @@ def make(
     return b"\n".join((header, base64.b64encode(sealer.seal(header)), content))
 
 
-def read(raw: bytes, *, certificates: Certificates, issuer: str, now: datetime, at_least: int = 0) -> Snapshot:
+def read(raw: bytes, *, check: Check, issuer: str, now: datetime, at_least: int = 0) -> Snapshot:
     """The snapshot, verified. `issuer`: whose it must be; `at_least`: the version in use already, because an older one would bring ended
     mandates back. Raises SnapshotRefused, also for one that has expired or whose content is no register."""
     header, signature, content = _parts(raw)
     said = _said(header)
     if said["issuer"] != issuer:
         raise SnapshotRefused(f"the snapshot is of the register of {said['issuer']}, and that of {issuer} is followed")
-    _verify(said, header, signature, certificates, now)
+    _verify(said, header, signature, check, now)
     made, until = _moment(said, "made"), _moment(said, "valid_until")
     if made > now + AHEAD:
         raise SnapshotRefused(f"the snapshot says it was made at {made:%Y-%m-%d %H:%M} UTC, which is not yet; look at both clocks")
@@ -137,10 +137,10 @@ def _said(header: bytes) -> dict[str, Any]:
     return said
 
 
-def _verify(said: Mapping[str, Any], header: bytes, signature: bytes, certificates: Certificates, now: datetime) -> None:
+def _verify(said: Mapping[str, Any], header: bytes, signature: bytes, check: Check, now: datetime) -> None:
     try:
         der, value = base64.b64decode(said["certificate"], validate=True), base64.b64decode(signature, validate=True)
-        trusted = certificates.check(der, at=now)
+        trusted = check(der, at=now)
         trusted.public_key.verify(value, header, PKCS1v15(), hashes.SHA256())
     except binascii.Error:
         raise SnapshotRefused("the snapshot's certificate or signature is not base64") from None

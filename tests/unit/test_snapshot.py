@@ -38,7 +38,7 @@ def made(content: Any = None, *, version: int = 7, at: datetime = NOW, by: Signe
 
 
 def read(raw: bytes, *, issuer: str = HUB, now: datetime = NOW, at_least: int = 0) -> snapshot.Snapshot:
-    return snapshot.read(raw, certificates=trust(), issuer=issuer, now=now, at_least=at_least)
+    return snapshot.read(raw, check=trust().check, issuer=issuer, now=now, at_least=at_least)
 
 
 def refused(raw: bytes, **how: Any) -> str:
@@ -100,7 +100,7 @@ def test_a_revoked_certificate_signs_nothing_for_us(tmp_path) -> None:
     store = TrustStore.from_files([tmp_path / "ca.pem"], [tmp_path / "crl.pem"])
     later = datetime.now(UTC) + timedelta(seconds=2)
     with pytest.raises(SnapshotRefused, match="revoked"):
-        snapshot.read(made(by=by), certificates=store, issuer=HUB, now=later)
+        snapshot.read(made(by=by), check=store.check, issuer=HUB, now=later)
 
 
 @pytest.mark.parametrize(
