@@ -301,6 +301,7 @@ def _party_pages(parts: Parts, door: Any, contracts: Contracts, credentials: Any
     from adapters.rest_mailbox import MailboxPages
     from adapters.rest_party import Visits
     from adapters.rest_status import StatusPages
+    from adapters.snapshot_http import SnapshotPages
     from routing.amsterdam import amsterdam_day
     from workers.parcel import Parcels
     from workers.postbox import Postbox
@@ -312,7 +313,43 @@ def _party_pages(parts: Parts, door: Any, contracts: Contracts, credentials: Any
     postbox = Postbox(store.letters, parts.register, parcels, parts.clock, actor=worker.id)
     explain = ExplainPages(parts.register, visits, lambda: amsterdam_day(parts.clock.now()))
     openapi = OpenApiPages(description(contracts, url=parts.settings.gateway_address))
-    return [openapi, StatusPages(store.enquiries, visits), MailboxPages(postbox, visits), explain]
+    snapshots = SnapshotPages(store.snapshots, visits)
+    return [openapi, StatusPages(store.enquiries, visits), MailboxPages(postbox, visits), explain, snapshots]
+
+
+def _snapshots(parts: Parts) -> Any:
+    """Follows another register, or signs snapshots of ours, or neither. Raises UsageError."""
+    from collections.abc import Mapping
+    from datetime import datetime, timedelta
+
+    from adapters import snapshot
+    from adapters.credentials import ours
+    from adapters.crls import FollowingVerifier
+    from adapters.endpoints import context_of
+    from adapters.errors import UsageError
+    from adapters.snapshot_http import SnapshotSource
+    from workers.snapshots import Follower, Publishing, stop_following
+
+    settings, store, clock = parts.settings, parts.store, parts.clock
+    if settings.follow_url:
+        if not settings.follow_oin:
+            raise UsageError("Set KOPPELPUNT_FOLLOW_OIN to the OIN of whoever signs the register at KOPPELPUNT_FOLLOW_URL.")
+        source = SnapshotSource(settings.follow_url, lambda: context_of(settings))
+        check, issuer = FollowingVerifier.for_amqp(settings, store.registry).certificate, settings.follow_oin
+
+        def read(raw: bytes, at_least: int, now: datetime) -> snapshot.Snapshot:
+            return snapshot.read(raw, check=check, issuer=issuer, now=now, at_least=at_least)
+
+        return Follower(store.register, store.snapshots, clock, actor=parts.worker.id, fetch=source.fetch, read=read).act
+    if not settings.snapshot_hours:
+        return partial(stop_following, store.register, store.snapshots)
+    credentials, valid_for = ours(settings), timedelta(hours=settings.snapshot_hours)
+
+    def make(document: Mapping[str, Any], version: int, now: datetime) -> bytes:
+        own = credentials()
+        return snapshot.make(document, version=version, issuer=own.oin, sealer=own.signer, now=now, valid_for=valid_for)
+
+    return Publishing(store.register, store.snapshots, make, clock, valid_for=valid_for).act
 
 
 def _relay(parts: Parts) -> list[Any]:
@@ -427,6 +464,7 @@ def _timetable(parts: Parts) -> list[Any]:
         Job(name="topology", every_s=2, act=keeper.follow_register),
         Job(name="second opinion", every_s=600, act=opinions.ask),
         Job(name="log", every_s=2, act=lambda: asyncio.to_thread(parts.store.database.tidy_log)),
+        Job(name="register snapshot", every_s=30, act=_snapshots(parts)),
     )
     return [
         Timetable(parts.worker, parts.store, parts.register, list(contracts.kinds), parts.clock, more).run(),

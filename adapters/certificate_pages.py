@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from adapters.credentials import LOOK_EVERY_S, Credentials, published
-from adapters.https import COME_AGAIN_S
+from adapters.problem import COME_AGAIN_S
 from routing.rollover import RollOver
 from routing.work import StoreUnavailable
 

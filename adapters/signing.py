@@ -100,7 +100,8 @@ class Signer:
             raise ValueError("the private key does not belong to the certificate")
         self._key = key
         self._lifetime = lifetime
-        token = base64.b64encode(certificate.public_bytes(Encoding.DER)).decode()
+        self.der = certificate.public_bytes(Encoding.DER)  #: the certificate
+        token = base64.b64encode(self.der).decode()
         self._token = (
             f'<wsse:BinarySecurityToken xmlns:wsse="{WSSE}" xmlns:wsu="{WSU}" EncodingType="{soap.BASE64}"'
             f' ValueType="{soap.X509V3}" wsu:Id="kp-bst">{token}</wsse:BinarySecurityToken>'
@@ -110,6 +111,10 @@ class Signer:
 
     def __repr__(self) -> str:
         return "Signer(...)"
+
+    def seal(self, data: bytes) -> bytes:
+        """The RSA PKCS#1 v1.5 signature with SHA-256 over these bytes: for what is no envelope."""
+        return self._key.sign(data, _PKCS1, hashes.SHA256())
 
     def envelope(
         self,

@@ -63,6 +63,10 @@ def _oins(value: str) -> tuple[str, ...]:
     return oins
 
 
+def _oin(value: str) -> str:
+    return _oins(value)[0]
+
+
 def _level(value: str) -> str:
     if value.upper() not in _LEVELS:
         raise ValueError(f"it must be one of {', '.join(_LEVELS)}")
@@ -194,6 +198,19 @@ class Settings:
         _clock,
         "store",
     )
+    snapshot_hours: int = _setting(
+        "KOPPELPUNT_SNAPSHOT_HOURS",
+        "hours for which a signed snapshot of our register is good, for whoever follows it; 0: none is made",
+        _number(0, 8_784),
+        "0",
+    )
+    follow_url: str | None = _setting(
+        "KOPPELPUNT_FOLLOW_URL",
+        "another register to follow instead of keeping one: the address of its snapshots, https://host:8443/osr/api/v2/snapshot",
+        _url("https"),
+        None,
+    )
+    follow_oin: str | None = _setting("KOPPELPUNT_FOLLOW_OIN", "OIN of whoever keeps and signs that register", _oin, None)
     skew_s: int = _setting("KOPPELPUNT_SKEW_S", "seconds a sender's clock may differ from ours", _number(0, 3_600), "300")
     push_window: int = _setting("KOPPELPUNT_PUSH_WINDOW", "open releases per push endpoint", _number(1, 1_000), "20")
     push_answer_s: int = _setting("KOPPELPUNT_PUSH_ANSWER_S", "seconds an endpoint has for its whole answer", _number(1, 600), "30")

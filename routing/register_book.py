@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from routing.following import Followed
+
 
 @dataclass(frozen=True, slots=True)
 class RowChange:
@@ -87,6 +89,9 @@ class RegisterBook(Protocol):
 
     def counts(self, version: int) -> dict[str, int]:
         """list -> how many rows it has; lists without rows are left out."""
+
+    def followed(self) -> Followed | None:
+        """The last snapshot of another register that was taken over; None when none is followed."""
 
     def add_api_key(self, hash: bytes, system: str, label: str, now_us: int, *, who: str = "") -> None:
         """A system may use this key from now on; `hash` is its SHA-256, and the key itself is never stored."""

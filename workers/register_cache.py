@@ -7,10 +7,11 @@ import time
 from typing import Final
 
 from routing.decisions import Decision
+from routing.following import Followed
 from routing.ports import RegisterBook
 from routing.register import Register, read_register
 from routing.register_stored import follow
-from routing.work import RecordedDecision
+from routing.work import RecordedDecision, StoreUnavailable
 
 #: How often the version number is looked at.
 LOOK_EVERY_S: Final = 1.0
@@ -20,12 +21,14 @@ _EMPTY: Final = read_register({}, version=0)
 
 class RegisterCache:
     """The newest register. Raises StoreUnavailable when a new version is there but cannot be read; so do the mandates and endpoints of what
-    it gives, which stay in the store until somebody asks for them."""
+    it gives, which stay in the store until somebody asks for them. And so does the copy of another register whose time is over: then
+    everybody holds what they have until it is followed again."""
 
     def __init__(self, book: RegisterBook) -> None:
         self._book = book
         self._register = _EMPTY
         self._looked_at = float("-inf")
+        self._followed: Followed | None = None
         self._one_at_a_time = threading.Lock()  # what changed is read once, and a register never replaced by an older one
 
     def __call__(self) -> Register:
@@ -35,10 +38,13 @@ class RegisterCache:
 
     def _look(self) -> Register:
         if time.monotonic() - self._looked_at >= LOOK_EVERY_S:
+            self._followed = self._book.followed()
             version = self._book.newest()
             if version != self._register.version:
                 self._register = follow(self._book, self._register, version)
             self._looked_at = time.monotonic()
+        if self._followed is not None and (why := self._followed.why_not(int(time.time() * 1e6))):
+            raise StoreUnavailable(why)
         return self._register
 
     def newest(self) -> Register:

@@ -16,6 +16,7 @@ from adapters.store.register import RegisterBook
 from adapters.store.registry import Registry
 from adapters.store.repair import Repair
 from adapters.store.schema import migrate
+from adapters.store.snapshots import Snapshots
 from routing.work import OutboxFilter
 
 __all__ = ["LifecycleError", "OutboxFilter", "Store", "StoreRefused", "migrate", "open_store"]
@@ -34,6 +35,7 @@ class Store:
         self.journal = Journal(database)
         self.registry = Registry(database)
         self.register = RegisterBook(database)
+        self.snapshots = Snapshots(database)
         self.queries = Queries(database)
         self.repair = Repair(database)
         self.figures = Figures(database)

@@ -16,6 +16,7 @@ from adapters.store.register_changes import NEWEST, Wanted, add_version, adopt, 
 from adapters.store.rows import event_row, write_events
 from adapters.store.sql import Insert, Sql
 from adapters.store.tables import register_api_key
+from routing.following import NOTE, Followed
 from routing.register_book import RegisterMoved, RowChange
 from routing.register_rows import FIELDS
 from schemas.events import Event
@@ -51,6 +52,7 @@ _NEXT_DAYS: Final = Sql(
 _COUNTS: Final = Sql(f"SELECT list, count(*) AS rows_ FROM register_row WHERE {_AS_OF} GROUP BY list")
 #: A field of a row, by whether the store is SQLite.
 _FIELD: Final = {True: "json_extract(fields, '$.{}')", False: "(CAST(fields AS json) ->> '{}')"}
+_FOLLOWED: Final = Sql("SELECT value FROM note WHERE name = :name")
 _ADD_KEY: Final = Insert(register_api_key, "hash", "system", "label", "made_us")
 _KEY: Final = Sql("SELECT system FROM register_api_key WHERE hash = :hash AND ended_us IS NULL")
 _END_KEY: Final = Sql("UPDATE register_api_key SET ended_us = :now WHERE hash = :hash AND ended_us IS NULL RETURNING system")
@@ -244,6 +246,11 @@ class RegisterBook:
         """See the port."""
         with self._db.read() as connection:
             return {row.list: int(row.rows_) for row in _COUNTS(connection, version=version)}
+
+    def followed(self) -> Followed | None:
+        """See the port."""
+        with self._db.read() as connection:
+            return Followed.from_json(_FOLLOWED(connection, name=NOTE).scalar())
 
     # -- API keys ----------------------------------------------------------------------------------------------------------------------
     def add_api_key(self, hash: bytes, system: str, label: str, now_us: int, *, who: str = "") -> None:

@@ -370,6 +370,16 @@ register_api_key = Table(
 )
 Index("register_api_key_system", register_api_key.c.system)
 
+#: The newest signed snapshot of our register: one row, or none.
+register_snapshot = Table(
+    "register_snapshot",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("made_us", BigInteger, nullable=False),
+    Column("until_us", BigInteger, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+)
+
 crl = Table(
     "crl",
     metadata,

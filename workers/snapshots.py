@@ -1,0 +1,123 @@
+"""The timetable's work on register snapshots: signs ours for whoever follows us, and takes over that of the register we follow."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from routing.following import Followed, Made
+from routing.register_book import RegisterBook
+from workers.clock import Clock, micros
+
+log = logging.getLogger("koppelpunt.timetable")
+
+
+class Shelf(Protocol):
+    """Where snapshots are kept. All raise StoreUnavailable."""
+
+    def made(self) -> Made | None: ...
+
+    def put(self, made: Made, raw: bytes) -> None: ...
+
+    def follow(self, followed: Followed, *, actor: str) -> None: ...
+
+    def stop_following(self) -> None: ...
+
+
+class Snapshot(Protocol):
+    """One that was verified."""
+
+    @property
+    def issuer(self) -> str: ...
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def valid_until(self) -> datetime: ...
+
+    @property
+    def document(self) -> Mapping[str, Any]: ...
+
+
+class Publishing:
+    """Signs a snapshot when the register changed, and again when half of its time is over."""
+
+    def __init__(
+        self,
+        book: RegisterBook,
+        shelf: Shelf,
+        make: Callable[[Mapping[str, Any], int, datetime], bytes],
+        clock: Clock,
+        *,
+        valid_for: timedelta,
+    ) -> None:
+        """`make`: document, version, moment -> the signed bytes."""
+        self._book, self._shelf, self._make, self._clock, self._valid_for = book, shelf, make, clock, valid_for
+
+    async def act(self) -> None:
+        """In a thread: a national register is a hundred megabytes. Raises StoreUnavailable."""
+        await asyncio.to_thread(self._act)
+
+    def _act(self) -> None:
+        newest, now, known = self._book.newest(), self._clock.now(), self._shelf.made()
+        if not newest or (known is not None and known.version == newest and micros(now + self._valid_for / 2) < known.until_us):
+            return
+        raw = self._make(self._book.document(newest), newest, now)
+        self._shelf.put(Made(newest, micros(now), micros(now + self._valid_for)), raw)
+        log.info("register_snapshot_made", extra={"version": newest, "bytes": len(raw)})
+
+
+class Follower:
+    """Fetches the other register's snapshot, and makes ours the same. Until a snapshot's time is over its copy goes on being used."""
+
+    def __init__(
+        self,
+        book: RegisterBook,
+        shelf: Shelf,
+        clock: Clock,
+        *,
+        actor: str,
+        fetch: Callable[[str | None], Awaitable[tuple[bytes, str] | None]],
+        read: Callable[[bytes, int, datetime], Snapshot],
+    ) -> None:
+        """`fetch`: the mark of what we have -> bytes and their mark, or None when there is nothing else; raises OSError. `read`: bytes,
+        least version, moment -> what was verified; raises ValueError."""
+        self._book, self._shelf, self._clock, self._actor, self._fetch, self._read = book, shelf, clock, actor, fetch, read
+
+    async def act(self) -> None:
+        """Looks once. What goes wrong is logged: the next look may go well. Raises StoreUnavailable."""
+        known = await asyncio.to_thread(self._book.followed)
+        try:
+            fetched = await self._fetch(known.mark if known else None)
+            if fetched is not None:
+                await asyncio.to_thread(self._take_over, *fetched, known)
+        except (OSError, ValueError) as error:
+            until_us = known.valid_until_us if known else None
+            log.error("register_not_followed", extra={"error": str(error), "valid_until_us": until_us})
+
+    def _take_over(self, raw: bytes, mark: str, known: Followed | None) -> None:
+        now = self._clock.now()
+        found = self._read(raw, known.version if known else 0, now)
+        why = f"snapshot of the register of {found.issuer}, version {found.version}"
+        ours = self._book.save(found.document, who=self._actor, why=why, now_us=micros(now))
+        followed = Followed(
+            issuer=found.issuer,
+            version=found.version,
+            ours=ours,
+            mark=mark,
+            fetched_us=micros(now),
+            valid_until_us=micros(found.valid_until),
+        )
+        self._shelf.follow(followed, actor=self._actor)
+        log.info("register_followed", extra={"issuer": found.issuer, "version": found.version, "register_version": ours})
+
+
+async def stop_following(book: RegisterBook, shelf: Shelf) -> None:
+    """For an operator who no longer follows: the copy becomes our own register, and does not expire. Raises StoreUnavailable."""
+    if await asyncio.to_thread(book.followed) is not None:
+        await asyncio.to_thread(shelf.stop_following)
+        log.warning("register_no_longer_followed")
