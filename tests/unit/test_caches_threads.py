@@ -44,20 +44,26 @@ class Gate:
             return one.result(30), other.result(30)
 
 
-class Registry:
-    """The newest register is of `version`; whoever looks first waits at one of the two gates."""
+class Book:
+    """The newest register is of `version`, and empty; whoever looks first waits at one of the two gates."""
 
     def __init__(self) -> None:
         self.version = 1
-        self.at_version, self.at_document = Gate(), Gate()
+        self.at_version, self.at_rows = Gate(), Gate()
         self.at_version.reached.set()
-        self.at_document.reached.set()
+        self.at_rows.reached.set()
 
-    def register_version(self) -> int:
+    def followed(self) -> None:
+        return None
+
+    def newest(self) -> int:
         return self.at_version.pass_through(self.version)
 
-    def register_document(self, version: int) -> dict[str, Any]:
-        return self.at_document.pass_through({})
+    def changed(self, since: int, upto: int, limit: int | None = None) -> list[Any]:
+        return []
+
+    def rows(self, *_: Any, **__: Any) -> list[Any]:
+        return self.at_rows.pass_through([])
 
 
 @pytest.fixture(autouse=True)
@@ -67,29 +73,29 @@ def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(credentials, "LOOK_EVERY_S", 3_600.0)
 
 
-def newer(registry: Registry, cache: RegisterCache) -> Callable[[], int]:
+def newer(book: Book, cache: RegisterCache) -> Callable[[], int]:
     """Somebody changes the register, and asks for the newest one."""
 
     def act() -> int:
-        registry.version = 2
+        book.version = 2
         return cache.newest().version
 
     return act
 
 
 def test_a_register_is_not_replaced_by_an_older_one_that_took_longer_to_read() -> None:
-    registry = Registry()
-    cache = RegisterCache(registry)  # type: ignore[arg-type]
-    registry.at_document = Gate()
-    assert registry.at_document.while_one_waits(lambda: cache().version, newer(registry, cache)) == (1, 2)
+    book = Book()
+    cache = RegisterCache(book)  # type: ignore[arg-type]
+    book.at_rows = Gate()
+    assert book.at_rows.while_one_waits(lambda: cache().version, newer(book, cache)) == (1, 2)
     assert cache().version == 2
 
 
 def test_whoever_asks_for_the_newest_register_gets_it_while_another_just_looked() -> None:
-    registry = Registry()
-    cache = RegisterCache(registry)  # type: ignore[arg-type]
-    registry.at_version = Gate()
-    assert registry.at_version.while_one_waits(lambda: cache().version, newer(registry, cache)) == (1, 2)
+    book = Book()
+    cache = RegisterCache(book)  # type: ignore[arg-type]
+    book.at_version = Gate()
+    assert book.at_version.while_one_waits(lambda: cache().version, newer(book, cache)) == (1, 2)
 
 
 def test_two_that_sign_when_a_receiver_was_just_switched_both_use_the_next_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
