@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,20 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 def test_the_system_in_the_readmes_register_may_go_on_over_https_as_the_next_page_has_it() -> None:
     (document,) = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", README, re.DOTALL) if '"systems"' in block)
     assert [sorted(system.channels) for system in read_register(document, version=1).systems.values()] == [["amqp", "https"]]
+
+
+def test_the_environment_of_three_machines_is_read_alike_by_a_shell_and_names_settings_that_exist(tmp_path: Path) -> None:
+    page = (ROOT / "docs/three-machines.md").read_text(encoding="utf-8")
+    blocks = [
+        block for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) if block.startswith(("KOPPELPUNT_HOME", "KOPPELPUNT_METRICS"))
+    ]
+    assert len(blocks) == 2
+    (tmp_path / "environment").write_text("".join(blocks))
+    shown = subprocess.run(["sh", "-c", "set -a; . ./environment; set +a; env -0"], cwd=tmp_path, env={}, capture_output=True, check=True)
+    environment = dict(line.split("=", 1) for line in shown.stdout.decode().split("\0") if line)
+    settings = Settings.from_environment({name: value for name, value in environment.items() if name not in ("PWD", "_", "SHLVL")})
+    assert settings.gateway_host == settings.metrics_host != "127.0.0.1", "where the proxies find them"
+    assert settings.gateway_connections_per_address == settings.gateway_connections, "all senders come from the proxy's address"
+    assert settings.store.endswith("connect_timeout=3"), "the shell took an & for its own"
+    assert settings.gateway_url == "https://koppelpunt.example"
+    assert settings.warnings() == []
