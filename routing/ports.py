@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from routing.mailbox import Copy, InMailbox, Standing, TakenBack, Withdrawn
 from routing.outcome import Asked, Heard
 from routing.party import Changes, Cursor, Letter, MailboxLine, Opened, Pile, Status, WordHeard
+from routing.register_book import RegisterBook as RegisterBook
 from routing.release import Circuit
 from routing.work import (
     Claimed,
@@ -431,6 +432,9 @@ class Store(Protocol):
 
     @property
     def registry(self) -> Registry: ...
+
+    @property
+    def register(self) -> RegisterBook: ...
 
     @property
     def queries(self) -> Queries: ...

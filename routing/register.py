@@ -1,6 +1,6 @@
 """From a document (a JSON object) to a `Register`, or to the list of everything that is wrong with it.
 
-The document holds five lists: `organisations`, `systems`, `diensten`, `mandates` and `endpoints`. Every problem names the
+The document holds the lists in `register_rows.FIELDS`. Every problem names the
 list, the row (counted from 1) and its key, and says what to do, so that one round of mending is enough.
 """
 
@@ -9,14 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
-from functools import lru_cache
 from sys import intern
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+from routing.register_checks import (
+    delegations_do_not_overlap,
+    gemeentecodes_do_not_overlap,
+    namespaces_differ,
+    routeringskenmerken_do_not_overlap,
+)
 from routing.register_model import (
-    Channel,
+    ACTIVE,
+    Board,
     Dated,
+    Delegation,
     DienstVersion,
     Endpoint,
     Found,
@@ -27,14 +34,16 @@ from routing.register_model import (
     Register,
     Standing,
     System,
-    within,
 )
+from routing.register_rows import CHANNELS, FIELDS, day_of, delegation_id, endpoint_id
 from schemas.oin import BRIN_SHAPE, Oin, brin_of, institution_of, is_oin, school_oin
 from schemas.privacy import redact
 
 #: The register is one thing to its users, in two files: what it is (`register_model`), and how a document becomes it (here).
 __all__ = [
     "FIELDS",
+    "Board",
+    "Delegation",
     "DienstVersion",
     "Endpoint",
     "Found",
@@ -49,27 +58,12 @@ __all__ = [
     "read_register",
 ]
 
-#: list in the document -> fields its rows may have
-FIELDS: Final[Mapping[str, frozenset[str]]] = {
-    "organisations": frozenset({"oin", "name", "kind", "roles", "brin", "gemeentecodes", "from", "until"}),
-    "systems": frozenset({"oin", "name", "supplier", "channels", "from", "until"}),
-    "diensten": frozenset({"dienst", "versie", "namespace", "from", "until"}),
-    "mandates": frozenset({"organisation", "dienst", "system", "revoked", "from", "until"}),
-    "endpoints": frozenset(
-        {"id", "organisation", "routeringskenmerk", "dienst", "versie", "system", "url", "mailbox", "attributes", "from", "until"}
-        | {"address", "at_once", "per_second"}
-    ),
-}
-
 #: Roles, dienst codes and versions: they become parts of names and routing keys.
 _WORD: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}\Z")
 _ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"#]{1,500}\Z")
 _CODE: Final = re.compile(r"[0-9]{4}\Z")
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
-#: A register says the same few days, and names the same systems, tens of thousands of times; one object each will do.
-_day: Final = lru_cache(maxsize=4_096)(date.fromisoformat)
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-_CHANNELS: Final[Mapping[str, Channel]] = {"amqp": "amqp", "https": "https"}
 
 D = TypeVar("D", bound=Dated)
 
@@ -110,6 +104,10 @@ class _Row:
         self.wrong(f"{name} is missing; write it as text" if value is None else f"{name} must be a text that is not empty")
         return ""
 
+    def some_text(self, name: str) -> str | None:
+        """A text that may be left out."""
+        return None if self.fields.get(name) is None else self.text(name)
+
     def word(self, name: str) -> str:
         """A code of small letters, digits, dots and dashes."""
         value = self.text(name)
@@ -149,7 +147,7 @@ class _Row:
             return None
         try:
             if isinstance(value, str) and _DAY.match(value):
-                return _day(value)
+                return day_of(value)
         except ValueError:
             pass  # no such day in the calendar: the same advice
         self.wrong(f"{name} {value!r} is not a day; write it as YYYY-MM-DD")
@@ -176,15 +174,20 @@ def read_register(document: object, *, version: int) -> Register:
         raise RegisterError([f"the document must be a JSON object with the lists {', '.join(FIELDS)}"])
     problems += [f"{str(name)[:40]!r} is not a list of the register; use {', '.join(FIELDS)}" for name in document if name not in FIELDS]
     read = _Reader(problems)
+    boards = read.rows(document, "boards", read.board, lambda row: row.oin)
+    read.boards = {row.oin for _, row in boards}
     organisations = read.rows(document, "organisations", read.organisation, lambda row: row.oin)
     systems = read.rows(document, "systems", read.system, lambda row: row.oin)
     diensten = read.rows(document, "diensten", read.dienst, lambda row: f"{row.dienst} {row.versie}")
     read.known(organisations, systems, diensten)
     mandates = read.rows(document, "mandates", read.mandate, lambda row: (row.organisation, row.dienst, row.system, row.start, row.until))
     endpoints = read.rows(document, "endpoints", read.endpoint, lambda row: row.id)
-    _namespaces_differ(diensten, problems)
-    _gemeentecodes_do_not_overlap(organisations, problems)
-    _routeringskenmerken_do_not_overlap(endpoints, problems)
+    delegations = read.rows(document, "delegations", read.delegation, lambda row: row.id)
+    _tokens_differ(mandates, problems)
+    namespaces_differ(diensten, problems)
+    gemeentecodes_do_not_overlap(organisations, problems)
+    routeringskenmerken_do_not_overlap(endpoints, problems)
+    delegations_do_not_overlap(delegations, problems)
     if problems:
         raise RegisterError(problems)
     return Register.build(
@@ -194,6 +197,8 @@ def read_register(document: object, *, version: int) -> Register:
         diensten=(row for _, row in diensten),
         mandates=(row for _, row in mandates),
         endpoints=(row for _, row in endpoints),
+        boards=(row for _, row in boards),
+        delegations=(row for _, row in delegations),
     )
 
 
@@ -205,6 +210,7 @@ class _Reader:
         self.organisations: dict[str, Organisation] = {}
         self.systems: dict[str, System] = {}
         self.versions: dict[str, set[str]] = {}
+        self.boards: set[Oin] = set()
 
     def rows(
         self, document: Mapping[str, object], where: str, read: Callable[[_Row], D], key: Callable[[D], object]
@@ -261,9 +267,25 @@ class _Reader:
             roles=roles,
             brin=self._brin(row, oin, kind),
             gemeentecodes=codes,
+            board=self._board(row, kind),
+            oa_id=row.some_text("oa_id"),
             start=start,
             until=until,
         )
+
+    def _board(self, row: _Row, kind: Kind | None) -> Oin | None:
+        if row.fields.get("board") is None:
+            return None
+        board = row.oin("board")
+        if board and board not in self.boards:
+            row.wrong(f"board {board} is not in boards; add it there, or correct the OIN")
+        if kind not in (None, Kind.SCHOOL):
+            row.wrong("only a school has a board; remove it, or make its kind school")
+        return board
+
+    def board(self, row: _Row) -> Board:
+        start, until = row.days()
+        return Board(oin=row.oin("oin"), name=row.text("name"), start=start, until=until)
 
     def _brin(self, row: _Row, oin: Oin, kind: Kind | None) -> str | None:
         """A school's BRIN stands in its OIN (Edukoppeling facts 5.2); the field may repeat it."""
@@ -299,16 +321,23 @@ class _Reader:
 
     def system(self, row: _Row) -> System:
         start, until = row.days()
-        names = row.words("channels") if "channels" in row.fields else tuple(_CHANNELS)
-        if not names or any(name not in _CHANNELS for name in names):
-            row.wrong(f"channels must name at least one of {', '.join(_CHANNELS)}; leave the field out for all")
-        channels = tuple(_CHANNELS[name] for name in names if name in _CHANNELS)
+        names = row.words("channels") if "channels" in row.fields else tuple(CHANNELS)
+        if not names or any(name not in CHANNELS for name in names):
+            row.wrong(f"channels must name at least one of {', '.join(CHANNELS)}; leave the field out for all")
+        channels = tuple(CHANNELS[name] for name in names if name in CHANNELS)
         return System(oin=row.oin("oin"), name=row.text("name"), supplier=row.text("supplier"), channels=channels, start=start, until=until)
 
     def dienst(self, row: _Row) -> DienstVersion:
         start, until = row.days()
         return DienstVersion(
-            dienst=row.word("dienst"), versie=row.word("versie"), namespace=row.text("namespace"), start=start, until=until
+            dienst=row.word("dienst"),
+            versie=row.word("versie"),
+            namespace=row.text("namespace"),
+            name=row.some_text("name") or "",
+            description=row.some_text("description") or "",
+            status=row.some_text("status") or ACTIVE,
+            start=start,
+            until=until,
         )
 
     def _organisation_and_system(self, row: _Row) -> tuple[Oin, Oin]:
@@ -325,7 +354,30 @@ class _Reader:
         dienst = row.word("dienst")
         if dienst and dienst not in self.versions:
             row.wrong(f"dienst {dienst} is not in diensten; add it there, or correct it")
-        return Mandate(organisation=organisation, dienst=dienst, system=system, revoked=row.flag("revoked"), start=start, until=until)
+        return Mandate(
+            organisation=organisation,
+            dienst=dienst,
+            system=system,
+            revoked=row.flag("revoked"),
+            token=row.some_text("token"),
+            start=start,
+            until=until,
+        )
+
+    def delegation(self, row: _Row) -> Delegation:
+        start, until = row.days()
+        municipality, region, dienst = row.oin("municipality"), row.oin("region"), row.word("dienst")
+        for name, oin in (("municipality", municipality), ("region", region)):
+            if oin and oin not in self.organisations:
+                row.wrong(f"{name} {oin} is not in organisations; add it there, or correct the OIN")
+        if municipality in self.organisations and self.organisations[municipality].kind is not Kind.MUNICIPALITY:
+            row.wrong(f"municipality {municipality} is none; only a municipality delegates its messages")
+        if municipality and municipality == region:
+            row.wrong("region is the municipality itself; remove the row")
+        if dienst and dienst not in self.versions:
+            row.wrong(f"dienst {dienst} is not in diensten; add it there, or correct it")
+        id = row.some_text("id") or delegation_id(municipality, dienst, start)
+        return Delegation(id=id, municipality=municipality, dienst=dienst, region=region, start=start, until=until)
 
     def endpoint(self, row: _Row) -> Endpoint:
         start, until = row.days()
@@ -339,7 +391,7 @@ class _Reader:
                 row.wrong("routeringskenmerk is the organisation's own OIN; leave it out for an endpoint of the whole organisation")
             elif institution_of(kenmerk) != organisation:
                 row.wrong(f"routeringskenmerk {kenmerk} is not one of {organisation}; its first 15 positions must be the same")
-        derived = f"{kenmerk or organisation}/{dienst}/{versie}/{system}" + (f"/{start}" if start else "")
+        derived = endpoint_id(kenmerk or organisation, dienst, versie, system, start)
         return Endpoint(
             id=derived if row.fields.get("id") is None else row.text("id"),
             organisation=organisation,
@@ -387,6 +439,15 @@ class _Reader:
         return url
 
 
+def _tokens_differ(mandates: list[tuple[int, Mandate]], problems: list[str]) -> None:
+    first: dict[str, int] = {}
+    for number, row in mandates:
+        if row.token is not None and first.setdefault(row.token, number) != number:
+            problems.append(
+                f"mandates row {number} ({row.organisation} {row.dienst}): token is that of row {first[row.token]}; leave it out"
+            )
+
+
 def _is_https(url: str) -> bool:
     try:
         parts = urlsplit(url)
@@ -402,61 +463,3 @@ def _is_https(url: str) -> bool:
         )
     except ValueError:  # a port that is no number, a bracket too many
         return False
-
-
-def _namespaces_differ(diensten: list[tuple[int, DienstVersion]], problems: list[str]) -> None:
-    """The namespace is the key of a dienst version (domain facts 1.1)."""
-    first: dict[str, int] = {}
-    for number, row in diensten:
-        earlier = first.setdefault(row.namespace, number)
-        if earlier != number and row.namespace:
-            problems.append(
-                f"diensten row {number} ({row.dienst} {row.versie}): namespace is that of row {earlier}; give each version its own"
-            )
-
-
-def _overlaps(rows: Iterable[tuple[D, str]]) -> Iterable[tuple[D, str, D, str]]:
-    """Rows (with their names) that share a day with an earlier one: later row, its name, earlier row, its name."""
-    ordered = sorted(rows, key=lambda row: row[0].start or date.min)
-    longest: tuple[D, str] | None = None
-    for row in ordered:
-        if longest is not None and (longest[0].until is None or (row[0].start or date.min) <= longest[0].until):
-            yield (*row, *longest)
-        if longest is None or (longest[0].until is not None and (row[0].until is None or row[0].until > longest[0].until)):
-            longest = row
-
-
-def _gemeentecodes_do_not_overlap(organisations: list[tuple[int, Organisation]], problems: list[str]) -> None:
-    by_code: dict[str, list[tuple[Gemeentecode, str]]] = {}
-    for number, organisation in organisations:
-        for code in organisation.gemeentecodes:
-            limited = within(code, organisation)
-            if limited.start is None or limited.until is None or limited.start <= limited.until:  # else on no day at all
-                by_code.setdefault(code.code, []).append((limited, f"row {number} ({organisation.oin} {organisation.name})"))
-    for code_text, rows in by_code.items():
-        for later, name, earlier, other in _overlaps(rows):
-            problems.append(
-                f"organisations {name}: gemeentecode {code_text}, {_span(later)}, is also that of {other}, {_span(earlier)}; "
-                "end one of them before the other starts"
-            )
-
-
-def _routeringskenmerken_do_not_overlap(endpoints: list[tuple[int, Endpoint]], problems: list[str]) -> None:
-    """By routeringskenmerk there is one endpoint or none (domain facts 1.1)."""
-    by_kenmerk: dict[tuple[Oin, str, str], list[tuple[Endpoint, str]]] = {}
-    for number, row in endpoints:
-        if row.routeringskenmerk is not None:
-            by_kenmerk.setdefault((row.routeringskenmerk, row.dienst, row.versie), []).append((row, f"row {number} ({row.id})"))
-    for (kenmerk, dienst, versie), rows in by_kenmerk.items():
-        for later, name, earlier, other in _overlaps(rows):
-            problems.append(
-                f"endpoints {name}: {kenmerk} for {dienst} version {versie}, {_span(later)}, is also that of {other}, {_span(earlier)}; "
-                "end one of them before the other starts"
-            )
-
-
-def _span(row: Dated) -> str:
-    """Its days in words."""
-    if row.start is None and row.until is None:
-        return "always"
-    return " ".join(part for part in (f"from {row.start}" if row.start else "", f"until {row.until} included" if row.until else "") if part)

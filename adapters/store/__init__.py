@@ -12,6 +12,7 @@ from adapters.store.letters import Letters
 from adapters.store.mailboxes import Mailboxes
 from adapters.store.outbox import Outbox
 from adapters.store.queries import Queries
+from adapters.store.register import RegisterBook
 from adapters.store.registry import Registry
 from adapters.store.repair import Repair
 from adapters.store.schema import migrate
@@ -32,6 +33,7 @@ class Store:
         self.enquiries = Enquiries(database)
         self.journal = Journal(database)
         self.registry = Registry(database)
+        self.register = RegisterBook(database)
         self.queries = Queries(database)
         self.repair = Repair(database)
         self.figures = Figures(database)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,10 +9,9 @@ from typing import Any, Final
 from sqlalchemy import bindparam, delete, func, insert, select, text, update
 
 from adapters.store.database import Database
-from adapters.store.rows import event_row, write_events
+from adapters.store.register import RegisterBook
 from adapters.store.tables import crl, lease, note, register_version, worker
 from routing.work import Lease
-from schemas.events import Event
 
 #: Sets a single value.
 SET_NOTE: Final = text("INSERT INTO note (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = :value")
@@ -53,32 +51,20 @@ class Registry:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._book = RegisterBook(database)
 
-    # -- service register --------------------------------------------------------------------------------------------------------------
+    # -- service register (`adapters.store.register`, for those who need no more of it) --------------------------------------------------
     def register_version(self) -> int:
         """The newest version; 0 when none was loaded yet."""
-        with self._db.read() as connection:
-            return int(connection.execute(select(func.coalesce(func.max(register_version.c.version), 0))).scalar_one())
+        return self._book.newest()
+
+    def save_register(self, document: Mapping[str, Any], *, who: str, now_us: int) -> int:
+        """Makes the register what a document says; earlier versions stay. Raises ValueError for a row that cannot be read."""
+        return self._book.save(document, who=who, now_us=now_us)
 
     def register_document(self, version: int) -> dict[str, Any]:
         """The register as it was in this version. Raises KeyError for one that does not exist."""
-        with self._db.read() as connection:
-            document = connection.execute(select(register_version.c.document).where(register_version.c.version == version)).scalar()
-        if document is None:
-            raise KeyError(version)
-        return json.loads(document)  # type: ignore[no-any-return]
-
-    def save_register(self, document: Mapping[str, Any], *, who: str, now_us: int) -> int:
-        """Adds a version; earlier ones stay, so "what did the register say then" has an answer."""
-        with self._db.write() as tx:
-            self._db.one_at_a_time(tx, [b"register"])
-            version = int(tx.execute(select(func.coalesce(func.max(register_version.c.version), 0))).scalar_one()) + 1
-            tx.execute(
-                insert(register_version),
-                {"version": version, "at_us": now_us, "who": who, "document": json.dumps(document, ensure_ascii=False)},
-            )
-            write_events(tx, [event_row(Event(kind="register_loaded", at_us=now_us, actor=who, register_version=version))])
-            return version
+        return self._book.document(version)
 
     def register_age(self) -> tuple[int, int] | None:
         """Newest version and when it was loaded."""

@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from adapters.store.database import Database
+from adapters.store.register_changes import adopt
 from adapters.store.registry import SET_NOTE
 from adapters.store.tables import drop_lifecycle_triggers, lifecycle_triggers
 from routing.work import StoreUnavailable
@@ -71,6 +72,7 @@ def _migrate(database: Database) -> None:
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        adopt(connection)
         connection.execute(SET_NOTE, {"name": _NOTE, "value": USABLE_BY})
         if _note(connection, "lifecycle") != wanted:
             for statement in (*drop_lifecycle_triggers(database.engine.dialect.name), *rules):

@@ -60,6 +60,7 @@ NOT_FETCHED: Final = "state = 'failed' AND code = 'MAILBOX_NOT_FETCHED' AND lane
 UNSENT: Final = "state IN ('routed', 'postponed')"
 AWAITING_ANSWER: Final = "state = 'acknowledged' AND answer_within_us IS NOT NULL"
 UNCHAINED: Final = "block IS NULL"
+REPLACED: Final = "before IS NOT NULL"
 UNTOLD: Final = "tell_after_us IS NOT NULL"
 
 message = Table(
@@ -329,8 +330,44 @@ register_version = Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("at_us", BigInteger, nullable=False),
     Column("who", Text, nullable=False),
-    Column("document", Text, nullable=False),
+    Column("document", Text, nullable=False),  # for the version before, which reads nothing else; see adapters.store.register
+    Column("why", Text),  # NULL: written by the version before, and not turned into rows yet
 )
+
+#: The register's rows, and every row there ever was. As of version v: since <= v, and `before` is NULL or above v.
+register_row = Table(
+    "register_row",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("list", _Bytewise, nullable=False),
+    Column("key", _Bytewise, nullable=False),
+    Column("since", Integer, nullable=False),
+    Column("before", Integer),
+    Column("organisation", _Bytewise),  # of a delegation: the municipality
+    Column("system", _Bytewise),
+    Column("receiver", _Bytewise),  # the routeringskenmerk, or the organisation; of a delegation: the region
+    Column("dienst", _Bytewise),
+    Column("versie", _Bytewise),
+    Column("start_day", _Bytewise),
+    Column("until_day", _Bytewise),
+    Column("fields", Text, nullable=False),  # JSON, as in a document
+)
+Index("register_row_key", register_row.c.list, register_row.c.key, register_row.c.since, unique=True)
+Index("register_row_organisation", register_row.c.organisation, register_row.c.list)
+Index("register_row_system", register_row.c.system, register_row.c.list)
+Index("register_row_since", register_row.c.since)
+Index("register_row_before", register_row.c.before, **_partial(REPLACED))
+
+register_api_key = Table(
+    "register_api_key",
+    metadata,
+    Column("hash", LargeBinary, primary_key=True),  # SHA-256 of the key
+    Column("system", _Bytewise, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("made_us", BigInteger, nullable=False),
+    Column("ended_us", BigInteger),
+)
+Index("register_api_key_system", register_api_key.c.system)
 
 crl = Table(
     "crl",

@@ -1,0 +1,206 @@
+"""The register in the store: rows that are never overwritten, the versions that changed them, and suppliers' API keys."""
+
+from __future__ import annotations
+
+import builtins
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from adapters.store.database import Database
+from adapters.store.register_changes import NEWEST, Wanted, add_version, adopt, apply, newest, wanted_by, wanted_of
+from adapters.store.rows import event_row, write_events
+from adapters.store.sql import Insert, Sql
+from adapters.store.tables import register_api_key
+from routing.register_book import RegisterMoved, RowChange
+from routing.register_rows import FIELDS
+from schemas.events import Event
+
+_LOCK: Final = b"register"
+_AS_OF: Final = "since <= :version AND (before IS NULL OR before > :version)"
+
+_VERSION_AT: Final = Sql("SELECT coalesce(max(version), 0) FROM register_version WHERE at_us <= :at")
+_VERSIONS: Final = Sql("SELECT version, at_us, who, why FROM register_version WHERE version > :after ORDER BY version LIMIT :limit")
+_EXISTS: Final = Sql("SELECT 1 FROM register_version WHERE version = :version")
+_WHOLE: Final = Sql(f"SELECT list, fields FROM register_row WHERE {_AS_OF} ORDER BY id")
+_HISTORY: Final = Sql(
+    "SELECT v.version, v.at_us, v.who, v.why, r.fields FROM register_row AS r JOIN register_version AS v ON v.version = r.since "
+    "WHERE r.list = :list AND r.key = :key UNION ALL "
+    "SELECT v.version, v.at_us, v.who, v.why, NULL FROM register_row AS r JOIN register_version AS v ON v.version = r.before "
+    "WHERE r.list = :list AND r.key = :key AND NOT EXISTS "
+    "(SELECT 1 FROM register_row AS n WHERE n.list = r.list AND n.key = r.key AND n.since = r.before) ORDER BY 1"
+)
+_CHANGED: Final = Sql(
+    "SELECT list, key, organisation, system FROM register_row WHERE since > :since AND since <= :upto UNION "
+    "SELECT list, key, organisation, system FROM register_row WHERE before IS NOT NULL AND before > :since AND before <= :upto"
+)
+_ADD_KEY: Final = Insert(register_api_key, "hash", "system", "label", "made_us")
+_KEY: Final = Sql("SELECT system FROM register_api_key WHERE hash = :hash AND ended_us IS NULL")
+_END_KEY: Final = Sql("UPDATE register_api_key SET ended_us = :now WHERE hash = :hash AND ended_us IS NULL RETURNING system")
+_KEYS: Final = Sql("SELECT hash, system, label, made_us, ended_us FROM register_api_key WHERE system = :system ORDER BY made_us, hash")
+
+#: In SQLite no limit is -1, in PostgreSQL NULL; this is enough for both.
+_NO_LIMIT: Final = 2**31 - 1
+
+
+@cache
+def _rows(filters: tuple[str, ...], as_of: bool) -> Sql:
+    """The statement for these filters. `as_of`: of an earlier version."""
+    where = ["list = :list", _AS_OF if as_of else "before IS NULL", *(f"{name} = :{name}" for name in filters if name != "after")]
+    if "after" in filters:
+        where.append("key > :after")
+    return Sql(f"SELECT fields FROM register_row WHERE {' AND '.join(where)} ORDER BY key LIMIT :limit")
+
+
+class RegisterBook:
+    """See `routing.register_book.RegisterBook`."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    # -- versions ----------------------------------------------------------------------------------------------------------------------
+    def newest(self) -> int:
+        """See the port."""
+        with self._db.read() as connection:
+            row = NEWEST(connection).first()
+        if row is not None and row.why is None:
+            self._adopt()
+        return row.version if row else 0
+
+    def _adopt(self) -> None:
+        """A process of the version before, which runs beside ours during an upgrade, wrote a document."""
+        with self._db.write() as tx:
+            self._db.one_at_a_time(tx, [_LOCK])
+            adopt(tx)
+
+    def version_at(self, at_us: int) -> int:
+        """See the port."""
+        with self._db.read() as connection:
+            return int(_VERSION_AT(connection, at=at_us).scalar_one())
+
+    def versions(self, after: int = 0, limit: int | None = None) -> builtins.list[dict[str, Any]]:
+        """See the port."""
+        with self._db.read() as connection:
+            return [dict(row._mapping) for row in _VERSIONS(connection, after=after, limit=limit or _NO_LIMIT)]
+
+    # -- changes -----------------------------------------------------------------------------------------------------------------------
+    def change(self, changes: Sequence[RowChange], *, who: str, why: str, now_us: int, expected: int | None = None) -> int:
+        """See the port."""
+        wanted = wanted_by(changes)
+        with self._db.write() as tx:
+            last = self._begin(tx)
+            if expected is not None and expected != last:
+                raise RegisterMoved(expected, last)
+            return self._make(tx, last, wanted, whole=False, kind="register_changed", who=who, why=why, now_us=now_us)
+
+    def save(self, document: Mapping[str, Any], *, who: str, why: str = "", now_us: int) -> int:
+        """See the port. The first document makes a version even when it is empty: somebody said that the register is that."""
+        with self._db.write() as tx:
+            last = self._begin(tx)
+            wanted = wanted_of(tx, document)
+            return self._make(tx, last, wanted, whole=True, kind="register_loaded", who=who, why=why, now_us=now_us)
+
+    def _begin(self, tx: Connection) -> int:
+        self._db.one_at_a_time(tx, [_LOCK])
+        adopt(tx)
+        return newest(tx)
+
+    def _make(self, tx: Connection, last: int, wanted: Wanted, *, whole: bool, kind: str, who: str, why: str, now_us: int) -> int:
+        count, digest = apply(tx, last + 1, wanted, whole=whole)
+        if not count and not (whole and last == 0):
+            return last
+        add_version(tx, last + 1, kind=kind, who=who, why=why, now_us=now_us, count=count, digest=digest)
+        return last + 1
+
+    # -- rows --------------------------------------------------------------------------------------------------------------------------
+    def document(self, version: int) -> dict[str, builtins.list[dict[str, Any]]]:
+        """See the port."""
+        document: dict[str, list[dict[str, Any]]] = {name: [] for name in FIELDS}
+        with self._db.snapshot() as connection:
+            if version and _EXISTS(connection, version=version).first() is None:
+                raise KeyError(version)
+            for row in _WHOLE(connection, version=version):
+                document[row.list].append(json.loads(row.fields))
+        return document
+
+    def rows(
+        self,
+        list: str,
+        *,
+        version: int | None = None,
+        organisation: str | None = None,
+        system: str | None = None,
+        dienst: str | None = None,
+        versie: str | None = None,
+        receiver: str | None = None,
+        key: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> builtins.list[dict[str, Any]]:
+        """See the port."""
+        given = {
+            "organisation": organisation,
+            "system": system,
+            "dienst": dienst,
+            "versie": versie,
+            "receiver": receiver,
+            "key": key,
+            "after": after,
+        }
+        filters = {name: value for name, value in given.items() if value is not None}
+        values: dict[str, Any] = {**filters, "list": list, "limit": _NO_LIMIT if limit is None else limit}
+        if version is not None:
+            values["version"] = version
+        with self._db.read() as connection:
+            return [json.loads(row.fields) for row in _rows(tuple(filters), version is not None)(connection, **values)]
+
+    def history(self, list: str, key: str) -> builtins.list[dict[str, Any]]:
+        """See the port."""
+        with self._db.read() as connection:
+            return [
+                {
+                    "version": row.version,
+                    "at_us": row.at_us,
+                    "who": row.who,
+                    "why": row.why,
+                    "row": None if row.fields is None else json.loads(row.fields),
+                }
+                for row in _HISTORY(connection, list=list, key=key)
+            ]
+
+    def changed(self, since: int, upto: int) -> builtins.list[tuple[str, str, str | None, str | None]]:
+        """See the port."""
+        with self._db.read() as connection:
+            return [(row.list, row.key, row.organisation, row.system) for row in _CHANGED(connection, since=since, upto=upto)]
+
+    # -- API keys ----------------------------------------------------------------------------------------------------------------------
+    def add_api_key(self, hash: bytes, system: str, label: str, now_us: int, *, who: str = "") -> None:
+        """See the port."""
+        with self._db.write() as tx:
+            _ADD_KEY(tx, [(hash, system, label, now_us)])
+            self._tell(tx, "register_key_made", hash, system, now_us, who)
+
+    def system_of_api_key(self, hash: bytes) -> str | None:
+        """See the port."""
+        with self._db.read() as connection:
+            return _KEY(connection, hash=hash).scalar()
+
+    def end_api_key(self, hash: bytes, now_us: int, *, who: str = "") -> bool:
+        """See the port."""
+        with self._db.write() as tx:
+            system = _END_KEY(tx, hash=hash, now=now_us).scalar()
+            if system is not None:
+                self._tell(tx, "register_key_ended", hash, system, now_us, who)
+            return system is not None
+
+    def api_keys(self, system: str) -> builtins.list[dict[str, Any]]:
+        """See the port."""
+        with self._db.read() as connection:
+            return [{**row._mapping, "hash": bytes(row.hash)} for row in _KEYS(connection, system=system)]
+
+    @staticmethod
+    def _tell(tx: Connection, kind: str, hash: bytes, system: str, now_us: int, who: str) -> None:
+        write_events(tx, [event_row(Event(kind=kind, at_us=now_us, actor=who or system, system=system, digest=hash))])

@@ -1,0 +1,82 @@
+"""What a change of the register is, whoever makes it, and what the store answers about changes. `RegisterBook` is a port."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class RowChange:
+    """One row as it is from now on. Fields are as in `register_rows.FIELDS`."""
+
+    list: str
+    key: str  #: as `register_rows.key_of` gives it; "" for a mandate to which the store is to give a token
+    row: Mapping[str, Any] | None  #: None: the row was a mistake, and is no more. What ends gets an `until` instead.
+
+
+class RegisterMoved(Exception):
+    """The newest version is not the one by which a change was judged: judge it again, by the newest one. Nothing was changed."""
+
+    def __init__(self, expected: int, newest: int) -> None:
+        super().__init__(f"the register is at version {newest}, and not at {expected} any more")
+        self.newest = newest
+
+
+class RegisterBook(Protocol):
+    """The register's rows, and every row there ever was. Lists, fields and keys: `routing.register_rows`. All raise StoreUnavailable."""
+
+    def newest(self) -> int:
+        """The newest version; 0 when there is none."""
+
+    def version_at(self, at_us: int) -> int:
+        """The version that was the newest at that moment; 0 when there was none."""
+
+    def versions(self, after: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
+        """`version`, `at_us`, `who` and `why` of those after this one, the oldest first."""
+
+    def change(self, changes: Sequence[RowChange], *, who: str, why: str, now_us: int, expected: int | None = None) -> int:
+        """Makes the next version, in one transaction with its journal event; returns it, or the newest when nothing is different.
+        Raises ValueError for a row that cannot be read, and RegisterMoved when `expected` is not the newest version."""
+
+    def save(self, document: Mapping[str, Any], *, who: str, why: str, now_us: int) -> int:
+        """Makes the register what a document says. A mandate without a token keeps the one that it has in the store. Raises ValueError."""
+
+    def document(self, version: int) -> dict[str, list[dict[str, Any]]]:
+        """The whole register of a version. Raises KeyError for one that does not exist."""
+
+    def rows(
+        self,
+        list: str,
+        *,
+        version: int | None = None,
+        organisation: str | None = None,
+        system: str | None = None,
+        dienst: str | None = None,
+        versie: str | None = None,
+        receiver: str | None = None,
+        key: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Rows of a list, in the order of their keys, of every day; as of the newest version unless told otherwise. `receiver`: a
+        routeringskenmerk, or an organisation, whose own endpoints have none. `after`: with a higher key than this."""
+
+    def history(self, list: str, key: str) -> list[dict[str, Any]]:
+        """What became of one row: `version`, `at_us`, `who`, `why` and `row`, which is None where it was taken away."""
+
+    def changed(self, since: int, upto: int) -> list[tuple[str, str, str | None, str | None]]:
+        """List, key, organisation and system of each row that versions `since` + 1 to `upto` changed; of what it was, and of what it is."""
+
+    def add_api_key(self, hash: bytes, system: str, label: str, now_us: int, *, who: str = "") -> None:
+        """A system may use this key from now on; `hash` is its SHA-256, and the key itself is never stored."""
+
+    def system_of_api_key(self, hash: bytes) -> str | None:
+        """Whose key it is; None for one that never was, or has ended."""
+
+    def end_api_key(self, hash: bytes, now_us: int, *, who: str = "") -> bool:
+        """It may not be used any more. False when it could not anyway."""
+
+    def api_keys(self, system: str) -> list[dict[str, Any]]:
+        """`hash`, `system`, `label`, `made_us` and `ended_us` of all keys it ever had, the oldest first."""
