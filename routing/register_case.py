@@ -203,6 +203,11 @@ def rows_of(register: Register, organisation: str) -> tuple[Sequence[Mandate], S
     return mandates, [row for row in register.endpoints.values() if row.organisation == organisation]
 
 
+def endpoints_of_system(register: Register, system: str) -> Sequence[Endpoint]:
+    """All endpoints of a system, of every day."""
+    return [row for row in register.endpoints.values() if row.system == system]
+
+
 def versions_of(register: Register, dienst: str) -> list[str]:
     """The versions of a dienst that the register knows."""
     return [versie for name, versie in register.diensten if name == dienst]
