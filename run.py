@@ -577,27 +577,33 @@ def register_arguments(parser: Parser) -> None:
 
 
 def register(arguments: Arguments) -> int:
-    """The service register: load, show or explain."""
+    """The service register."""
+    from routing.register_stored import follow
+
     from adapters.crls import FollowingVerifier
+    from adapters.endpoints import may_call
+    from routing.register import read_register
     from workers import register_commands as commands
     from workers.clock import Clock
     from workers.commands import operator
-    from workers.register_cache import RegisterCache
+    from workers.register_work import Work
 
-    settings, clock = read_settings(arguments), Clock()
-
-    def save(document: dict[str, Any]) -> int:
-        return open_store_of(settings).registry.save_register(document, who=operator(os.environ), now_us=clock.now_us())
-
-    if arguments.what == "load":
-        return commands.load(arguments, contracts_of(settings), save=save)
-    if arguments.what == "show":
-        return commands.show(arguments, lambda: RegisterCache(open_store_of(settings).registry)(), now=clock.now())
-    registry = open_store_of(settings).registry
-    if arguments.system:
-        return commands.ready(arguments, RegisterCache(registry)(), now=clock.now())
-    verifier = FollowingVerifier.for_amqp(settings, registry)
-    return commands.explain(arguments, RegisterCache(registry)(), contracts_of(settings), verifier, now=clock.now())
+    settings = read_settings(arguments)
+    store = open_store_of(settings)
+    empty = read_register({}, version=0)
+    return commands.run(
+        arguments,
+        Work(
+            book=store.register,
+            register_at=lambda version: follow(store.register, empty, version),
+            who=operator(os.environ),
+            now=Clock().now,
+            may_call=lambda address: may_call(address, settings.push_networks),
+        ),
+        contracts=lambda: contracts_of(settings),
+        verifier=lambda: FollowingVerifier.for_amqp(settings, store.registry),
+        last_delivered=store.queries.last_delivered,
+    )
 
 
 def certificate_arguments(parser: Parser) -> None:
@@ -823,7 +829,7 @@ COMMANDS: dict[str, Command] = {
     "settings": (_home_and_json, settings_, "every setting with its value and meaning"),
     "topology": (_of("adapters.topology_cli", "add_arguments", _home_and_json), topology, "what the broker must look like: check or apply"),
     "certificate": (certificate_arguments, certificate, "our own certificate, the next one, and which is used towards whom"),
-    "register": (register_arguments, register, "the service register: load, show, explain"),
+    "register": (register_arguments, register, "the service register: load, show, change, plan, explain"),
     "wsdl": (wsdl_arguments, wsdl_, "the WSDL of a dienst version, for a supplier's software"),
     "openapi": (openapi_arguments, openapi, "the OpenAPI description of everything under /rest, for a supplier's software"),
     "validate": (

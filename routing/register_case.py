@@ -40,6 +40,7 @@ _REFUSED: Final[Mapping[str, tuple[str, str, str]]] = {
     "outside-mandate": ("NO_MANDATE", "Het endpoint geldt {days_nl}, maar het mandaat van {name} voor {system} en {dienst} {covered_nl}; blijf binnen die dagen.", "The endpoint is for {days_en}, but the mandate of {name} for {system} and {dienst} is for {covered_en}; stay within those days."),
     "outside-connection": ("NO_MANDATE", "Het endpoint geldt {days_nl}, maar {name} is aangesloten {covered_nl}; blijf binnen die dagen.", "The endpoint is for {days_en}, but {name} is connected {covered_en}; stay within those days."),
     "overlap": ("OVERLAP", "Er is al een endpoint van {receiver} voor {dienst} versie {versie}, {days_nl}: {row} van systeem {system}; laat dat eerst eindigen.", "There is an endpoint of {receiver} for {dienst} version {versie} already, {days_en}: {row} of system {system}; let that one end first."),
+    "id-taken": ("OVERLAP", "Er is al een endpoint {row}; kies een ander id of wijzig dat.", "There is an endpoint {row} already; choose another id, or change that one."),
     "not-a-number": ("WRONG", "{key} kan niet: {value}.", "{key} cannot be {value}."),
     "not-a-municipality": ("WRONG", "{name} is geen gemeente.", "{name} is no municipality."),
     "delegates-itself": ("WRONG", "{name} laat {dienst} op deze dagen zelf door een andere regio ontvangen ({row}).", "{name} itself lets another region receive {dienst} on these days ({row})."),

@@ -32,6 +32,8 @@ def add(case: Case, wish: AddEndpoint) -> Judged:
     _version(case, wish.dienst, wish.versie)
     _kenmerk(case, wish.routeringskenmerk, organisation.oin)
     case.url(wish.url)
+    if wish.id is not None and case.register.endpoint(wish.id) is not None:
+        raise case.broken("id-taken", row=wish.id)
     days = _days(case, wish, _covered(case, wish.organisation, wish.dienst, wish.system, wish.token))
     endpoint = Endpoint(
         id=wish.id or free_id(case.register, wish, days[0]),
