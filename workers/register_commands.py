@@ -18,7 +18,7 @@ from routing.explain import explain as decide
 from routing.ports import Verifier
 from routing.readiness import readiness, to_dict
 from routing.register import Register, read_register
-from routing.register_cli import SHOWN, explained, lines, loaded, made_ready, sizes, without_contract
+from routing.register_cli import SHOWN, explained, lines, loaded, made_ready, without_contract
 from routing.register_cli import show as table_of
 from schemas.content import read_content
 from schemas.contracts import Contracts
@@ -35,7 +35,10 @@ def add_arguments(parser: ArgumentParser, common: Callable[[ArgumentParser], Non
     load.add_argument("--dry-run", action="store_true", help="only check")
     show = what.add_parser("show", help="one list of the register, with how each row stands on a day")
     show.add_argument(
-        "list", nargs="?", default="organisations", help="organisations, systems, diensten, mandates or endpoints (default: %(default)s)"
+        "list",
+        nargs="?",
+        default="organisations",
+        help=f"{', '.join(SHOWN)} (default: %(default)s)",
     )
     show.add_argument("--on", metavar="DAY", help="another day, as YYYY-MM-DD")
     show.add_argument("--find", metavar="TEXT", default="", help="only rows that hold this text")
@@ -61,7 +64,7 @@ def load(arguments: Namespace, contracts: Contracts, *, save: Callable[[dict[str
         sys.stderr.write(f"koppelpunt: {sentence}\n")
     version = 0 if arguments.dry_run else save(document)
     if arguments.json:
-        print_json({"version": version, **sizes(checked)})
+        print_json({"version": version, **checked.sizes()})
     else:
         say(loaded(checked, version))
     return 0
