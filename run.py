@@ -141,7 +141,7 @@ async def _work(name: str, settings: Settings) -> None:
     clock = Clock()
     vault = Vault(read_master_key(settings.master_key))  # first of all: without the key nothing may be taken in
     worker = Worker(name, store.registry, clock)
-    register = RegisterCache(store.registry)
+    register = RegisterCache(store.register)
     amqp, _ = amqp_urls(settings)
     publisher = Publisher(amqp)
     parts = Parts(settings, store, worker, vault, register, publisher, clock, amqp)
@@ -227,10 +227,10 @@ def judge_apart(settings: Settings) -> Any:
     from workers.register_cache import RegisterCache
 
     configure(settings.log_level)
-    registry = open_store(settings.store, upgrade=False).registry
-    verifier, vault = FollowingVerifier.for_https(settings, registry, LIMITS), Vault(read_master_key(settings.master_key))
+    store = open_store(settings.store, upgrade=False)
+    verifier, vault = FollowingVerifier.for_https(settings, store.registry, LIMITS), Vault(read_master_key(settings.master_key))
     desk = Desk(verifier=verifier, contracts=contracts_of(settings), vault=vault, own_oins=settings.own_oins, clock=Clock())
-    return Judge(desk, RegisterCache(registry), partial(Request.glance, limits=LIMITS))
+    return Judge(desk, RegisterCache(store.register), partial(Request.glance, limits=LIMITS))
 
 
 def _gateway(parts: Parts) -> list[Any]:
@@ -500,7 +500,7 @@ def status(arguments: Arguments) -> int:
     settings = read_settings(arguments)
     store = open_store_of(settings)
     crls, queues = standing(store.registry, Clock().now_us()), asyncio.run(queue_depths(settings))
-    pushes = any(endpoint.url for endpoint in RegisterCache(store.registry)().endpoints.values())
+    pushes = any(place.url for place in RegisterCache(store.register)().parts.lanes())
     wanted = (*EVERY_WORKER, "push") if pushes else EVERY_WORKER
     return commands.status(arguments, store, queues=queues, crls=crls, wanted=wanted)
 
@@ -528,8 +528,9 @@ def topology(arguments: Arguments) -> int:
     from workers.tables import print_json
 
     settings = read_settings(arguments)
-    registry = open_store_of(settings).registry
-    return topology_cli.run(arguments, Keeper(settings, registry, RegisterCache(registry), *amqp_urls(settings)), print_json=print_json)
+    store = open_store_of(settings)
+    keeper = Keeper(settings, store.registry, RegisterCache(store.register), *amqp_urls(settings))
+    return topology_cli.run(arguments, keeper, print_json=print_json)
 
 
 def retry(arguments: Arguments) -> int:
@@ -553,7 +554,7 @@ def lanes(arguments: Arguments) -> int:
     from workers.register_cache import RegisterCache
 
     store = open_store_of(read_settings(arguments))
-    return lane_commands.lanes(arguments, store.outbox, RegisterCache(store.registry), who=operator(os.environ))
+    return lane_commands.lanes(arguments, store.outbox, RegisterCache(store.register), who=operator(os.environ))
 
 
 def _on_store(name: str) -> Callable[[Arguments], int]:
@@ -578,11 +579,10 @@ def register_arguments(parser: Parser) -> None:
 
 def register(arguments: Arguments) -> int:
     """The service register."""
-    from routing.register_stored import follow
-
     from adapters.crls import FollowingVerifier
     from adapters.endpoints import may_call
     from routing.register import read_register
+    from routing.register_stored import follow
     from workers import register_commands as commands
     from workers.clock import Clock
     from workers.commands import operator
@@ -622,7 +622,7 @@ def certificate(arguments: Arguments) -> int:
 
     settings = read_settings(arguments)
     current, store = ours(settings)(), open_store_of(settings)
-    register, who = RegisterCache(store.registry)(), operator(os.environ)
+    register, who = RegisterCache(store.register)(), operator(os.environ)
     return commands.run(arguments, store.certificates, register, current=current, read=read, who=who, now=Clock().now())
 
 

@@ -13,7 +13,8 @@ from adapters.home import amqp_urls
 from adapters.store import Store, open_store
 from broker_config.node import PrivateNode
 from broker_config.settings import Settings
-from routing.register import Register, read_register
+from routing.register import Register
+from routing.register_stored import read_stored
 
 
 class Backbone:
@@ -51,8 +52,7 @@ class Backbone:
     def _register(self) -> Register:
         """The newest register; an empty one before any was loaded."""
         assert self.store is not None
-        version = self.store.registry.register_version()
-        return read_register(self.store.registry.register_document(version) if version else {}, version=version)
+        return read_stored(self.store.register, self.store.register.newest())
 
     async def fetch_crls(self) -> None:
         """Without CRLs no signature can be judged, so they come before the workers do."""

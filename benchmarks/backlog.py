@@ -69,7 +69,7 @@ def one_for(receiver: Oin, parties: e2e.Parties, settings: Settings, store: Stor
     )
     (handed_in,) = parties.signed(1, 5, receiver)
     raw, sender = handed_in.body, Oin(handed_in.routing_key)
-    judged = desk.judge(raw, system=sender, register=RegisterCache(store.registry)(), via="amqp", hints=Hints())
+    judged = desk.judge(raw, system=sender, register=RegisterCache(store.register)(), via="amqp", hints=Hints())
     if not isinstance(judged, NewMessage):
         raise SystemExit(f"the message for the backlog was refused: {judged.code} {judged.reason}")
     return judged, raw

@@ -136,7 +136,7 @@ def hand_in(senders: e2e.Parties, settings: Settings, store: Store, receiver: Oi
     contracts, vault = contracts_of(settings), Vault(read_master_key(settings.master_key))
     verifier = FollowingVerifier.for_amqp(settings, store.registry)
     desk = Desk(verifier=verifier, contracts=contracts, vault=vault, own_oins=settings.own_oins, clock=Clock())
-    current, judge_step = RegisterCache(store.registry)(), step_judge(contracts)
+    current, judge_step = RegisterCache(store.register)(), step_judge(contracts)
     for start in range(0, count, 200):
         batch = senders.signed(min(200, count - start), 5, receiver)
         items = [desk.judge(one.body, system=Oin(one.routing_key), register=current, via="amqp", hints=Hints()) for one in batch]

@@ -118,23 +118,30 @@ class SecondLook:
 
     register: Register
     now: datetime
-    _places: dict[tuple[str, str], Decision] = field(default_factory=dict)
+    _places: dict[tuple[str, str, str | None], Decision] = field(default_factory=dict)
     _found: dict[tuple[str, str, str], Resolution] = field(default_factory=dict)
 
-    def place(self, endpoint: str, system: str) -> Decision:
-        """May what goes to this endpoint stand in this system's mailbox?"""
-        known = self._places.get((endpoint, system))
+    def suspect(self, endpoint: str, system: str) -> bool:
+        """Whether something that goes to this endpoint may have to leave this system's mailbox: `judge` says what."""
+        if self.place(endpoint, system).outcome != "yes":
+            return True
+        row = self.register.endpoint(endpoint)
+        return row is not None and self.register.delegates(row.dienst)
+
+    def place(self, endpoint: str, system: str, receiver: str | None = None) -> Decision:
+        """May what goes to this endpoint (for this receiver) stand in this system's mailbox?"""
+        known = self._places.get((endpoint, system, receiver))
         if known is None:
-            known = judge_receiver(self.register, endpoint, self.now, system=system)
+            known = judge_receiver(self.register, endpoint, self.now, system=system, receiver=receiver)
             row = self.register.endpoint(endpoint)
             if known.outcome == "yes" and row is not None and row.url is not None:  # it became a URL
                 known = decide("endpoint-moved", self.register.version, {**known.inputs, "endpoint": endpoint, "system": system})
-            self._places[endpoint, system] = known
+            self._places[endpoint, system, receiver] = known
         return known
 
     def judge(self, delivery: InMailbox) -> Move | None:
         """Where it goes instead; None when it may stay."""
-        because = self.place(delivery.endpoint, delivery.receiver_system)
+        because = self.place(delivery.endpoint, delivery.receiver_system, delivery.receiver)
         if because.outcome == "yes":
             return None
         asked = (delivery.receiver, delivery.dienst, delivery.versie)

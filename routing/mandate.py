@@ -114,11 +114,12 @@ def judge_standing(register: Register, *, system: Oin, sender: Oin, kind: Messag
     return decide("mandate-still-good", register.version, inputs)
 
 
-def judge_receiver(register: Register, endpoint: str, now: datetime, *, system: str | None = None) -> Decision:
+def judge_receiver(register: Register, endpoint: str, now: datetime, *, system: str | None = None, receiver: str | None = None) -> Decision:
     """May a delivery go to the endpoint with this id now: is it still there and current, and does its system have the mandate?
 
     `system`: whose it was when the delivery was pointed there; a row that kept its id and changed hands is another place.
-    A wait means: ask `resolve` for a successor.
+    `receiver`: for whom it is, which may have delegated that, or have ended its delegation, since. A wait means: ask `resolve` for a
+    successor.
     """
     row = register.endpoint(endpoint)
     inputs = {"endpoint": endpoint, "day": str(amsterdam_day(now))}
@@ -126,7 +127,16 @@ def judge_receiver(register: Register, endpoint: str, now: datetime, *, system: 
         return decide("endpoint-gone", register.version, inputs)
     if system is not None and row.system != system:
         return decide("endpoint-moved", register.version, inputs | {"system": system, "successor": row.system})
-    return judge_endpoint(register, row, amsterdam_day(now))
+    day = amsterdam_day(now)
+    if receiver is not None and row.organisation != receives_for(register, institution_of(Oin(receiver)), row.dienst, day):
+        return decide("endpoint-not-theirs", register.version, inputs | {"receiver": receiver, "dienst": row.dienst})
+    return judge_endpoint(register, row, day)
+
+
+def receives_for(register: Register, organisation: Oin, dienst: str, day: date) -> Oin:
+    """Whose endpoint gets an organisation's messages of this dienst: its own, or its region's."""
+    delegation = register.delegation(organisation, dienst, day)
+    return organisation if delegation is None else delegation.region
 
 
 def judge_endpoint(register: Register, endpoint: Endpoint, day: date) -> Decision:

@@ -77,7 +77,7 @@ def readiness(
 
 
 def _known_to(register: Register, system: Oin, dienst: str) -> list[Oin]:
-    mandated = {row.organisation for row in register.mandates if row.system == system and row.dienst == dienst}
+    mandated = {row.organisation for row in register.parts.of_system(system).mandates if row.dienst == dienst}
     itself = {system} if register.organisation(system) is not None else set()
     return sorted(mandated | itself)
 

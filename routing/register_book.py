@@ -57,17 +57,36 @@ class RegisterBook(Protocol):
         versie: str | None = None,
         receiver: str | None = None,
         key: str | None = None,
+        keys: Sequence[str] | None = None,
         after: str | None = None,
         limit: int | None = None,
     ) -> list[dict[str, Any]]:
         """Rows of a list, in the order of their keys, of every day; as of the newest version unless told otherwise. `receiver`: a
-        routeringskenmerk, or an organisation, whose own endpoints have none. `after`: with a higher key than this."""
+        routeringskenmerk, or an organisation, whose own endpoints have none. `keys`: these only. `after`: with a higher key than this."""
 
     def history(self, list: str, key: str) -> list[dict[str, Any]]:
         """What became of one row: `version`, `at_us`, `who`, `why` and `row`, which is None where it was taken away."""
 
-    def changed(self, since: int, upto: int) -> list[tuple[str, str, str | None, str | None]]:
+    def changed(self, since: int, upto: int, limit: int | None = None) -> list[tuple[str, str, str | None, str | None]]:
         """List, key, organisation and system of each row that versions `since` + 1 to `upto` changed; of what it was, and of what it is."""
+
+    def of_organisation(self, oin: str, version: int) -> list[tuple[str, Mapping[str, Any]]]:
+        """Mandates and endpoints of an organisation as of a version: list and row, in the order in which they were written."""
+
+    def of_system(self, system: str, version: int) -> list[tuple[str, Mapping[str, Any]]]:
+        """The same of a system."""
+
+    def schools_of(self, system: str, version: int) -> int:
+        """How many organisations have a mandate for this system, of whatever days."""
+
+    def places(self, version: int, systems: Sequence[str] | None = None) -> list[tuple[str, str | None, int | None, float | None]]:
+        """Each system and URL (None: its mailbox) that an endpoint names, with the least `at_once` and `per_second`; of these systems."""
+
+    def next_day(self, version: int, day: str) -> str | None:
+        """The first day after `day` on which a mandate or endpoint starts, or is over (YYYY-MM-DD)."""
+
+    def counts(self, version: int) -> dict[str, int]:
+        """list -> how many rows it has; lists without rows are left out."""
 
     def add_api_key(self, hash: bytes, system: str, label: str, now_us: int, *, who: str = "") -> None:
         """A system may use this key from now on; `hash` is its SHA-256, and the key itself is never stored."""

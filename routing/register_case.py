@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
@@ -147,7 +147,7 @@ class Case:
 
     def mandate(self, organisation: str, token: str) -> Mandate:
         """Raises RuleBroken for one that this organisation never gave."""
-        for row in rows_of(self.register, organisation)[0]:
+        for row in self.register.parts.of_organisation(organisation).mandates:
             if row.token == token:
                 return row
         raise self.broken("unknown", what_nl="Mandaat", what_en="Mandate", key=token)
@@ -196,17 +196,6 @@ class Case:
             allowed = not host.rpartition(".")[2].isdigit() and not host.rpartition(".")[2].startswith("0x")
         if not allowed:
             raise self.broken("url-private", key=url)
-
-
-def rows_of(register: Register, organisation: str) -> tuple[Sequence[Mandate], Sequence[Endpoint]]:
-    """All mandates and endpoints of an organisation, of every day."""
-    mandates = [row for row in register.mandates if row.organisation == organisation]
-    return mandates, [row for row in register.endpoints.values() if row.organisation == organisation]
-
-
-def endpoints_of_system(register: Register, system: str) -> Sequence[Endpoint]:
-    """All endpoints of a system, of every day."""
-    return [row for row in register.endpoints.values() if row.system == system]
 
 
 def versions_of(register: Register, dienst: str) -> list[str]:

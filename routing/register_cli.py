@@ -14,8 +14,10 @@ from routing.register_model import Dated, Register, Standing
 
 #: Columns of a terminal that everybody has.
 WIDTH: Final = 100
+#: Lists that few registers have.
+_MAY_LACK: Final = frozenset({"boards", "delegations"})
 #: Columns of OINs: people copy them, so they are shown whole.
-_WHOLE: Final = frozenset({"oin", "organisation", "system", "receiver"})
+_WHOLE: Final = frozenset({"oin", "organisation", "system", "receiver", "municipality", "region"})
 
 
 def without_contract(register: Register, served: Collection[tuple[str, str]]) -> list[str]:
@@ -24,15 +26,10 @@ def without_contract(register: Register, served: Collection[tuple[str, str]]) ->
     return [f"there is no contract for dienst {d} version {v}; its messages are refused until there is." for d, v in unknown]
 
 
-def sizes(register: Register) -> dict[str, int]:
-    """How many rows each list of the register has."""
-    return {name: len(getattr(register, name)) for name in ("organisations", "systems", "diensten", "mandates", "endpoints")}
-
-
 def loaded(register: Register, version: int) -> str:
     """What `register load` says; version 0: it was only checked."""
     said = f"This is version {version} of the register" if version else "The register is in order"
-    return f"{said}: " + ", ".join(f"{count} {name}" for name, count in sizes(register).items()) + "."
+    return f"{said}: " + ", ".join(f"{count} {name}" for name, count in register.sizes().items() if count or name not in _MAY_LACK) + "."
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +138,24 @@ def _diensten(register: Register, day: date) -> Iterable[tuple[str, ...]]:
 
 
 def _mandates(register: Register, day: date) -> Iterable[tuple[str, ...]]:
-    for row in register.mandates:
+    for row in register.parts.every_mandate():
         yield row.organisation, row.dienst, row.system, "revoked" if row.revoked else _when(row, day)
 
 
 def _endpoints(register: Register, day: date) -> Iterable[tuple[str, ...]]:
-    for row in register.endpoints.values():
+    for row in register.parts.every_endpoint():
         yield row.routeringskenmerk or row.organisation, f"{row.dienst}/{row.versie}", row.system, row.url or "mailbox", _when(row, day)
+
+
+def _boards(register: Register, day: date) -> Iterable[tuple[str, ...]]:
+    for row in register.boards.values():
+        schools = sum(1 for one in register.organisations.values() if one.board == row.oin)
+        yield row.oin, row.name, str(schools), _when(row, day)
+
+
+def _delegations(register: Register, day: date) -> Iterable[tuple[str, ...]]:
+    for row in register.delegations.values():
+        yield row.municipality, row.dienst, row.region, _when(row, day)
 
 
 _Rows = Callable[[Register, date], Iterable[tuple[str, ...]]]
@@ -155,8 +163,10 @@ _Rows = Callable[[Register, date], Iterable[tuple[str, ...]]]
 #: list -> its columns, and what makes its rows
 SHOWN: Final[Mapping[str, tuple[tuple[str, ...], _Rows]]] = {
     "organisations": (("oin", "name", "kind", "roles", "codes", "when"), _organisations),
+    "boards": (("oin", "name", "schools", "when"), _boards),
     "systems": (("oin", "name", "supplier", "channels", "when"), _systems),
     "diensten": (("dienst", "versie", "namespace", "when"), _diensten),
     "mandates": (("organisation", "dienst", "system", "when"), _mandates),
     "endpoints": (("receiver", "dienst", "system", "delivery", "when"), _endpoints),
+    "delegations": (("municipality", "dienst", "region", "when"), _delegations),
 }

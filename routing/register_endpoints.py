@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from routing.register import Endpoint, Register
 from routing.register_book import RowChange
-from routing.register_case import Case, Judged, dated, days_in_words, endpoints_of_system
+from routing.register_case import Case, Judged, dated, days_in_words
 from routing.register_mandates import covered_by, shortening
 from routing.register_rows import endpoint_id, write_row
 from routing.register_spans import DAY, Span, holds, in_words, limits, shared, span, union
@@ -89,7 +89,7 @@ def move(case: Case, wish: MoveAddress) -> Judged:
     case.url(wish.new)
     case.new_days(wish.day, None)
     changes: list[RowChange] = []
-    for endpoint in endpoints_of_system(case.register, system.oin):
+    for endpoint in case.register.parts.of_system(system.oin).endpoints:
         if endpoint.url == wish.old and (endpoint.until is None or endpoint.until >= wish.day):
             before, after = _from(case, endpoint, wish.day)
             changes += _rows(before, replace(after, url=wish.new))

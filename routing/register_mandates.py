@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from routing.register import Endpoint, Kind, Mandate, Organisation, Register
 from routing.register_book import RowChange
-from routing.register_case import Case, Judged, dated, days_in_words, rows_of
+from routing.register_case import Case, Judged, dated, days_in_words
 from routing.register_rows import key_of, write_row
 from routing.register_spans import DAY, Span, limits, shared, span, union
 from routing.register_wishes import EndMandate, GiveMandate, RevokeMandate
@@ -102,7 +102,7 @@ def shortening(case: Case, endpoints: Iterable[Endpoint], covered: Sequence[Span
 
 def of_system(register: Register, organisation: str, dienst: str, system: str) -> list[Endpoint]:
     """The endpoints of an organisation that a system has for a dienst, of every version and day."""
-    return [row for row in rows_of(register, organisation)[1] if row.system == system and row.dienst == dienst]
+    return [row for row in register.parts.of_organisation(organisation).endpoints if row.system == system and row.dienst == dienst]
 
 
 def _judged(case: Case, mandate: Mandate, changed: Mandate | None) -> Judged:

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 
+from routing.register_parts import Parts, WholeParts, days_of, next_of
 from routing.register_rows import write_row
 from routing.register_values import (
     ACTIVE,
@@ -27,9 +27,9 @@ from routing.register_values import (
     Organisation,
     Standing,
     System,
-    turns,
     within,
 )
+from schemas.oin import institution_of
 
 __all__ = [
     "ACTIVE",
@@ -55,21 +55,20 @@ _NOWHERE: Final = Found(standing=Standing.UNKNOWN)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Register:
-    """One version of the register; immutable, shared by all decisions made with it."""
+    """One version of the register; immutable, shared by all decisions made with it. Most of it is in memory; mandates and endpoints are
+    asked of its `parts`, and questions about those raise StoreUnavailable where these are a store's."""
 
     version: int
     organisations: Mapping[str, Organisation]
+    boards: Mapping[str, Board] = field(repr=False)
     systems: Mapping[str, System]
     diensten: Mapping[tuple[str, str], DienstVersion]
-    boards: Mapping[str, Board] = field(repr=False)
-    delegations: Sequence[Delegation] = field(repr=False)
-    mandates: Sequence[Mandate] = field(repr=False)
-    endpoints: Mapping[str, Endpoint] = field(repr=False)
+    delegations: Mapping[str, Delegation] = field(repr=False)
+    parts: Parts = field(repr=False)
     _by_brin: Mapping[str, Organisation] = field(repr=False)
     _by_gemeentecode: Mapping[str, tuple[tuple[Gemeentecode, Organisation], ...]] = field(repr=False)
     _by_role: Mapping[str, tuple[Organisation, ...]] = field(repr=False)
-    _mandates: Mapping[tuple[str, str], tuple[Mandate, ...]] = field(repr=False)
-    _endpoints: Mapping[tuple[str, str, str], tuple[Endpoint, ...]] = field(repr=False)
+    _delegated: Mapping[tuple[str, str], tuple[Delegation, ...]] = field(repr=False)
     _changes: Sequence[date] = field(repr=False)
 
     @classmethod
@@ -84,14 +83,14 @@ class Register:
         endpoints: Iterable[Endpoint] = (),
         boards: Iterable[Board] = (),
         delegations: Iterable[Delegation] = (),
+        parts: Parts | None = None,
     ) -> Register:
-        """Index rows that `read_register` has checked."""
+        """Index rows that were checked. `parts`: instead of `mandates` and `endpoints`."""
         by_oin: dict[str, Organisation] = {row.oin: row for row in organisations}
         by_system: dict[str, System] = {row.oin: row for row in systems}
         by_version = {(row.dienst, row.versie): row for row in diensten}
-        by_id = {row.id: row for row in endpoints}
         by_board: dict[str, Board] = {row.oin: row for row in boards}
-        all_mandates, all_delegations = tuple(mandates), tuple(delegations)
+        by_id = {row.id: row for row in delegations}
         codes: dict[str, list[tuple[Gemeentecode, Organisation]]] = {}
         roles: dict[str, list[Organisation]] = {}
         for organisation in by_oin.values():
@@ -99,33 +98,25 @@ class Register:
                 codes.setdefault(code.code, []).append((within(code, organisation), organisation))
             for role in organisation.roles:
                 roles.setdefault(role, []).append(organisation)
-        allowed: dict[tuple[str, str], tuple[Mandate, ...]] = {}
-        for mandate in all_mandates:
-            owner = (mandate.organisation, mandate.dienst)
-            allowed[owner] = (*allowed.get(owner, ()), mandate)
-        places: dict[tuple[str, str, str], tuple[Endpoint, ...]] = {}
-        for endpoint in by_id.values():
-            for receiver in filter(None, (endpoint.organisation, endpoint.routeringskenmerk)):
-                place = (receiver, endpoint.dienst, endpoint.versie)
-                places[place] = (*places.get(place, ()), endpoint)
-        dated: list[Iterable[Dated]] = [by_oin.values(), by_system.values(), by_version.values(), all_mandates, by_id.values()]
-        dated += [by_board.values(), all_delegations]
-        dated.extend(organisation.gemeentecodes for organisation in by_oin.values())
+        delegated: dict[tuple[str, str], tuple[Delegation, ...]] = {}
+        for row in by_id.values():
+            given = (row.municipality, row.dienst)
+            delegated[given] = (*delegated.get(given, ()), row)
+        gemeentecodes = (code for organisation in by_oin.values() for code in organisation.gemeentecodes)
+        small: tuple[Iterable[Dated], ...] = (by_oin.values(), by_system.values(), by_version.values(), by_board.values(), by_id.values())
         return cls(
             version=version,
             organisations=by_oin,
+            boards=by_board,
             systems=by_system,
             diensten=by_version,
-            boards=by_board,
-            delegations=all_delegations,
-            mandates=all_mandates,
-            endpoints=by_id,
+            delegations=by_id,
+            parts=WholeParts(mandates, endpoints) if parts is None else parts,
             _by_brin={row.brin: row for row in by_oin.values() if row.brin},
             _by_gemeentecode={code: tuple(rows) for code, rows in codes.items()},
             _by_role={role: tuple(rows) for role, rows in roles.items()},
-            _mandates=allowed,
-            _endpoints=places,
-            _changes=sorted({day for rows in dated for row in rows for day in turns(row)}),
+            _delegated=delegated,
+            _changes=days_of(*small, gemeentecodes),
         )
 
     def organisation(self, oin: str) -> Organisation | None:
@@ -163,25 +154,46 @@ class Register:
         """This version of the dienst, whatever its days."""
         return self.diensten.get((dienst, versie))
 
+    def delegation(self, municipality: str, dienst: str, day: date) -> Delegation | None:
+        """To which region the municipality's messages of this dienst go on this day; None: to itself."""
+        given = self._delegated.get((municipality, dienst))
+        return next((row for row in given if row.covers(day)), None) if given else None
+
+    def delegates(self, dienst: str) -> bool:
+        """Whether anybody ever delegated this dienst."""
+        return any(row.dienst == dienst for row in self.delegations.values())
+
     def mandates_of(self, organisation: str, dienst: str) -> tuple[Mandate, ...]:
         """All mandates of this organisation for this dienst, of every day."""
-        return self._mandates.get((organisation, dienst), ())
-
-    def endpoint(self, id: str) -> Endpoint | None:
-        """The endpoint with this id, whatever its days."""
-        return self.endpoints.get(id)
+        return self.parts.of_organisation(organisation).by_dienst.get(dienst, ())
 
     def endpoints_of(self, receiver: str, dienst: str, versie: str) -> tuple[Endpoint, ...]:
         """All endpoints, of every day, of an organisation (those of its administrations too) or of one routeringskenmerk."""
-        return self._endpoints.get((receiver, dienst, versie), ())
+        return self.parts.of_organisation(institution_of(receiver)).by_place.get((receiver, dienst, versie), ())
+
+    def endpoint(self, id: str) -> Endpoint | None:
+        """The endpoint with this id, whatever its days."""
+        return self.parts.endpoint(id)
 
     def next_change(self, day: date) -> date | None:
         """The first day after `day` on which anything starts, or is over; None when nothing ever does.
 
         Answers of this version hold until then, so caches and waiting deliveries are looked at again on that day.
         """
-        place = bisect_right(self._changes, day)
-        return self._changes[place] if place < len(self._changes) else None
+        return min(filter(None, (next_of(self._changes, day), self.parts.next_change(day))), default=None)
+
+    def sizes(self) -> dict[str, int]:
+        """How many rows each list has."""
+        mandates, endpoints = self.parts.sizes()
+        return {
+            "organisations": len(self.organisations),
+            "boards": len(self.boards),
+            "systems": len(self.systems),
+            "diensten": len(self.diensten),
+            "mandates": mandates,
+            "endpoints": endpoints,
+            "delegations": len(self.delegations),
+        }
 
     def to_document(self) -> dict[str, object]:
         """The document `read_register` makes this register from; ids of endpoints are written out."""
@@ -190,8 +202,8 @@ class Register:
             "boards": self.boards.values(),
             "systems": self.systems.values(),
             "diensten": self.diensten.values(),
-            "mandates": self.mandates,
-            "endpoints": self.endpoints.values(),
-            "delegations": self.delegations,
+            "mandates": self.parts.every_mandate(),
+            "endpoints": self.parts.every_endpoint(),
+            "delegations": self.delegations.values(),
         }
         return {name: [write_row(row) for row in rows] for name, rows in lists.items()}

@@ -9,7 +9,7 @@ from typing import Final
 
 from routing.register import Delegation, Gemeentecode, Kind, Organisation
 from routing.register_book import RowChange
-from routing.register_case import Case, Judged, dated, days_in_words, rows_of, versions_of
+from routing.register_case import Case, Judged, dated, days_in_words, versions_of
 from routing.register_model import Dated
 from routing.register_rows import delegation_id, key_of, write_row
 from routing.register_spans import DAY, Span, shared, span
@@ -26,7 +26,7 @@ def delegate(case: Case, wish: Delegate) -> Judged:
     if municipality.oin == region.oin:
         raise case.broken("same-party", name=municipality.name)
     days = case.new_days(wish.start, wish.until)
-    for row in case.register.delegations:
+    for row in case.register.delegations.values():
         if row.dienst != wish.dienst or not shared(span(row), days):
             continue
         if row.municipality == municipality.oin:
@@ -38,7 +38,7 @@ def delegate(case: Case, wish: Delegate) -> Judged:
             raise case.broken("delegates-itself", row=row.id, name=case.organisation(row.municipality).name, dienst=row.dienst)
     if not any(case.register.endpoints_of(region.oin, wish.dienst, versie) for versie in versions_of(case.register, wish.dienst)):
         case.warn(f"{region.name} heeft nog geen endpoint voor {wish.dienst}.", f"{region.name} has no endpoint for {wish.dienst} yet.")
-    known = {row.id for row in case.register.delegations}
+    known = case.register.delegations
     id = wish.id or next(id for id in _ids(delegation_id(municipality.oin, wish.dienst, days[0])) if id not in known)
     row = Delegation(id=id, municipality=municipality.oin, dienst=wish.dienst, region=region.oin, **dated(days))
     return Judged((RowChange("delegations", id, write_row(row)),), tuple(case.warnings))
@@ -46,13 +46,13 @@ def delegate(case: Case, wish: Delegate) -> Judged:
 
 def end_delegation(case: Case, wish: EndDelegation) -> Judged:
     """The municipality receives for itself again from the day after. Raises RuleBroken."""
-    row = next((row for row in case.register.delegations if row.id == wish.id), None)
+    row = case.register.delegations.get(wish.id)
     if row is None:
         raise case.broken("unknown", what_nl="Delegatie", what_en="Delegation", key=wish.id)
     case.theirs(f"delegatie {row.id}", organisation=case.organisation(row.municipality))
     last = case.last_day(row.id, span(row), wish.until)
     changed = None if last is None else replace(row, until=last)
-    for other in case.register.delegations:
+    for other in case.register.delegations.values():
         same = (other.municipality, other.dienst) == (row.municipality, row.dienst) and other.id != row.id
         if same and changed and shared(span(other), span(changed)):
             names = {"name": case.organisation(row.municipality).name, "region": case.organisation(other.region).name}
@@ -97,11 +97,11 @@ def _ended(case: Case, organisation: Organisation, wish: Redivide) -> Iterable[R
         raise case.broken("party-over", name=organisation.name, **days_in_words(span(organisation)))
     codes = tuple(replace(code, until=min(code.until or left[1], left[1])) for code in organisation.gemeentecodes if _begins(code, left))
     yield RowChange("organisations", organisation.oin, write_row(replace(organisation, gemeentecodes=codes, until=left[1])))
-    mandates, endpoints = rows_of(case.register, organisation.oin)
+    mandates, endpoints = case.register.parts.of_organisation(organisation.oin)
     lists: tuple[tuple[str, Iterable[Dated]], ...] = (
         ("mandates", [row for row in mandates if not row.revoked]),
         ("endpoints", endpoints),
-        ("delegations", [row for row in case.register.delegations if row.municipality == organisation.oin]),
+        ("delegations", [row for row in case.register.delegations.values() if row.municipality == organisation.oin]),
     )
     for name, rows in lists:
         for row in rows:

@@ -96,7 +96,7 @@ def small_changes(register: Register, day_from: date, day_to: date) -> list[Turn
             for day, what in _turns(code, days):
                 names = {"name": organisation.name, "code": code.code}
                 turns.append(_turn(f"gemeentecode-{what}", day, organisation.oin, "", code.code, None, names))
-    for row in register.delegations:
+    for row in register.delegations.values():
         for day, what in _turns(row, days):
             names = {"name": _name(register, row.municipality), "region": _name(register, row.region)}
             turns.append(_turn(f"delegation-{what}", day, row.municipality, row.dienst, row.id, None, names))

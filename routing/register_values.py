@@ -153,7 +153,7 @@ class Endpoint(Dated):
     @property
     def lane(self) -> str:
         """What the window and the circuit breaker count by: all endpoints that are in truth one queue or one URL share it (rule 7)."""
-        return f"mailbox {self.system}" if self.url is None else f"push {self.system} {self.url}"
+        return lane_of(self.system, self.url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +173,11 @@ class Found:
     standing: Standing
     organisation: Organisation | None = None
     row: Dated | None = None
+
+
+def lane_of(system: str, url: str | None) -> str:
+    """The name of a system's mailbox, or of one of its URLs."""
+    return f"mailbox {system}" if url is None else f"push {system} {url}"
 
 
 def within(code: Gemeentecode, organisation: Organisation) -> Gemeentecode:

@@ -75,14 +75,14 @@ def narrowed(register: Register) -> dict[str, int]:
     under way in all than `SYSTEM_WINDOW`, but one for each."""
     found: dict[str, int] = {}
     lanes: dict[str, set[str]] = {}
-    for endpoint in register.endpoints.values():
-        limits = [] if endpoint.at_once is None else [endpoint.at_once]
-        if endpoint.per_second is not None:
-            limits.append(math.ceil(2 * endpoint.per_second))
-        if endpoint.url is not None:
-            lanes.setdefault(endpoint.system, set()).add(endpoint.lane)
+    for place in register.parts.lanes():
+        limits = [] if place.at_once is None else [place.at_once]
+        if place.per_second is not None:
+            limits.append(math.ceil(2 * place.per_second))
+        if place.url is not None:
+            lanes.setdefault(place.system, set()).add(place.lane)
         if limits:
-            found[endpoint.lane] = min(*limits, found.get(endpoint.lane, limits[0]))
+            found[place.lane] = min(limits)
     for some in lanes.values():
         if len(some) * PUSH_WINDOW > SYSTEM_WINDOW:
             most = max(1, SYSTEM_WINDOW // len(some))

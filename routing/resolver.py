@@ -8,7 +8,7 @@ from datetime import date, datetime
 from routing.amsterdam import amsterdam_day
 from routing.decisions import Decision, decide
 from routing.mandate import judge_endpoint, judge_party, owner_of
-from routing.register import Endpoint, Kind, Organisation, Register, Standing
+from routing.register import Delegation, Endpoint, Kind, Organisation, Register, Standing
 from schemas.oin import Oin, institution_of
 
 
@@ -34,7 +34,36 @@ def resolve(register: Register, *, receiver: Oin, dienst: str, versie: str, now:
     inputs["name"] = organisation.name
     if not organisation.covers(day):
         return Resolution(None, judge_party(register, organisation, inputs, day))
-    rows = register.endpoints_of(receiver, dienst, versie)
+    delegation = register.delegation(organisation.oin, dienst, day)
+    if delegation is not None:
+        return _at_region(register, organisation, delegation, inputs, day)
+    return _at(register, organisation, receiver, inputs, day)
+
+
+def _at_region(register: Register, municipality: Organisation, delegation: Delegation, inputs: dict[str, str], day: date) -> Resolution:
+    """What a municipality has delegated goes where the region receives; not further: a region's own delegations are of its own messages."""
+    more = {
+        "receiver": inputs["receiver"],
+        "municipality": str(municipality.oin),
+        "municipality_name": municipality.name,
+        "delegation": delegation.id,
+        "region": str(delegation.region),
+    }
+    region = register.organisation(delegation.region)
+    if region is None or not region.covers(day):
+        days = region.days() if region else {}
+        return Resolution(None, decide("delegation-region-gone", register.version, inputs | days | more, (delegation.id,)))
+    found = _at(register, region, region.oin, inputs | {"receiver": str(region.oin), "name": region.name}, day)
+    decision = found.decision
+    rule = "endpoint-delegated" if found.endpoint else decision.rule
+    candidates = (delegation.id, *decision.candidates)
+    named = decide(rule, register.version, {**decision.inputs, **more}, candidates, code=decision.code, owner=decision.owner)
+    return Resolution(found.endpoint, named)
+
+
+def _at(register: Register, organisation: Organisation, receiver: Oin, inputs: dict[str, str], day: date) -> Resolution:
+    """Where this organisation, which takes part on this day, receives it."""
+    rows = register.endpoints_of(receiver, inputs["dienst"], inputs["versie"])
     judged = [(row, judge_endpoint(register, row, day)) for row in rows if row.covers(day)]
     usable = [(row, decision) for row, decision in judged if decision.outcome == "yes"]
     if len(usable) == 1:

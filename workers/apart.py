@@ -112,10 +112,10 @@ class Judge:
 
         try:
             register = self._register()
+            hints = Hints(look=message_id)
+            item = known.judge(self._desk, raw, system=system, register=register, hints=hints, question=verified.append)
         except StoreUnavailable:
             raise OurFailure("the service register cannot be read now") from None
-        hints = Hints(look=message_id)
-        item = known.judge(self._desk, raw, system=system, register=register, hints=hints, question=verified.append)
         # an element of lxml's cannot be passed on, and the bytes are there already
         envelope = replace(verified[0], content=None, xml=b"") if verified else None  # type: ignore[arg-type]
         return Judged(item=item, envelope=envelope, seen=seen[0] if seen else None)

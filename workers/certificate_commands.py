@@ -136,7 +136,7 @@ def _next(
 
 def receivers(register: Register) -> list[str]:
     """Systems that receive something."""
-    return sorted({str(endpoint.system) for endpoint in register.endpoints.values()})
+    return sorted({str(place.system) for place in register.parts.lanes()})
 
 
 def _party(given: str, register: Register) -> str:

@@ -10,6 +10,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from routing.mailbox import has_queue
@@ -87,7 +88,7 @@ class Courier:
         )
         if claimed:
             register = await insist("register", self._register)
-            if strange_places(claimed, register, self._clock.now()):
+            if await insist("judge", partial(strange_places, claimed, register, self._clock.now())):
                 # whoever pointed it there may have seen a newer version: by ours it would go back to where it was just taken from
                 register = await insist("register", self._register.newest)
             settlements = await self._send(claimed, register)
@@ -101,10 +102,11 @@ class Courier:
         settlements: list[Settlement] = []
         sent: list[tuple[Claimed, str]] = []
         outgoing: list[Outgoing] = []
-        strange = strange_places(claimed, register, now)
+        insist = self._worker.insist
+        strange = await insist("judge", partial(strange_places, claimed, register, now))
         for one in claimed:
             if place_of(one) in strange:
-                settlements.append(elsewhere(one, register, now, self._record))
+                settlements.append(await insist("judge", partial(elsewhere, one, register, now, self._record)))
             elif one.wrapped_key is None or one.body is None:
                 settlements.append(erased(one, register, now))
             elif not has_queue(register, one.receiver_system):  # its party reads the store, over REST

@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 from routing.amsterdam import amsterdam_day
 from routing.ports import JudgeStep, Store
 from routing.register import Register
+from routing.register_stored import NotKept, without_waiting
 from routing.work import HandInResult, NewMessage, NewRefusal, StoreUnavailable
 from schemas.content import Unexplained
 from schemas.envelope import Envelope
@@ -34,6 +35,8 @@ log = logging.getLogger("koppelpunt.gateway")
 
 #: How long a sender is kept waiting while the store is away. After that nobody knows; it offers the message again.
 PATIENCE_S: Final = 10.0
+#: How often a message is judged that needs what the register has not in memory: twice, and more where that changes meanwhile.
+FETCHES: Final = 5
 #: Seconds between two tries to get the port.
 LISTEN_AGAIN_S: Final = 5.0
 
@@ -52,7 +55,8 @@ class _Register:
     """What the store had when somebody looked last."""
 
     register: Register
-    schools: dict[Oin, int]  #: for how many organisations each system may act
+    kept: Register  #: the same, which never waits for the store
+    schools: dict[str, int]  #: for how many organisations each system may act
     seen_at: float  #: by the monotonic clock
 
 
@@ -93,6 +97,7 @@ class Gateway:
         self._served = False  #: nobody will hand in any more
         # one thread: TLS and judging go on during a commit, and batches are stored in the order in which they came
         self._storing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._fetching = ThreadPoolExecutor(max_workers=4, thread_name_prefix="fetch")  # as many as ask a store that is slow
         self._looking = ThreadPoolExecutor(max_workers=1, thread_name_prefix="look")  # never behind anything else
 
     async def hand_in(
@@ -118,7 +123,7 @@ class Gateway:
             async with self._turns.in_hand(system):
                 if item is None:
                     await self._turns.take(system)
-                    item = self._judge(raw, system, known, message_id, question)
+                    item = await self._judge_here(raw, system, known, message_id, question)
                 if item is None:
                     item = await self._judge_apart(raw, system, known, question, seen)
                 waiting = _Waiting(item, asyncio.get_running_loop().create_future())
@@ -130,6 +135,30 @@ class Gateway:
         finally:
             self._worker.in_hand -= 1
 
+    async def _judge_here(
+        self,
+        raw: bytes,
+        system: Oin,
+        known: Known,
+        message_id: Callable[[], str | None],
+        question: Callable[[Envelope], None] | None,
+    ) -> NewMessage | NewRefusal | None:
+        """What it is to become; None when that takes longer than others can wait. What the register has not in memory is fetched from the
+        store aside of the event loop, and the message then judged once more."""
+        for _ in range(FETCHES):
+            try:
+                return self._judge(raw, system, known, message_id, question)
+            except NotKept as missing:
+                await self._fetch(missing)
+        raise OurFailure("the service register changes too fast to be read now")
+
+    async def _fetch(self, missing: NotKept) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await asyncio.get_running_loop().run_in_executor(self._fetching, missing.fetch)
+        except (StoreUnavailable, TimeoutError):
+            raise OurFailure("the service register cannot be read now") from None
+
     def _judge(
         self,
         raw: bytes,
@@ -139,7 +168,7 @@ class Gateway:
         question: Callable[[Envelope], None] | None,
     ) -> NewMessage | NewRefusal | None:
         """What it is to become; None when that takes longer than others can wait."""
-        register, hints = self._current().register, Hints(look=message_id)
+        register, hints = self._current().kept, Hints(look=message_id)
         try:
             return known.judge(self._desk, raw, system=system, register=register, hints=hints, question=question, explain=False)
         except Unexplained:
@@ -199,6 +228,7 @@ class Gateway:
         try:
             self._beside()
             register, seen_at = self._register.newest(), time.monotonic()
+            schools = {system: register.parts.schools_of(system) for system in register.systems}
         except StoreUnavailable:
             return
         except Exception as error:  # whatever it is: the next look may go well, and somebody must look at it here
@@ -207,10 +237,7 @@ class Gateway:
         if self._last is not None and self._last.register is register:
             self._last = replace(self._last, seen_at=seen_at)
             return
-        organisations: dict[Oin, set[Oin]] = {}
-        for mandate in register.mandates:
-            organisations.setdefault(mandate.system, set()).add(mandate.organisation)
-        self._last = _Register(register, {oin: len(some) for oin, some in organisations.items()}, seen_at)
+        self._last = _Register(register, without_waiting(register), schools, seen_at)
 
     async def serve(self, server: Server, host: str, port: int) -> None:
         """Listens until the worker stops, and until all are answered. A port that somebody else has is tried again: it may be ours of a
@@ -248,6 +275,7 @@ class Gateway:
         finally:
             self._storing.shutdown()
             self._looking.shutdown(wait=False)
+            self._fetching.shutdown(wait=False)
             self._apart.close()
 
     async def _commit(self, batch: Sequence[_Waiting]) -> None:

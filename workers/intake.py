@@ -137,7 +137,7 @@ class Intake:
         """Every hand-in gets one receipt, accepted or refused; nothing is acknowledged before that is in the broker's hands."""
         async with self._turn:
             register = await self._worker.insist("register", self._register)
-            items = [self._judge(incoming, register) for incoming in batch]
+            items = await self._worker.insist("judge", lambda: [self._judge(incoming, register) for incoming in batch])
             settled = self._refusals.settled(batch)
             results = await self._worker.insist(
                 "store hand-ins",

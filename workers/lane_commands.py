@@ -49,7 +49,7 @@ def lanes(given: Namespace, store: Lanes, register: Callable[[], Register], *, w
     now_us = Clock().now_us()
     rows = store.standing(now_us)
     if given.hold or given.let_go:
-        known = {row["lane"] for row in rows} | {endpoint.lane for endpoint in register().endpoints.values()}
+        known = {row["lane"] for row in rows} | {place.lane for place in register().parts.lanes()}
         lane = _named(given.hold or given.let_go, known)
         if given.hold:
             store.hold(lane, who=who, now_us=now_us)

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Final
 
 from routing.amsterdam import amsterdam_day
-from routing.mailbox import SUCCESSOR_S, InMailbox, Move, SecondLook, Withdrawn, has_queue, same_place
+from routing.mailbox import SUCCESSOR_S, InMailbox, Move, SecondLook, Standing, Withdrawn, has_queue, same_place
 from routing.ports import BrokerError, Mailroom, Store
 from routing.work import Lease
 from workers.clock import Clock, micros
@@ -69,7 +69,7 @@ class Withdrawal:
         for lane in await insist("mailboxes", mailboxes.open_lanes) if lanes is None else lanes:
             system = lane.removeprefix("mailbox ")
             standing = await insist("mailbox", partial(mailboxes.standing, lane))
-            strange = [row for row in standing if look.place(row.endpoint, system).outcome != "yes"]
+            strange = await insist("judge", partial(_suspects, look, standing, system))
             if any(row.state == "released" for row in strange):
                 under_way.append(lane)
             for state in ("delivered", "failed"):
@@ -88,7 +88,7 @@ class Withdrawal:
             if not page:
                 break
             after = page[-1].seq
-            moves = [(delivery, move) for delivery in page if (move := look.judge(delivery)) is not None]
+            moves = await insist("judge", partial(_moves, look, page))
             stay = [self._leaves(one, move, look) for one, move in moves if same_place(move.to.endpoint, one.receiver_system)]
             leave = [self._leaves(one, move, look) for one, move in moves if not same_place(move.to.endpoint, one.receiver_system)]
             now_us = self._clock.now_us()
@@ -128,6 +128,14 @@ class Withdrawal:
         )
 
 
+def _suspects(look: SecondLook, standing: Sequence[Standing], system: str) -> list[Standing]:
+    return [row for row in standing if look.suspect(row.endpoint, system)]
+
+
+def _moves(look: SecondLook, page: Sequence[InMailbox]) -> list[tuple[InMailbox, Move]]:
+    return [(delivery, move) for delivery in page if (move := look.judge(delivery)) is not None]
+
+
 class TakingBack:
     """Looks through mailboxes for copies of what was withdrawn from them."""
 
@@ -159,7 +167,7 @@ class TakingBack:
 
         async def foreign(ids: Sequence[str]) -> set[str]:
             found = await insist("copies", lambda: mailboxes.copies(ids))
-            return {copy.id for copy in found if not look.belongs(copy, system)}
+            return await insist("judge", lambda: {copy.id for copy in found if not look.belongs(copy, system)})
 
         count = handed_out = 0
         async with aclosing(self._mailroom.sift(system, foreign)) as parts:

@@ -16,12 +16,12 @@ from schemas.faults import kind_of
 from schemas.oin import Oin
 from workers.clock import micros, moment
 
-Place = tuple[str, str, str]
+Place = tuple[str, str, str, str | None]
 
 
 def place_of(one: Claimed) -> Place:
-    """The endpoint, the system it was, and the lane: mailbox or URL."""
-    return (one.endpoint, one.receiver_system, one.lane)
+    """The endpoint, the system it was, the lane (mailbox or URL), and for whom."""
+    return (one.endpoint, one.receiver_system, one.lane, one.receiver)
 
 
 def strange_places(claimed: Sequence[Claimed], register: Register, now: datetime) -> set[Place]:
@@ -31,11 +31,11 @@ def strange_places(claimed: Sequence[Claimed], register: Register, now: datetime
 
 def is_strange(place: Place, register: Register, now: datetime) -> bool:
     """Whether nothing may go there now, or it is not what it was."""
-    id, system, lane = place
+    id, system, lane, receiver = place
     endpoint = register.endpoint(id) if id else None
     if endpoint is None or endpoint.lane != lane:
         return True
-    return judge_receiver(register, id, now, system=system).outcome != "yes"
+    return judge_receiver(register, id, now, system=system, receiver=receiver).outcome != "yes"
 
 
 def elsewhere(one: Claimed, register: Register, now: datetime, record: Callable[[Decision], RecordedDecision]) -> Settlement:

@@ -104,7 +104,7 @@ class Postbox:
         if system not in known[1]:
             known[1][system] = [
                 one
-                for one in register.endpoints.values()
-                if one.system == system and one.url is None and judge_endpoint(register, one, day).outcome == "yes"
+                for one in register.parts.of_system(system).endpoints
+                if one.url is None and judge_endpoint(register, one, day).outcome == "yes"
             ]
         return known[1][system]

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from routing.outcome import Asked, Heard, Lane, Outcome, Wire, judge
@@ -24,7 +25,7 @@ from schemas.oin import Oin
 from workers.clock import Clock, micros, moment
 from workers.loop import Stopping, Worker
 from workers.parcel import Forwarder
-from workers.places import elsewhere, erased, place_of, revoked_since, settled, strange_places
+from workers.places import Place, elsewhere, erased, place_of, revoked_since, settled, strange_places
 from workers.register_cache import Records, RegisterCache
 from workers.relay import decode_tickets
 
@@ -102,9 +103,10 @@ class Pusher:
         claimed, held = await self._write("claim", lambda: outbox.claim(tickets, worker=self._worker.id, now_us=now_us, until_us=until_us))
         if claimed:
             register, now = await insist("register", self._register), self._clock.now()
-            if strange_places(claimed, register, now):  # whoever pointed it there may have seen a newer version
+            strange = await insist("judge", partial(strange_places, claimed, register, now))
+            if strange:  # whoever pointed it there may have seen a newer version
                 register = await insist("register", self._register.newest)
-            strange = strange_places(claimed, register, now)
+                strange = await insist("judge", partial(strange_places, claimed, register, now))
             before = [one.seq for one in claimed if one.attempts]
             unheard = (await insist("earlier attempts", lambda: outbox.unheard(before))) if before else set()
             # a release that ended without an attempt (its worker died, its ticket did) may have been sent too
@@ -115,12 +117,13 @@ class Pusher:
                     raise ended
         return held
 
-    async def _deal_with(self, one: Claimed, register: Register, strange: set[tuple[str, str, str]], maybe: bool) -> None:
+    async def _deal_with(self, one: Claimed, register: Register, strange: set[Place], maybe: bool) -> None:
         """`maybe`: it may have arrived before."""
-        endpoint, kind, now = register.endpoint(one.endpoint), self._kind(one.action), self._clock.now()
+        kind, now, insist = self._kind(one.action), self._clock.now(), self._worker.insist
+        endpoint = await insist("judge", partial(register.endpoint, one.endpoint))
         if place_of(one) in strange or endpoint is None or endpoint.url is None:
-            await self._settle(elsewhere(one, register, now, self._record))
-        elif (revoked := revoked_since(one, kind, register, now, self._record)) is not None:
+            await self._settle(await insist("judge", partial(elsewhere, one, register, now, self._record)))
+        elif (revoked := await insist("judge", partial(revoked_since, one, kind, register, now, self._record))) is not None:
             await self._settle(revoked)
         elif one.wrapped_key is None or one.body is None:
             await self._settle(erased(one, register, now))

@@ -7,8 +7,9 @@ import time
 from typing import Final
 
 from routing.decisions import Decision
-from routing.ports import Registry
+from routing.ports import RegisterBook
 from routing.register import Register, read_register
+from routing.register_stored import follow
 from routing.work import RecordedDecision
 
 #: How often the version number is looked at.
@@ -18,13 +19,14 @@ _EMPTY: Final = read_register({}, version=0)
 
 
 class RegisterCache:
-    """The newest register. Raises StoreUnavailable when a new version is there but cannot be read."""
+    """The newest register. Raises StoreUnavailable when a new version is there but cannot be read; so do the mandates and endpoints of what
+    it gives, which stay in the store until somebody asks for them."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    def __init__(self, book: RegisterBook) -> None:
+        self._book = book
         self._register = _EMPTY
         self._looked_at = float("-inf")
-        self._one_at_a_time = threading.Lock()  # a register is parsed once, and never replaced by an older one
+        self._one_at_a_time = threading.Lock()  # what changed is read once, and a register never replaced by an older one
 
     def __call__(self) -> Register:
         """The register now."""
@@ -33,9 +35,9 @@ class RegisterCache:
 
     def _look(self) -> Register:
         if time.monotonic() - self._looked_at >= LOOK_EVERY_S:
-            version = self._registry.register_version()
+            version = self._book.newest()
             if version != self._register.version:
-                self._register = read_register(self._registry.register_document(version), version=version)
+                self._register = follow(self._book, self._register, version)
             self._looked_at = time.monotonic()
         return self._register
 

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from routing.amsterdam import amsterdam_day
 from routing.register import Endpoint, Mandate, Register
-from routing.register_case import rows_of
 from routing.register_files import Difference
 from routing.register_plan import endpoints_nobody_uses, ends_soon, mandates_without_endpoint, small_changes, what_changes
 from routing.register_rows import FIELDS, write_row
@@ -81,8 +80,8 @@ def lists(arguments: Namespace, work: Work, last_delivered: Callable[[], Mapping
         elif name == "unused":
             since = work.today - timedelta(days=arguments.days)
             contact = {id: _day(us) for id, us in last_delivered().items()}
-            rows = endpoints_nobody_uses(endpoints, contact, since, work.today)
-            found[name] = [{**write_row(row), "last": str(contact[row.id]) if row.id in contact else None} for row in rows]
+            unused = endpoints_nobody_uses(endpoints, contact, since, work.today)
+            found[name] = [{**write_row(row), "last": str(contact[row.id]) if row.id in contact else None} for row in unused]
         else:
             endings = ends_soon(register, mandates, endpoints, work.today)
             found[name] = [{"list": e.list, "within": e.horizon, "followed": e.followed, **write_row(e.row)} for e in endings]
@@ -126,7 +125,7 @@ def _rows(register: Register, arguments: Namespace) -> Rows:
     whose = [oin] if register.organisation(oin) else [row.oin for row in register.organisations.values() if row.board == oin]
     if not whose:
         raise WrongArgument(f"{oin} is no organisation in the register, nor a board of any.")
-    found = [rows_of(register, one) for one in whose]
+    found = [register.parts.of_organisation(one) for one in whose]
     return [row for mandates, _ in found for row in mandates], [row for _, endpoints in found for row in endpoints]
 
 

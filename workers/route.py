@@ -42,7 +42,7 @@ class Router:
         if messages:
             register = await insist("register", self._register)
             now = self._clock.now()
-            routes = [self._route(message, register, now) for message in messages]
+            routes = await insist("route", lambda: [self._route(message, register, now) for message in messages])
             await insist("store routes", lambda: self._store.outbox.commit_routes(routes, actor=self._worker.id, now_us=micros(now)))
         return ()
 

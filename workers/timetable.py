@@ -126,7 +126,7 @@ class Timetable:
         outbox, now = self._store.outbox, self._clock.now()
         for lane in [lane for lane, circuit in outbox.circuits().items() if circuit.state is not CircuitState.CLOSED]:
             for endpoint, system in outbox.places_in(lane):
-                if not is_strange((endpoint, system, lane), register, now):
+                if not is_strange((endpoint, system, lane, None), register, now):
                     continue
                 after = 0
                 while page := outbox.waiting_in(lane, endpoint, after=after, limit=WAITING_PAGE):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from functools import cache
 from typing import Any, Final
 
@@ -35,8 +36,21 @@ _HISTORY: Final = Sql(
 )
 _CHANGED: Final = Sql(
     "SELECT list, key, organisation, system FROM register_row WHERE since > :since AND since <= :upto UNION "
-    "SELECT list, key, organisation, system FROM register_row WHERE before IS NOT NULL AND before > :since AND before <= :upto"
+    "SELECT list, key, organisation, system FROM register_row WHERE before IS NOT NULL AND before > :since AND before <= :upto LIMIT :limit"
 )
+_OF_ORGANISATION: Final = Sql(
+    f"SELECT list, fields FROM register_row WHERE organisation = :oin AND list IN ('mandates', 'endpoints') AND {_AS_OF} ORDER BY id"
+)
+_OF_SYSTEM: Final = Sql(f"SELECT list, fields FROM register_row WHERE system = :system AND {_AS_OF} ORDER BY id")
+_SCHOOLS_OF: Final = Sql(f"SELECT count(DISTINCT organisation) FROM register_row WHERE system = :system AND list = 'mandates' AND {_AS_OF}")
+_NEXT_DAYS: Final = Sql(
+    "SELECT min(CASE WHEN start_day > :day THEN start_day END) AS start, "
+    "min(CASE WHEN until_day >= :day AND until_day < '9999-12-31' THEN until_day END) AS until "
+    f"FROM register_row WHERE list IN ('mandates', 'endpoints') AND {_AS_OF}"
+)
+_COUNTS: Final = Sql(f"SELECT list, count(*) AS rows_ FROM register_row WHERE {_AS_OF} GROUP BY list")
+#: A field of a row, by whether the store is SQLite.
+_FIELD: Final = {True: "json_extract(fields, '$.{}')", False: "(CAST(fields AS json) ->> '{}')"}
 _ADD_KEY: Final = Insert(register_api_key, "hash", "system", "label", "made_us")
 _KEY: Final = Sql("SELECT system FROM register_api_key WHERE hash = :hash AND ended_us IS NULL")
 _END_KEY: Final = Sql("UPDATE register_api_key SET ended_us = :now WHERE hash = :hash AND ended_us IS NULL RETURNING system")
@@ -46,12 +60,13 @@ _KEYS: Final = Sql("SELECT hash, system, label, made_us, ended_us FROM register_
 _NO_LIMIT: Final = 2**31 - 1
 
 
+_FILTERS: Final = {"after": "key > :after", "keys": "key IN @keys"}
+
+
 @cache
 def _rows(filters: tuple[str, ...], as_of: bool) -> Sql:
     """The statement for these filters. `as_of`: of an earlier version."""
-    where = ["list = :list", _AS_OF if as_of else "before IS NULL", *(f"{name} = :{name}" for name in filters if name != "after")]
-    if "after" in filters:
-        where.append("key > :after")
+    where = ["list = :list", _AS_OF if as_of else "before IS NULL", *(_FILTERS.get(name, f"{name} = :{name}") for name in filters)]
     return Sql(f"SELECT fields FROM register_row WHERE {' AND '.join(where)} ORDER BY key LIMIT :limit")
 
 
@@ -137,17 +152,19 @@ class RegisterBook:
         versie: str | None = None,
         receiver: str | None = None,
         key: str | None = None,
+        keys: Sequence[str] | None = None,
         after: str | None = None,
         limit: int | None = None,
     ) -> builtins.list[dict[str, Any]]:
         """See the port."""
-        given = {
+        given: dict[str, Any] = {
             "organisation": organisation,
             "system": system,
             "dienst": dienst,
             "versie": versie,
             "receiver": receiver,
             "key": key,
+            "keys": keys,
             "after": after,
         }
         filters = {name: value for name, value in given.items() if value is not None}
@@ -171,10 +188,51 @@ class RegisterBook:
                 for row in _HISTORY(connection, list=list, key=key)
             ]
 
-    def changed(self, since: int, upto: int) -> builtins.list[tuple[str, str, str | None, str | None]]:
+    def changed(self, since: int, upto: int, limit: int | None = None) -> builtins.list[tuple[str, str, str | None, str | None]]:
         """See the port."""
         with self._db.read() as connection:
-            return [(row.list, row.key, row.organisation, row.system) for row in _CHANGED(connection, since=since, upto=upto)]
+            found = _CHANGED(connection, since=since, upto=upto, limit=_NO_LIMIT if limit is None else limit)
+            return [(row.list, row.key, row.organisation, row.system) for row in found]
+
+    # -- for `routing.register_stored` -------------------------------------------------------------------------------------------------
+    def of_organisation(self, oin: str, version: int) -> builtins.list[tuple[str, Mapping[str, Any]]]:
+        """See the port."""
+        with self._db.read() as connection:
+            return [(row.list, json.loads(row.fields)) for row in _OF_ORGANISATION(connection, oin=oin, version=version)]
+
+    def of_system(self, system: str, version: int) -> builtins.list[tuple[str, Mapping[str, Any]]]:
+        """See the port."""
+        with self._db.read() as connection:
+            return [(row.list, json.loads(row.fields)) for row in _OF_SYSTEM(connection, system=system, version=version)]
+
+    def schools_of(self, system: str, version: int) -> int:
+        """See the port."""
+        with self._db.read() as connection:
+            return int(_SCHOOLS_OF(connection, system=system, version=version).scalar_one())
+
+    def places(self, version: int, systems: Sequence[str] | None = None) -> builtins.list[tuple[str, str | None, int | None, float | None]]:
+        """See the port."""
+        url, at_once, per_second = (_FIELD[self._db.is_sqlite].format(name) for name in ("url", "at_once", "per_second"))
+        of_these = "" if systems is None else "AND system IN @systems "
+        statement = Sql(
+            f"SELECT system, {url} AS url, min(CAST({at_once} AS integer)) AS at_once, min(CAST({per_second} AS real)) AS per_second "
+            f"FROM register_row WHERE list = 'endpoints' {of_these}AND {_AS_OF} GROUP BY 1, 2"
+        )
+        values: dict[str, Any] = {"version": version} | ({} if systems is None else {"systems": systems})
+        with self._db.read() as connection:
+            return [(row.system, row.url, row.at_once, row.per_second) for row in statement(connection, **values)]
+
+    def next_day(self, version: int, day: str) -> str | None:
+        """See the port."""
+        with self._db.read() as connection:
+            found = _NEXT_DAYS(connection, version=version, day=day).one()
+        over = (date.fromisoformat(found.until) + timedelta(days=1)).isoformat() if found.until else None
+        return min(filter(None, (found.start, over)), default=None)
+
+    def counts(self, version: int) -> dict[str, int]:
+        """See the port."""
+        with self._db.read() as connection:
+            return {row.list: int(row.rows_) for row in _COUNTS(connection, version=version)}
 
     # -- API keys ----------------------------------------------------------------------------------------------------------------------
     def add_api_key(self, hash: bytes, system: str, label: str, now_us: int, *, who: str = "") -> None:

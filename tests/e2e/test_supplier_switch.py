@@ -271,7 +271,7 @@ def test_a_system_that_leaves_the_register_is_shut_out_of_the_broker_within_ten_
         keeper = Keeper(
             chain._backbone.settings,
             chain.store.registry,
-            RegisterCache(chain.store.registry),
+            RegisterCache(chain.store.register),
             *amqp_urls(chain._backbone.settings),
         )
         with pytest.raises(UsageError, match="is connected"):

@@ -167,7 +167,7 @@ async def _play(
     sender: Sender,
 ) -> None:
     await CrlFetcher.of(settings[0], store.registry).fetch_all()
-    await Keeper(settings[0], store.registry, RegisterCache(store.registry), *amqp_urls(settings[0])).apply_topology()
+    await Keeper(settings[0], store.registry, RegisterCache(store.register), *amqp_urls(settings[0])).apply_topology()
     others = {name: value for name, value in os.environ.items() if not name.startswith("KOPPELPUNT_") and name != "AMQP_URL"}
     machines = [Supervisor(program.ROOT / "run.py", WORKERS, others | one, home / "workers.log") for one in environments]
     password = quote(password_file(settings[0].home, SIS).read_text().strip(), safe="")

@@ -340,7 +340,7 @@ class Looking:
     def __init__(self, store: Store) -> None:
         self.store, self.asked = store, 0
         worker = Worker("timetable", store.registry, Clock())
-        self.register = RegisterCache(store.registry)
+        self.register = RegisterCache(store.register)
         self.withdrawal = Withdrawal(worker, store, self.register, worker.clock)
         self.withdrawal._changed_at = float("-inf")
         standing = store.mailboxes.standing
@@ -436,7 +436,7 @@ def test_a_deliver_worker_that_has_not_seen_the_new_register_yet_does_not_send_i
     route(store, *take(store, "1", dienst="vva"), to=[a_delivery(**to, deadline_us=10**17)])
     claimed = claim(store, release(store, lead(store)))
     now = datetime.now(UTC)
-    assert strange_places(claimed, chain(), now) == {(to["endpoint"], OTHER_LAS, to["lane"])}
+    assert strange_places(claimed, chain(), now) == {(to["endpoint"], OTHER_LAS, to["lane"], to["receiver"])}
     assert strange_places(claimed, looking.register(), now) == set()
 
 
@@ -457,7 +457,7 @@ class Room:
 def look_through(store: Store, room: Room) -> None:
     clock = Clock()
     worker = Worker("timetable", store.registry, clock)
-    taking = TakingBack(worker, store, RegisterCache(store.registry), room, clock)
+    taking = TakingBack(worker, store, RegisterCache(store.register), room, clock)
     taking._leader._lease = lease = lead(store, "copies", now_us=clock.now_us())
     asyncio.run(taking._cycle(lease))
 

@@ -205,7 +205,7 @@ class Exchange:
         store = program.open_store_of(self.settings)
         worker = Worker(name, store.registry, self.clock)
         amqp, _ = amqp_urls(self.settings)
-        vault, register = Vault(read_master_key(self.settings.master_key)), RegisterCache(store.registry)
+        vault, register = Vault(read_master_key(self.settings.master_key)), RegisterCache(store.register)
         parts = program.Parts(self.settings, store, worker, vault, register, publisher or Publisher(amqp), self.clock, amqp)
         task = asyncio.ensure_future(_all(program.WORKERS[name](parts)))
         self._inside.append((worker, parts, task))
@@ -299,7 +299,7 @@ class Exchange:
 
     def keeper(self) -> Keeper:
         """Who looks after the broker, as the relay does."""
-        return Keeper(self.settings, self.store.registry, RegisterCache(self.store.registry), *amqp_urls(self.settings))
+        return Keeper(self.settings, self.store.registry, RegisterCache(self.store.register), *amqp_urls(self.settings))
 
 
 async def _all(tasks: Sequence[Coroutine[Any, Any, None]]) -> None:

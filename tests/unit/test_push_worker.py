@@ -55,7 +55,7 @@ class Outbox:
 
 
 def claimed(register: Any, number: int = 1, **more: Any) -> Claimed:
-    (endpoint,) = [one for one in register.endpoints.values() if one.url == URL]
+    (endpoint,) = [one for one in register.parts.every_endpoint() if one.url == URL]
     now = datetime.now(UTC)
     values: dict[str, Any] = {field.name: None for field in dataclasses.fields(Claimed)} | {
         "seq": number, "release": 1, "id": f"d{number}", "attempts": 0, "receiver": UTRECHT, "endpoint": endpoint.id, "lane": endpoint.lane,

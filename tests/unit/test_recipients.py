@@ -212,7 +212,11 @@ def test_a_table_of_the_register_fits_100_columns(what):
         DOCUMENT["endpoints"], 2, url="https://een-heel-lange-naam.portaal.example/" + "pad/" * 40, from_="2026-01-01", until="2026-12-31"
     )
     organisations = but(DOCUMENT["organisations"], 0, name="Scholengemeenschap " * 12, roles=["vo", "vso", "vavo", "po", "centraal"])
-    table = show(chain(endpoints=rows, organisations=organisations), what, NOW.date())
+    more = {
+        "boards": [{"oin": MBO, "name": "Stichting voor onderwijs " * 8}],
+        "delegations": [{"municipality": UTRECHT, "dienst": "vva", "region": AMERSFOORT, "until": "2026-12-31"}],
+    }
+    table = show(chain(endpoints=rows, organisations=organisations, **more), what, NOW.date())
     printed = lines(table)
     assert len(printed) == len(table.rows) + 2
     assert max(map(len, printed)) <= 100

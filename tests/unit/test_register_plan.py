@@ -27,12 +27,15 @@ def switch(**lists: list[dict[str, Any]]) -> Register:
 
 
 def told(register: Register, first: date = AUGUST, last: date = AUGUST) -> list[tuple[date, str]]:
-    return [(turn.day, turn.what) for turn in what_changes(register, register.mandates, register.endpoints.values(), first, last)]
+    return [
+        (turn.day, turn.what)
+        for turn in what_changes(register, register.parts.every_mandate(), register.parts.every_endpoint(), first, last)
+    ]
 
 
 def test_a_switch_on_the_first_of_august_shows_who_receives_before_and_after():
     register = switch()
-    turns = what_changes(register, register.mandates, register.endpoints.values(), AUGUST, AUGUST)
+    turns = what_changes(register, register.parts.every_mandate(), register.parts.every_endpoint(), AUGUST, AUGUST)
     assert [turn.what for turn in turns] == ["mandate-begins", "mandate-ends", "endpoint-begins", "endpoint-ends", "receiver-changes"]
     (change,) = [turn for turn in turns if turn.what == "receiver-changes"]
     assert change.nl == "Berichten vva 1 voor Emmaus College gaan van Leerlingwijzer (mailbox) naar Klassenboek (https://boek.example/in)."
@@ -43,8 +46,8 @@ def test_a_switch_on_the_first_of_august_shows_who_receives_before_and_after():
 def test_a_successor_without_an_endpoint_is_trouble_and_the_sentence_says_why():
     found = what_changes(
         register := switch(endpoints=but(DOCUMENT["endpoints"], 0, until="2026-07-31")),
-        register.mandates,
-        register.endpoints.values(),
+        register.parts.every_mandate(),
+        register.parts.every_endpoint(),
         AUGUST,
         AUGUST,
     )
@@ -93,9 +96,9 @@ def test_endpoints_to_which_nothing_was_delivered_are_listed_but_not_new_ones():
             row | {"from": start} for row, start in zip(DOCUMENT["endpoints"], ("2026-01-01", "2026-02-20", "2026-01-01"), strict=True)
         ]
     )
-    used, new, unused = register.endpoints.values()
+    used, new, unused = register.parts.every_endpoint()
     found = endpoints_nobody_uses(
-        register.endpoints.values(), {used.id: TODAY, unused.id: date(2026, 1, 9)}, TODAY - timedelta(days=30), TODAY
+        register.parts.every_endpoint(), {used.id: TODAY, unused.id: date(2026, 1, 9)}, TODAY - timedelta(days=30), TODAY
     )
     assert found == [unused] and new not in found
 
@@ -104,14 +107,17 @@ def test_endpoints_to_which_nothing_was_delivered_are_listed_but_not_new_ones():
 def test_what_ends_is_warned_of_60_30_and_7_days_before(left: int, horizon: int | None):
     until = (TODAY + timedelta(days=left)).isoformat()
     register = chain(mandates=but(DOCUMENT["mandates"], 2, until=until))
-    found = ends_soon(register, register.mandates, register.endpoints.values(), TODAY)
+    found = ends_soon(register, register.parts.every_mandate(), register.parts.every_endpoint(), TODAY)
     assert [(ending.list, ending.horizon, ending.row.system) for ending in found] == ([("mandates", horizon, CIVIC)] if horizon else [])
     assert HORIZONS == (60, 30, 7)
 
 
 def test_what_has_a_successor_is_told_apart_from_what_has_none():
     register = switch()
-    found = ends_soon(register, register.mandates, register.endpoints.values(), JULY)
+    found = ends_soon(register, register.parts.every_mandate(), register.parts.every_endpoint(), JULY)
     assert [(ending.list, ending.followed) for ending in found] == [("endpoints", True), ("mandates", True)]
     alone = switch(mandates=but(DOCUMENT["mandates"], 0, until="2026-07-31"))
-    assert [ending.followed for ending in ends_soon(alone, alone.mandates, alone.endpoints.values(), JULY)] == [False, False]
+    assert [ending.followed for ending in ends_soon(alone, alone.parts.every_mandate(), alone.parts.every_endpoint(), JULY)] == [
+        False,
+        False,
+    ]

@@ -320,15 +320,15 @@ def test_days_that_are_over_are_not_for_a_school_to_set(wish: Wish):
 def test_a_municipality_lets_a_region_receive_a_dienst_and_takes_it_back():
     wish = Delegate(municipality=AMERSFOORT, dienst="vva", region=REGION, start=AUGUST)
     found = after(register(), Actor(Role.ORGANISATION, AMERSFOORT), wish)
-    (row,) = found.delegations
+    (row,) = found.delegations.values()
     assert (row.municipality, row.region, row.start) == (AMERSFOORT, REGION, AUGUST)
     again = Delegate(municipality=AMERSFOORT, dienst="vva", region=UTRECHT, start=AUGUST + timedelta(days=9))
     assert (refused(found, OPERATOR, again).code, refused(found, OPERATOR, again).row) == ("OVERLAP", row.id)
     onward = Delegate(municipality=REGION, dienst="vva", region=UTRECHT, start=AUGUST)
     assert refused(found, OPERATOR, onward).code == "WRONG"
     assert refused(found, Actor(Role.ORGANISATION, UTRECHT), EndDelegation(id=row.id, until=AUGUST)).code == "NOT_YOURS"
-    assert after(found, OPERATOR, EndDelegation(id=row.id, until=AUGUST)).delegations[0].until == AUGUST
-    assert after(found, OPERATOR, EndDelegation(id=row.id, until=TODAY)).delegations == ()
+    assert after(found, OPERATOR, EndDelegation(id=row.id, until=AUGUST)).delegations[row.id].until == AUGUST
+    assert after(found, OPERATOR, EndDelegation(id=row.id, until=TODAY)).delegations == {}
 
 
 def test_a_municipality_goes_up_in_another_on_the_first_of_january_with_its_code():
@@ -364,7 +364,7 @@ def wishes(draw: st.DrawFn, found: Register) -> tuple[Actor, Wish]:
     """A wish that often can be granted, of somebody who often may."""
     system, school = draw(st.sampled_from(SYSTEMS)), draw(st.sampled_from(SCHOOLS))
     start, until, day = draw(st.none() | DAYS), draw(st.none() | DAYS), draw(DAYS)
-    mandates, endpoints = list(found.mandates), list(found.endpoints.values())
+    mandates, endpoints = list(found.parts.every_mandate()), list(found.parts.every_endpoint())
     mandate, endpoint = draw(st.sampled_from(mandates)), draw(st.sampled_from(endpoints)) if endpoints else None
     actor = draw(
         st.sampled_from(
@@ -412,7 +412,7 @@ def test_whatever_is_wished_no_two_endpoints_overlap_and_none_is_without_its_man
 
 
 def _is_sound(found: Register, today: date) -> None:
-    rows = list(found.endpoints.values())
+    rows = list(found.parts.every_endpoint())
     for place, row in enumerate(rows):
         for other in rows[place + 1 :]:
             same = (row.organisation, row.routeringskenmerk, row.versie) == (other.organisation, other.routeringskenmerk, other.versie)
@@ -425,12 +425,12 @@ def _is_sound(found: Register, today: date) -> None:
 
 def _only_ones_own_changed(before: Register, now: Register, actor: Actor) -> None:
     if actor.role is Role.SUPPLIER:
-        assert before.mandates == now.mandates or {*before.mandates} == {*now.mandates}
-        for id in before.endpoints.keys() | now.endpoints.keys():
+        assert {*before.parts.every_mandate()} == {*now.parts.every_mandate()}
+        for id in {row.id for row in (*before.parts.every_endpoint(), *now.parts.every_endpoint())}:
             old, new = before.endpoint(id), now.endpoint(id)
             assert old == new or {row.system for row in (old, new) if row} == {actor.oin}
     elif actor.role is Role.ORGANISATION:
-        differ = {*before.mandates} ^ {*now.mandates}
+        differ = {*before.parts.every_mandate()} ^ {*now.parts.every_mandate()}
         assert {row.organisation for row in differ} <= {actor.oin}
     else:
         assert actor.role in (Role.OPERATOR, Role.BOARD)

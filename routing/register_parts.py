@@ -1,0 +1,163 @@
+"""Where a register has its mandates and endpoints: in memory (`WholeParts`), or in a store (`register_stored.StoredParts`)."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import NamedTuple, Protocol, TypeVar
+
+from routing.register_values import Dated, Endpoint, Mandate, lane_of, turns
+from schemas.oin import Oin
+
+N = TypeVar("N", int, float)
+
+
+class Pair(NamedTuple):
+    """Mandates and endpoints of every day."""
+
+    mandates: tuple[Mandate, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
+
+
+class Holding(Pair):
+    """The pair of one organisation, with what finds a row in it. Made by `hold`."""
+
+    by_dienst: Mapping[str, tuple[Mandate, ...]]
+    by_place: Mapping[tuple[str, str, str], tuple[Endpoint, ...]]  #: by receiver, dienst and version
+
+
+def hold(mandates: Iterable[Mandate] = (), endpoints: Iterable[Endpoint] = ()) -> Holding:
+    """What one organisation has."""
+    held = Holding(tuple(mandates), tuple(endpoints))
+    by_dienst: dict[str, tuple[Mandate, ...]] = {}
+    for mandate in held.mandates:
+        by_dienst[mandate.dienst] = (*by_dienst.get(mandate.dienst, ()), mandate)
+    by_place: dict[tuple[str, str, str], tuple[Endpoint, ...]] = {}
+    for endpoint in held.endpoints:
+        for receiver in filter(None, (endpoint.organisation, endpoint.routeringskenmerk)):
+            place = (receiver, endpoint.dienst, endpoint.versie)
+            by_place[place] = (*by_place.get(place, ()), endpoint)
+    held.by_dienst, held.by_place = by_dienst, by_place
+    return held
+
+
+NOTHING = hold()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A URL of a system, or its mailbox, with the narrowest limits of the endpoints there."""
+
+    system: Oin
+    url: str | None
+    at_once: int | None = None
+    per_second: float | None = None
+
+    @property
+    def lane(self) -> str:
+        """As `Endpoint.lane`."""
+        return lane_of(self.system, self.url)
+
+
+class Parts(Protocol):
+    """The mandates and endpoints of one version. A store's raise StoreUnavailable."""
+
+    def of_organisation(self, oin: str) -> Holding:
+        """All of one organisation."""
+
+    def of_system(self, system: str) -> Pair:
+        """All that name this system."""
+
+    def schools_of(self, system: str) -> int:
+        """How many organisations ever gave this system a mandate."""
+
+    def endpoint(self, id: str) -> Endpoint | None:
+        """The endpoint with this id."""
+
+    def lanes(self) -> Sequence[Place]:
+        """Each place that an endpoint names, once."""
+
+    def next_change(self, day: date) -> date | None:
+        """The first day after `day` on which one starts, or is over."""
+
+    def every_mandate(self) -> Iterator[Mandate]:
+        """All of them: for people who list them, and never for a message."""
+
+    def every_endpoint(self) -> Iterator[Endpoint]:
+        """The same."""
+
+    def sizes(self) -> tuple[int, int]:
+        """How many mandates and endpoints there are."""
+
+
+class WholeParts:
+    """`Parts` in memory."""
+
+    def __init__(self, mandates: Iterable[Mandate] = (), endpoints: Iterable[Endpoint] = ()) -> None:
+        self._mandates = tuple(mandates)
+        self._endpoints = {row.id: row for row in endpoints}
+        mine: dict[str, tuple[list[Mandate], list[Endpoint]]] = {}
+        for mandate in self._mandates:
+            mine.setdefault(mandate.organisation, ([], []))[0].append(mandate)
+        for endpoint in self._endpoints.values():
+            mine.setdefault(endpoint.organisation, ([], []))[1].append(endpoint)
+        self._holdings = {oin: hold(*both) for oin, both in mine.items()}
+        self._changes = days_of(self._mandates, self._endpoints.values())
+
+    def of_organisation(self, oin: str) -> Holding:
+        """See the port."""
+        return self._holdings.get(oin, NOTHING)
+
+    def of_system(self, system: str) -> Pair:
+        """See the port."""
+        mandates = tuple(row for row in self._mandates if row.system == system)
+        return Pair(mandates, tuple(row for row in self._endpoints.values() if row.system == system))
+
+    def schools_of(self, system: str) -> int:
+        """See the port."""
+        return len({row.organisation for row in self._mandates if row.system == system})
+
+    def endpoint(self, id: str) -> Endpoint | None:
+        """See the port."""
+        return self._endpoints.get(id)
+
+    def lanes(self) -> Sequence[Place]:
+        """See the port."""
+        found: dict[str, Place] = {}
+        for row in self._endpoints.values():
+            before = found.get(row.lane, row)
+            found[row.lane] = Place(row.system, row.url, _least(before.at_once, row.at_once), _least(before.per_second, row.per_second))
+        return tuple(found.values())
+
+    def next_change(self, day: date) -> date | None:
+        """See the port."""
+        return next_of(self._changes, day)
+
+    def every_mandate(self) -> Iterator[Mandate]:
+        """See the port."""
+        return iter(self._mandates)
+
+    def every_endpoint(self) -> Iterator[Endpoint]:
+        """See the port."""
+        return iter(self._endpoints.values())
+
+    def sizes(self) -> tuple[int, int]:
+        """See the port."""
+        return len(self._mandates), len(self._endpoints)
+
+
+def days_of(*lists: Iterable[Dated]) -> Sequence[date]:
+    """The days on which something of these starts, or is over, in order."""
+    return sorted({day for rows in lists for row in rows for day in turns(row)})
+
+
+def next_of(days: Sequence[date], day: date) -> date | None:
+    """The first of these days that is after `day`."""
+    place = bisect_right(days, day)
+    return days[place] if place < len(days) else None
+
+
+def _least(one: N | None, other: N | None) -> N | None:
+    return min(filter(None, (one, other)), default=None)
