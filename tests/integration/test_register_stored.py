@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import date
 from typing import Any
 
@@ -195,28 +194,6 @@ def test_whoever_may_not_wait_is_told_what_to_fetch(store: Store) -> None:
         kept.parts.of_system(LAS)
     whole = read_register(WHOLE, version=1)
     assert without_waiting(whole) is whole
-
-
-def test_the_gateway_answers_dk0051_when_it_needs_a_store_that_is_away(store: Store) -> None:
-    from schemas.faults import OurFailure
-    from workers.gateway import Gateway
-
-    book, register = stored(store)
-    gateway = object.__new__(Gateway)
-    from concurrent.futures import ThreadPoolExecutor
-
-    gateway._fetching = ThreadPoolExecutor(1)
-    gateway._judge = lambda *_: without_waiting(register).mandates_of(VO, "vva")  # type: ignore[method-assign,assignment,return-value]
-
-    def judged() -> Any:
-        return asyncio.run(gateway._judge_here(b"", LAS, None, lambda: None, None))  # type: ignore[arg-type]
-
-    book.away = True
-    with pytest.raises(OurFailure) as failure:
-        judged()
-    assert failure.value.code == "Server.DK0051"
-    book.away = False
-    assert judged() == register.mandates_of(VO, "vva")
 
 
 # memory
