@@ -124,6 +124,15 @@ def test_a_change_lets_go_of_what_it_changed_and_of_nothing_else(store: Store) -
     assert after.organisations is before.organisations
 
 
+def test_a_system_s_stamp_lasts_until_something_of_it_changes(store: Store) -> None:
+    book, before = stored(store)
+    stamps = {system: before.parts.stamp(system) for system in (LAS, SIS, OTHER_LAS)}
+    after = follow(book, before, change(store, RowChange("endpoints", "n1", NORTH | {"system": OTHER_LAS})))
+    assert after.parts.stamp(SIS) is stamps[SIS]
+    assert after.parts.stamp(LAS) is not stamps[LAS]
+    assert after.parts.stamp(OTHER_LAS) is not stamps[OTHER_LAS]
+
+
 def test_a_register_of_before_goes_on_saying_what_it_said(store: Store) -> None:
     """A batch in hand is judged by one version from beginning to end."""
     book, before = stored(store)

@@ -11,7 +11,7 @@ import pytest
 from alembic import command
 from sqlalchemy import text
 
-from adapters.store import Store, open_store, schema
+from adapters.store import Store, open_store, register_changes, schema
 from adapters.store.database import Database
 from routing.register import read_register
 from routing.register_book import RegisterMoved, RowChange
@@ -293,6 +293,13 @@ def test_a_register_that_the_version_before_loads_beside_us_is_taken_over(store:
     assert store.register.newest() == 2
     assert len(store.register.rows("endpoints")) == 2
     assert change(store, endpoint()) == 3
+
+
+def test_a_register_that_is_too_large_for_the_version_before_is_one_that_it_refuses(store: Store) -> None:
+    """Not one that it takes for empty."""
+    save(store, {})
+    change(store, *(RowChange("endpoints", f"e{n}", ENDPOINT | {"id": f"e{n}"}) for n in range(register_changes.DOCUMENT_ROWS + 1)))
+    assert [row.document for row in run_sql(store, "SELECT document FROM register_version ORDER BY version")] == ["{}", "null"]
 
 
 def test_the_version_before_can_read_what_we_write(store: Store) -> None:
