@@ -588,7 +588,8 @@ def register(arguments: Arguments) -> int:
     settings, clock = read_settings(arguments), Clock()
 
     def save(document: dict[str, Any]) -> int:
-        return open_store_of(settings).registry.save_register(document, who=operator(os.environ), now_us=clock.now_us())
+        book, why = open_store_of(settings).register, f"register load {arguments.file.name}"
+        return book.save(document, who=operator(os.environ), why=why, now_us=clock.now_us())
 
     if arguments.what == "load":
         return commands.load(arguments, contracts_of(settings), save=save)

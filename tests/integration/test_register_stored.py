@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from datetime import date
 from typing import Any
 
 import pytest
 
 from adapters.store import Store
+from routing.ports import Incoming
 from routing.register import Register, read_register
 from routing.register_book import RowChange
 from routing.register_parts import Parts
@@ -15,9 +18,28 @@ from routing.register_stored import NotKept, Recent, StoredParts, follow, read_s
 from routing.release import narrowed
 from routing.resolver import resolve
 from routing.work import StoreUnavailable
-from tests.support.register import AMERSFOORT, CENTRAAL, CIVIC, DOCUMENT, LAS, MBO, NOW, OTHER_LAS, SIS, UTRECHT, VO, VO_NORTH, document
+from tests.support.register import (
+    ADDRESSED,
+    AMERSFOORT,
+    CENTRAAL,
+    CIVIC,
+    DOCUMENT,
+    LAS,
+    MBO,
+    NOW,
+    OTHER_LAS,
+    SIS,
+    UTRECHT,
+    VO,
+    VO_NORTH,
+    document,
+)
 from tests.support.store import NOW as NOW_US
+from tests.support.store import VAULT, run_sql, take
+from workers.clock import Clock
+from workers.loop import Worker
 from workers.register_cache import RegisterCache
+from workers.route import Router
 
 NORTH = {"id": "n1", "organisation": VO, "routeringskenmerk": VO_NORTH, "dienst": "vva", "versie": "1", "system": LAS, "mailbox": True}
 LIMITED = [
@@ -203,6 +225,36 @@ def test_whoever_may_not_wait_is_told_what_to_fetch(store: Store) -> None:
         kept.parts.of_system(LAS)
     whole = read_register(WHOLE, version=1)
     assert without_waiting(whole) is whole
+
+
+def test_a_worker_holds_its_batch_while_the_store_is_away_in_the_midst_of_it(store: Store) -> None:
+    """Not even the mandate of a sender that it has seen before need be in memory."""
+    book, _ = stored(store)
+    cache, worker = RegisterCache(book), Worker("route", store.registry, Clock())
+    assert cache().version == 1
+    cache._looked_at = float("inf")
+    router = Router(worker, store, VAULT, cache, lambda _: ADDRESSED, worker.clock)
+    (reference,) = take(store, "1", sender=VO, system=LAS, receiver=UTRECHT, dienst="vva")
+    run_sql(store, "UPDATE message SET release = 1")
+    (row,) = run_sql(store, "SELECT seq FROM message")
+    ticket = Incoming(
+        queue="route", tag=1, generation=1, redelivered=False, exchange="", routing_key="route", content_type=None, correlation_id=None,
+        headers={}, body=json.dumps([[row.seq, 1]]).encode(),
+    )  # fmt: skip
+
+    async def act() -> None:
+        book.away = True
+        routing = asyncio.create_task(router.handle([ticket]))
+        async with asyncio.timeout(20):
+            while worker.state != "holding":
+                await asyncio.sleep(0.01)
+            assert run_sql(store, "SELECT id FROM delivery") == []
+            book.away = False
+            assert await routing == ()
+
+    asyncio.run(act())
+    assert [tuple(one) for one in run_sql(store, "SELECT receiver, endpoint FROM delivery")] == [(UTRECHT, f"{UTRECHT}/vva/1/{CIVIC}")]
+    assert store.journal.of_message(reference)
 
 
 # memory

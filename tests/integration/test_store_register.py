@@ -85,6 +85,13 @@ def test_a_mandate_that_ends_in_a_new_document_keeps_its_token_and_a_second_one_
     assert len(store.register.history("mandates", token)) == 2
 
 
+def test_two_mandates_that_are_like_one_in_the_store_do_not_both_take_its_token(store: Store) -> None:
+    save(store, DOCUMENT)
+    like = {"organisation": VO, "dienst": "vva", "system": LAS}
+    save(store, document(mandates=[like | {"until": "2026-07-31"}, like | {"until": "2026-12-31", "revoked": True}]), at=1)
+    assert len({row["token"] for row in store.register.rows("mandates")}) == 2
+
+
 def test_what_a_document_leaves_out_is_no_more_and_the_version_before_still_has_it(store: Store) -> None:
     save(store, DOCUMENT)
     assert save(store, document(endpoints=DOCUMENT["endpoints"][:1]), at=1) == 2
