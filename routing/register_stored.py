@@ -83,6 +83,7 @@ class StoredParts:
         self._systems: Recent[str, Pair] = Recent(ROWS_KEPT // 8, lambda pair: len(pair.mandates) + len(pair.endpoints) + 1)
         self._endpoints: Recent[str, tuple[Endpoint | None]] = Recent(ENDPOINTS_KEPT)
         self._schools: dict[str, int] = {}
+        self._stamps: dict[str, object] = {}  # of the systems that somebody asked about, and a change forgets
         self._places: dict[str, list[Place]] | None = None
 
     def moved(self, version: int, changed: Iterable[tuple[str, str, str | None, str | None]]) -> StoredParts:
@@ -94,6 +95,7 @@ class StoredParts:
         newer._systems = self._systems.without(systems)
         newer._endpoints = self._endpoints.without({key for name, key, _, _ in rows if name == "endpoints"})
         newer._schools = {system: count for system, count in self._schools.copy().items() if system not in systems}
+        newer._stamps = {system: stamp for system, stamp in self._stamps.copy().items() if system not in systems}
         if self._places is not None:
             newer._places = {system: places for system, places in self._places.items() if system not in systems}
             if systems:
@@ -122,6 +124,10 @@ class StoredParts:
         if found is None:
             found = self._schools[system] = self._book.schools_of(system, self._version)
         return found
+
+    def stamp(self, system: str) -> object:
+        """See the port."""
+        return self._stamps.setdefault(system, object())
 
     def endpoint(self, id: str) -> Endpoint | None:
         """See the port."""

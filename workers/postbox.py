@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 
 from routing.amsterdam import amsterdam_day
@@ -18,12 +18,19 @@ from workers.deliver import read_confirmation
 from workers.parcel import Parcels
 
 
+@dataclass(frozen=True, slots=True)
+class _Mine:
+    day: date
+    by: tuple[object, ...]  #: what they were judged by, and whose sameness means that nothing of it changed
+    endpoints: list[Endpoint]
+
+
 class Postbox:
     """See `routing.ports.Postbox`. May be used by several threads at a time."""
 
     def __init__(self, letters: Letters, register: Callable[[], Register], parcels: Parcels, clock: Clock, *, actor: str) -> None:
         self._letters, self._register, self._parcels, self._clock, self._actor = letters, register, parcels, clock, actor
-        self._known: tuple[tuple[int, date] | None, dict[Oin, list[Endpoint]]] = (None, {})
+        self._known: dict[Oin, _Mine] = {}
 
     def mailboxes(self, system: Oin) -> list[MailboxLine]:
         """See the port."""
@@ -97,14 +104,13 @@ class Postbox:
         return self._letters.hear(confirmation, actor=self._actor, now_us=self._clock.now_us())
 
     def _mine(self, register: Register, system: Oin) -> list[Endpoint]:
-        """The endpoints whose mailbox this system may empty today. Remembered: those who wait ask every second."""
-        known, day = self._known, amsterdam_day(self._clock.now())
-        if known[0] != (register.version, day):
-            known = self._known = ((register.version, day), {})
-        if system not in known[1]:
-            known[1][system] = [
-                one
-                for one in register.parts.of_system(system).endpoints
-                if one.url is None and judge_endpoint(register, one, day).outcome == "yes"
-            ]
-        return known[1][system]
+        """The endpoints whose mailbox this system may empty today. Remembered until something changes by which they are judged: those who
+        wait ask every second, and a large system has thousands."""
+        day, parts = amsterdam_day(self._clock.now()), register.parts
+        by = (parts.stamp(system), register.organisations, register.systems)
+        known = self._known.get(system)
+        if known is None or known.day != day or any(one is not other for one, other in zip(known.by, by, strict=True)):
+            all_of_it = parts.of_system(system).endpoints
+            mine = [one for one in all_of_it if one.url is None and judge_endpoint(register, one, day).outcome == "yes"]
+            known = self._known[system] = _Mine(day, by, mine)
+        return known.endpoints

@@ -33,7 +33,8 @@ NEWEST: Final = Sql("SELECT version, why FROM register_version ORDER BY version 
 _OF_KEYS: Final = Sql("SELECT id, key, fields FROM register_row WHERE list = :list AND key IN @keys AND before IS NULL")
 _OF_LIST: Final = Sql("SELECT id, key, fields FROM register_row WHERE list = :list AND before IS NULL")
 _END: Final = Sql("UPDATE register_row SET before = :version WHERE id IN @ids")
-_CURRENT: Final = Sql("SELECT list, fields FROM register_row WHERE before IS NULL ORDER BY id LIMIT :limit")
+_MORE: Final = Sql("SELECT id FROM register_row WHERE before IS NULL LIMIT 1 OFFSET :most")
+_CURRENT: Final = Sql("SELECT list, fields FROM register_row WHERE before IS NULL ORDER BY id")
 _NOT_ADOPTED: Final = Sql("SELECT version, document FROM register_version WHERE why IS NULL ORDER BY version")
 _ADOPTED: Final = Sql("UPDATE register_version SET why = '' WHERE version = :version")
 _ADD_VERSION: Final = Insert(register_version, "version", "at_us", "who", "document", "why")
@@ -187,8 +188,9 @@ def add_version(tx: Connection, version: int, *, kind: str, who: str, why: str, 
 
 def _document(tx: Connection) -> str:
     """The newest rows as the version before reads them; `null`, which it refuses, when they are too many."""
-    found = _CURRENT(tx, limit=DOCUMENT_ROWS + 1).all()
-    return "null" if len(found) > DOCUMENT_ROWS else json.dumps(_for_the_version_before(found), ensure_ascii=False)
+    if _MORE(tx, most=DOCUMENT_ROWS).first() is not None:
+        return "null"
+    return json.dumps(_for_the_version_before(_CURRENT(tx)), ensure_ascii=False)
 
 
 def _for_the_version_before(rows: Iterable[Any]) -> dict[str, list[dict[str, Any]]]:

@@ -21,6 +21,7 @@ from typing import Any
 import aiohttp
 import pytest
 from lxml import etree
+from sqlalchemy import text
 
 import run
 from adapters import answers, https, pki, soap, wsse
@@ -528,6 +529,35 @@ def test_a_look_at_a_store_that_does_not_answer_holds_up_nobody_until_the_regist
     assert receipt_of(first)["ontvangstBevestiging"] == "J"
     assert fault_of(second)[0] == "Server.DK0051"
     assert receipt_of(third)["ontvangstBevestiging"] == "J"
+
+
+def test_a_register_that_must_be_read_and_cannot_is_our_failure_and_the_message_may_come_again(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its version can be read, and the mandates of a school that nobody asked for yet cannot."""
+    mandates = [*DOCUMENT["mandates"], {"organisation": SCHOOL, "dienst": "proef", "system": SIS, "until": "2026-01-31"}]
+    current, seen = gateway.Gateway._current, []
+    monkeypatch.setattr(gateway.Gateway, "_current", lambda self: seen.append(self) or current(self))
+
+    def rename(before: str, after: str) -> None:
+        with exchange.store.database.write() as tx:
+            tx.execute(text(f"ALTER TABLE {before} RENAME TO {after}"))
+
+    async def act() -> tuple[str, str]:
+        async with client(exchange) as session, asyncio.timeout(30):
+            receipt_of(await post(session, exchange.proef(s.message_id())))
+            version = exchange.store.register.save({**DOCUMENT, "mandates": mandates}, who="test", why="", now_us=exchange.clock.now_us())
+            while seen[0]._last.register.version != version:
+                await asyncio.sleep(0.05)
+            rename("register_row", "away")
+            try:
+                failed = await post(session, exchange.proef("urn:uuid:0d9f9a52-7c4f-4b0e-8f0a-3a0f6f0c1a11"))
+            finally:
+                rename("away", "register_row")
+            again = await post(session, exchange.proef("urn:uuid:0d9f9a52-7c4f-4b0e-8f0a-3a0f6f0c1a11"))
+            return fault_of(failed)[0], receipt_of(again)["ontvangstBevestiging"]
+
+    assert exchange.run(act()) == ("Server.DK0051", "J")
 
 
 def test_a_change_of_the_register_is_followed(exchange: Exchange) -> None:

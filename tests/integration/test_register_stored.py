@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import date
 from typing import Any
 
 import pytest
 
 from adapters.store import Store
+from routing.ports import Incoming
 from routing.register import Register, read_register
 from routing.register_book import RowChange
 from routing.register_parts import Parts
@@ -16,9 +18,28 @@ from routing.register_stored import NotKept, Recent, StoredParts, follow, read_s
 from routing.release import narrowed
 from routing.resolver import resolve
 from routing.work import StoreUnavailable
-from tests.support.register import AMERSFOORT, CENTRAAL, CIVIC, DOCUMENT, LAS, MBO, NOW, OTHER_LAS, SIS, UTRECHT, VO, VO_NORTH, document
+from tests.support.register import (
+    ADDRESSED,
+    AMERSFOORT,
+    CENTRAAL,
+    CIVIC,
+    DOCUMENT,
+    LAS,
+    MBO,
+    NOW,
+    OTHER_LAS,
+    SIS,
+    UTRECHT,
+    VO,
+    VO_NORTH,
+    document,
+)
 from tests.support.store import NOW as NOW_US
+from tests.support.store import VAULT, run_sql, take
+from workers.clock import Clock
+from workers.loop import Worker
 from workers.register_cache import RegisterCache
+from workers.route import Router
 
 NORTH = {"id": "n1", "organisation": VO, "routeringskenmerk": VO_NORTH, "dienst": "vva", "versie": "1", "system": LAS, "mailbox": True}
 LIMITED = [
@@ -125,6 +146,15 @@ def test_a_change_lets_go_of_what_it_changed_and_of_nothing_else(store: Store) -
     assert after.organisations is before.organisations
 
 
+def test_a_system_s_stamp_lasts_until_something_of_it_changes(store: Store) -> None:
+    book, before = stored(store)
+    stamps = {system: before.parts.stamp(system) for system in (LAS, SIS, OTHER_LAS)}
+    after = follow(book, before, change(store, RowChange("endpoints", "n1", NORTH | {"system": OTHER_LAS})))
+    assert after.parts.stamp(SIS) is stamps[SIS]
+    assert after.parts.stamp(LAS) is not stamps[LAS]
+    assert after.parts.stamp(OTHER_LAS) is not stamps[OTHER_LAS]
+
+
 def test_a_register_of_before_goes_on_saying_what_it_said(store: Store) -> None:
     """A batch in hand is judged by one version from beginning to end."""
     book, before = stored(store)
@@ -197,26 +227,34 @@ def test_whoever_may_not_wait_is_told_what_to_fetch(store: Store) -> None:
     assert without_waiting(whole) is whole
 
 
-def test_the_gateway_answers_dk0051_when_it_needs_a_store_that_is_away(store: Store) -> None:
-    from schemas.faults import OurFailure
-    from workers.gateway import Gateway
+def test_a_worker_holds_its_batch_while_the_store_is_away_in_the_midst_of_it(store: Store) -> None:
+    """Not even the mandate of a sender that it has seen before need be in memory."""
+    book, _ = stored(store)
+    cache, worker = RegisterCache(book), Worker("route", store.registry, Clock())
+    assert cache().version == 1
+    cache._looked_at = float("inf")
+    router = Router(worker, store, VAULT, cache, lambda _: ADDRESSED, worker.clock)
+    (reference,) = take(store, "1", sender=VO, system=LAS, receiver=UTRECHT, dienst="vva")
+    run_sql(store, "UPDATE message SET release = 1")
+    (row,) = run_sql(store, "SELECT seq FROM message")
+    ticket = Incoming(
+        queue="route", tag=1, generation=1, redelivered=False, exchange="", routing_key="route", content_type=None, correlation_id=None,
+        headers={}, body=json.dumps([[row.seq, 1]]).encode(),
+    )  # fmt: skip
 
-    book, register = stored(store)
-    gateway = object.__new__(Gateway)
-    from concurrent.futures import ThreadPoolExecutor
+    async def act() -> None:
+        book.away = True
+        routing = asyncio.create_task(router.handle([ticket]))
+        async with asyncio.timeout(20):
+            while worker.state != "holding":
+                await asyncio.sleep(0.01)
+            assert run_sql(store, "SELECT id FROM delivery") == []
+            book.away = False
+            assert await routing == ()
 
-    gateway._fetching = ThreadPoolExecutor(1)
-    gateway._judge = lambda *_: without_waiting(register).mandates_of(VO, "vva")  # type: ignore[method-assign,assignment,return-value]
-
-    def judged() -> Any:
-        return asyncio.run(gateway._judge_here(b"", LAS, None, lambda: None, None))  # type: ignore[arg-type]
-
-    book.away = True
-    with pytest.raises(OurFailure) as failure:
-        judged()
-    assert failure.value.code == "Server.DK0051"
-    book.away = False
-    assert judged() == register.mandates_of(VO, "vva")
+    asyncio.run(act())
+    assert [tuple(one) for one in run_sql(store, "SELECT receiver, endpoint FROM delivery")] == [(UTRECHT, f"{UTRECHT}/vva/1/{CIVIC}")]
+    assert store.journal.of_message(reference)
 
 
 # memory

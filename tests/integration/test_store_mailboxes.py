@@ -13,7 +13,7 @@ from adapters.store import Store
 from routing.mailbox import LOOK_AGAIN_S, SUCCESSOR_S, InMailbox, TakenBack, Withdrawn
 from routing.ports import BrokerUnavailable, Foreign
 from routing.work import LeaseLost
-from tests.support.register import DOCUMENT, LAS, OTHER_LAS, VO, but, chain
+from tests.support.register import AMERSFOORT, CIVIC, DOCUMENT, LAS, OTHER_LAS, UTRECHT, VO, but, chain
 from tests.support.store import (
     ACTION,
     DAY,
@@ -404,6 +404,34 @@ def test_a_new_register_moves_what_stands_in_the_mailbox_to_the_successor(store:
         tuple(d.get("rule") for d in store.journal.decisions_of(r.reference))[-2:] for r in run_sql(store, "SELECT reference FROM message")
     }
     assert decisions == ("endpoint-gone", "endpoint")
+
+
+def test_what_stands_in_a_municipality_s_mailbox_goes_to_the_region_when_it_delegates_and_nothing_else_does(store: Store) -> None:
+    region = {"organisation": AMERSFOORT, "dienst": "vva", "system": LAS}
+    lists = {
+        "mandates": [*DOCUMENT["mandates"], region],
+        "endpoints": [*DOCUMENT["endpoints"], region | {"versie": "1", "mailbox": True}],
+    }
+    there, here = f"{AMERSFOORT}/vva/1/{LAS}", f"{UTRECHT}/vva/1/{CIVIC}"
+    places = ((VO, HERE, LAS), (UTRECHT, here, CIVIC), (AMERSFOORT, there, LAS))
+    school, mine, theirs = (
+        route(
+            store,
+            *take(store, receiver, dienst="vva"),
+            to=[a_delivery(receiver=receiver, endpoint=endpoint, lane=f"mailbox {oin}", receiver_system=oin, deadline_us=10**17)],
+        )[0].id
+        for receiver, endpoint, oin in places
+    )
+    deliver(store, lead(store))
+    looking = Looking(store)
+    looking.load(chain(**lists))
+    looking.look()
+    assert set(states(store).values()) == {"delivered"}
+    looking.load(chain(**lists, delegations=[{"municipality": UTRECHT, "dienst": "vva", "region": AMERSFOORT}]))
+    looking.look()
+    assert states(store) == {school: "delivered", mine: "routed", theirs: "delivered"}
+    (moved,) = run_sql(store, "SELECT endpoint, receiver, receiver_system FROM delivery WHERE state = 'routed'")
+    assert tuple(moved) == (there, UTRECHT, LAS)
 
 
 def test_what_a_worker_delivers_by_the_old_register_just_after_the_change_is_found_too(store: Store) -> None:

@@ -19,6 +19,8 @@ from adapters.store import (
     letters,
     mailboxes,
     open_store,
+    register,
+    register_changes,
     release,
     routes,
     upkeep,
@@ -93,6 +95,18 @@ HOT: dict[str, tuple[Sql, dict[str, object]]] = {
     "refusals of blocks": (enquiries._OF_REFUSALS, {"from": 1, "to": 1, "first": 1, "last": 100}),
     "unchained": (journal._UNCHAINED, {"limit": 1000}),
     "last block": (journal._LAST_BLOCK, {}),
+    "newest register": (register_changes.NEWEST, {}),
+    "rows by key": (register_changes._OF_KEYS, {"list": "endpoints", "keys": ["e1", "e2"]}),
+    "what an organisation has": (register._OF_ORGANISATION, {"oin": "o1", "version": 1}),
+    "what a system has": (register._OF_SYSTEM, {"system": "s1", "version": 1}),
+    "schools of a system": (register._SCHOOLS_OF, {"system": "s1", "version": 1}),
+    "endpoint by id": (register._rows(("key",), True), {"list": "endpoints", "key": "e1", "version": 1, "limit": 9}),
+    "rows of a receiver": (
+        register._rows(("organisation", "receiver"), False),
+        {"list": "endpoints", "organisation": "o1", "receiver": "o1", "limit": 9},
+    ),
+    "changed rows": (register._CHANGED, {"since": 200, "upto": 201, "limit": 100}),
+    "history of a row": (register._HISTORY, {"list": "endpoints", "key": "e1"}),
     "untold": (journal._UNTOLD, {"now": NOW, "limit": 100}),
 }
 #: What metrics ask: it may cost something for each row that is open, and nothing for those that are finished.
@@ -110,8 +124,8 @@ FIGURES: dict[str, Sql] = {
     "oldest delivery": figures._OLDEST_DELIVERY,
 }
 _SCANNED = re.compile(r"\bSCAN (\w+)\b(?! USING (?:COVERING )?INDEX \w+_(?:routed|due|open|unchained))|Seq Scan on (\w+)")
-#: Small, or made by the statement itself.
-_SMALL = {"json_each", "j", "l", "busy", "o", "journal", "CONSTANT", "lease", "counter"}
+#: Small, or made by the statement itself, or (the newest version) read from its end.
+_SMALL = {"json_each", "j", "l", "busy", "o", "journal", "CONSTANT", "lease", "counter", "register_version"}
 
 
 def scanned(plan: str) -> set[str]:
@@ -160,6 +174,13 @@ def fill(store: Store, rows: int, lanes: int) -> None:
         f"{series} SELECT 'push ' || i, 'held', 0, 1, i, 'c', 1, 'w' FROM n",
     )
     run_sql(store, f"INSERT INTO change (system, block, reference) {series} SELECT 's' || (i % 9), i, 'r' || i FROM n")
+    run_sql(
+        store,
+        "INSERT INTO register_row (list, key, since, before, organisation, system, receiver, fields) "
+        f"{series} SELECT 'endpoints', 'e' || i, i % 400, CASE WHEN i % 3 = 0 THEN 400 END, 'o' || (i % 900), 's' || (i % 99), "
+        "'o' || (i % 900), '{}' FROM n",
+    )
+    run_sql(store, f"INSERT INTO register_version (version, at_us, who, document) {series} SELECT i, i, 'w', 'null' FROM n WHERE i <= 400")
     run_sql(store, f"UPDATE refusal SET message_id = 'm' || {number}, business_id = 'b' || {number}")
     for name in ("message", "delivery"):
         set_last = "UPDATE counter SET value = :n WHERE name = :name" if sqlite else "SELECT setval(CAST(:name || '_seq' AS regclass), :n)"

@@ -11,7 +11,7 @@ import pytest
 from alembic import command
 from sqlalchemy import text
 
-from adapters.store import Store, open_store, schema
+from adapters.store import Store, open_store, register_changes, schema
 from adapters.store.database import Database
 from routing.register import read_register
 from routing.register_book import RegisterMoved, RowChange
@@ -83,6 +83,13 @@ def test_a_mandate_that_ends_in_a_new_document_keeps_its_token_and_a_second_one_
     assert found.pop((LAS, "2026-07-31")) == token
     assert token not in found.values()
     assert len(store.register.history("mandates", token)) == 2
+
+
+def test_two_mandates_that_are_like_one_in_the_store_do_not_both_take_its_token(store: Store) -> None:
+    save(store, DOCUMENT)
+    like = {"organisation": VO, "dienst": "vva", "system": LAS}
+    save(store, document(mandates=[like | {"until": "2026-07-31"}, like | {"until": "2026-12-31", "revoked": True}]), at=1)
+    assert len({row["token"] for row in store.register.rows("mandates")}) == 2
 
 
 def test_what_a_document_leaves_out_is_no_more_and_the_version_before_still_has_it(store: Store) -> None:
@@ -293,6 +300,13 @@ def test_a_register_that_the_version_before_loads_beside_us_is_taken_over(store:
     assert store.register.newest() == 2
     assert len(store.register.rows("endpoints")) == 2
     assert change(store, endpoint()) == 3
+
+
+def test_a_register_that_is_too_large_for_the_version_before_is_one_that_it_refuses(store: Store) -> None:
+    """Not one that it takes for empty."""
+    save(store, {})
+    change(store, *(RowChange("endpoints", f"e{n}", ENDPOINT | {"id": f"e{n}"}) for n in range(register_changes.DOCUMENT_ROWS + 1)))
+    assert [row.document for row in run_sql(store, "SELECT document FROM register_version ORDER BY version")] == ["{}", "null"]
 
 
 def test_the_version_before_can_read_what_we_write(store: Store) -> None:
