@@ -413,7 +413,7 @@ class _Reader:
         if row.fields.get("address") is None:
             return None
         address = row.text("address")
-        if address and (not _ADDRESS.match(address) or "oin=" in address.lower()):
+        if address and not is_address(address):
             row.wrong(f"address {address[:80]!r} is not usable; write the absolute URI of the service, without oin (that is added)")
         return address
 
@@ -451,6 +451,11 @@ def _tokens_differ(mandates: list[tuple[int, Mandate]], problems: list[str]) -> 
 def _mandate_key(row: Mandate) -> object:
     """With a token it is what it is, also when an equal one was revoked; without, two equal ones are a mistake."""
     return row.token or (row.organisation, row.dienst, row.system, row.start, row.until)
+
+
+def is_address(address: str) -> bool:
+    """Whether it may be a logical address: an absolute URI, to which `oin=` is still to be added."""
+    return _ADDRESS.match(address) is not None and "oin=" not in address.lower()
 
 
 def is_https(url: str) -> bool:

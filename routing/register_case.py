@@ -10,11 +10,14 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from routing.amsterdam import dutch_days
-from routing.register import Endpoint, Mandate, Organisation, Register, System, is_https
+from routing.register import Board, Endpoint, Mandate, Organisation, Register, Standing, System, is_https
 from routing.register_book import RowChange
-from routing.register_spans import DAY, Span, in_words, limits
+from routing.register_spans import DAY, Span, in_words, limits, span
 from routing.register_wishes import ALL, MAY, OWN_IS, Actor, Role, RuleBroken
-from schemas.privacy import redact
+from schemas.privacy import plain, redact
+
+#: Longer than any that a server takes.
+LONGEST_URL: Final = 2_000
 
 #: name -> code, Dutch sentence, English sentence; `{names}` are facts of the case.
 _REFUSED: Final[Mapping[str, tuple[str, str, str]]] = {
@@ -41,7 +44,7 @@ _REFUSED: Final[Mapping[str, tuple[str, str, str]]] = {
     "outside-connection": ("NO_MANDATE", "Het endpoint geldt {days_nl}, maar {name} is aangesloten {covered_nl}; blijf binnen die dagen.", "The endpoint is for {days_en}, but {name} is connected {covered_en}; stay within those days."),
     "overlap": ("OVERLAP", "Er is al een endpoint van {receiver} voor {dienst} versie {versie}, {days_nl}: {row} van systeem {system}; laat dat eerst eindigen.", "There is an endpoint of {receiver} for {dienst} version {versie} already, {days_en}: {row} of system {system}; let that one end first."),
     "id-taken": ("OVERLAP", "Er is al een endpoint {row}; kies een ander id of wijzig dat.", "There is an endpoint {row} already; choose another id, or change that one."),
-    "not-a-number": ("WRONG", "{key} kan niet: {value}.", "{key} cannot be {value}."),
+    "no-value": ("WRONG", "{key} kan niet {value} zijn; zie docs/register.md.", "{key} cannot be {value}; see docs/register.md."),
     "not-a-municipality": ("WRONG", "{name} is geen gemeente.", "{name} is no municipality."),
     "delegates-itself": ("WRONG", "{name} laat {dienst} op deze dagen zelf door een andere regio ontvangen ({row}).", "{name} itself lets another region receive {dienst} on these days ({row})."),
     "same-party": ("WRONG", "{name} kan niet aan zichzelf worden overgedragen.", "{name} cannot be handed over to itself."),
@@ -89,7 +92,7 @@ class Case:
     def broken(self, why: str, *, row: str | None = None, **facts: object) -> RuleBroken:
         """The refusal of this name; its sentences never repeat a personal number."""
         code, nl, en = _REFUSED[why]
-        named = {"row": row or ""} | {name: str(value)[:120] for name, value in facts.items()}
+        named = {"row": row or ""} | {name: plain(str(value)[:120]) for name, value in facts.items()}
         return RuleBroken(code, dutch_days(redact(nl.format_map(named))), redact(en.format_map(named)), row)
 
     def warn(self, nl: str, en: str) -> None:
@@ -98,10 +101,18 @@ class Case:
 
     # -- who ---------------------------------------------------------------------------------------------------------------------------
     def allowed(self) -> None:
-        """Raises RuleBroken when the role may not do this at all."""
-        roles = MAY[self.action]
-        if self.actor.role not in roles:
-            raise self.broken("forbidden", role=self.actor.role, action=self.action, may=", ".join(roles))
+        """Raises RuleBroken when the role may not do this at all, or who has it takes part no more."""
+        roles, role, oin = MAY[self.action], self.actor.role, self.actor.oin or ""
+        if role not in roles:
+            raise self.broken("forbidden", role=role, action=self.action, may=", ".join(roles))
+        rows: Mapping[Role, Board | Organisation | System | None] = {
+            Role.BOARD: self.register.boards.get(oin),
+            Role.ORGANISATION: self.register.organisation(oin),
+            Role.SUPPLIER: self.register.system(oin),
+        }
+        row = rows.get(role)
+        if row is not None and row.standing(self.today) is Standing.ENDED:
+            raise self.broken("party-over", name=row.name, **days_in_words(span(row)))
 
     @property
     def may_all(self) -> bool:
@@ -187,7 +198,7 @@ class Case:
         """Raises RuleBroken for a URL that may not be called; a name is looked up when it is called, and judged again then."""
         if url is None:
             return
-        if not is_https(url):
+        if not is_https(url) or len(url) > LONGEST_URL:
             raise self.broken("url", key=url)
         host = (urlsplit(url).hostname or "").rstrip(".")
         try:

@@ -6,12 +6,13 @@ the dated agreement.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any, Final
 
-from routing.register import Endpoint, Register
+from routing.register import Endpoint, Register, is_address
 from routing.register_book import RowChange
 from routing.register_case import Case, Judged, dated, days_in_words
 from routing.register_mandates import covered_by, shortening
@@ -19,6 +20,11 @@ from routing.register_rows import endpoint_id, write_row
 from routing.register_spans import DAY, Span, holds, in_words, limits, shared, span, union
 from routing.register_wishes import AddEndpoint, ChangeEndpoint, EndEndpoint, MoveAddress, RuleBroken, _Absent
 from schemas.oin import Oin, institution_of, is_oin
+
+#: Ids are shown and typed; those we make fit as well.
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}\Z")
+#: Search labels of an endpoint, at most.
+_ATTRIBUTES: Final = 20
 
 #: Fields of an endpoint besides what it is for: name -> least and most, where it is a number.
 MORE: Final[Mapping[str, tuple[float, float] | None]] = {"address": None, "at_once": (1, 1_000), "per_second": (0.01, 10_000)}
@@ -32,6 +38,9 @@ def add(case: Case, wish: AddEndpoint) -> Judged:
     _version(case, wish.dienst, wish.versie)
     _kenmerk(case, wish.routeringskenmerk, organisation.oin)
     case.url(wish.url)
+    _attributes(case, wish.attributes)
+    if wish.id is not None and not _ID.match(wish.id):
+        raise case.broken("no-value", key="id", value=wish.id)
     if wish.id is not None and case.register.endpoint(wish.id) is not None:
         raise case.broken("id-taken", row=wish.id)
     days = _days(case, wish, _covered(case, wish.organisation, wish.dienst, wish.system, wish.token))
@@ -63,6 +72,7 @@ def change(case: Case, wish: ChangeEndpoint) -> Judged:
             fields[name] = value
     if "url" in fields:
         case.url(fields["url"])
+    _attributes(case, fields.get("attributes", ()))
     before, after = _from(case, endpoint, wish.day)
     changed = replace(after, **fields)
     _may_have(case, after, changed)
@@ -139,14 +149,23 @@ def _kenmerk(case: Case, kenmerk: Oin | None, organisation: Oin) -> None:
 
 def _more(case: Case, fields: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in fields.items():
-        if name not in MORE:
-            raise case.broken("not-a-number", key=name, value="veld/field")
-        limits_ = MORE[name]
-        if value is not None and limits_ is not None:
-            whole = isinstance(limits_[0], int)
-            if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not limits_[0] <= value <= limits_[1]:
-                raise case.broken("not-a-number", key=name, value=value)
+        if name not in MORE or not (value is None or _is_value(value, MORE[name])):
+            raise case.broken("no-value", key=name, value=value)
     return dict(fields)
+
+
+def _is_value(value: object, limits: tuple[float, float] | None) -> bool:
+    """Of an address, or of a number within limits: a whole one where they are."""
+    if limits is None:
+        return isinstance(value, str) and is_address(value)
+    right = isinstance(value, int if isinstance(limits[0], int) else int | float) and not isinstance(value, bool)
+    return right and limits[0] <= value <= limits[1]  # type: ignore[operator]
+
+
+def _attributes(case: Case, words: Sequence[str]) -> None:
+    for word in words:
+        if not 0 < len(word) <= 100 or not word.isprintable() or len(words) > _ATTRIBUTES or words.count(word) > 1:
+            raise case.broken("no-value", key="attributes", value=word)
 
 
 def _covered(case: Case, organisation: str, dienst: str, system: str, token: str | None = None) -> list[Span]:

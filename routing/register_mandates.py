@@ -12,7 +12,7 @@ from routing.register_book import RowChange
 from routing.register_case import Case, Judged, dated, days_in_words
 from routing.register_rows import key_of, write_row
 from routing.register_spans import DAY, Span, limits, shared, span, union
-from routing.register_wishes import EndMandate, GiveMandate, RevokeMandate
+from routing.register_wishes import OWN_IS, Actor, EndMandate, EndMandates, GiveMandate, RevokeMandate, Role
 from schemas.oin import Oin
 
 
@@ -60,6 +60,18 @@ def end(case: Case, wish: EndMandate) -> Judged:
         if row.token != mandate.token and row.system == mandate.system and not row.revoked and shared(span(row), span(changed)):
             raise _already(case, case.organisation(mandate.organisation), row)
     return _judged(case, mandate, changed)
+
+
+def end_all(case: Case, wish: EndMandates) -> Judged:
+    """The same for each that would go on after that day. Raises RuleBroken when there is none."""
+    changes: list[RowChange] = []
+    for organisation in _givers(case, wish.organisation, (case.today, date.max)):
+        for row in case.register.mandates_of(organisation.oin, wish.dienst):
+            if row.system == wish.system and not row.revoked and (row.until is None or row.until > wish.until):
+                changes += end(case, EndMandate(organisation=organisation.oin, token=key_of(row), until=wish.until)).changes
+    if not changes:
+        raise case.broken("no-mandate", name=wish.organisation, system=wish.system, dienst=wish.dienst)
+    return Judged(tuple(changes), tuple(case.warnings))
 
 
 def revoke(case: Case, wish: RevokeMandate) -> Judged:
@@ -126,8 +138,8 @@ def _theirs(case: Case, organisation: str, token: str) -> Mandate:
 def _givers(case: Case, oin: Oin, days: Span) -> list[Organisation]:
     """The one organisation, or the schools of a board that take part on all of these days' beginning."""
     if oin in case.register.boards and (case.register.organisation(oin) is None):
-        if not case.may_all and case.actor.oin != oin:
-            raise case.broken("not-yours", what=oin, actor=case.actor.oin, role=case.actor.role, own="-")
+        if not case.may_all and case.actor != Actor(Role.BOARD, oin):
+            raise case.broken("not-yours", what=oin, actor=case.actor.oin, role=case.actor.role, own=OWN_IS[case.actor.role])
         schools = [row for row in case.register.organisations.values() if row.board == oin and row.kind is Kind.SCHOOL]
         schools = [row for row in schools if shared(days, span(row))]
         if not schools:

@@ -22,6 +22,7 @@ from routing.register_wishes import (
     EndDelegation,
     EndEndpoint,
     EndMandate,
+    EndMandates,
     GiveMandate,
     MoveAddress,
     Redivide,
@@ -36,6 +37,7 @@ from routing.register_wishes import RuleBroken as RuleBroken
 _JUDGES: Final[Mapping[type[Any], Callable[[Case, Any], Judged]]] = {
     GiveMandate: register_mandates.give,
     EndMandate: register_mandates.end,
+    EndMandates: register_mandates.end_all,
     RevokeMandate: register_mandates.revoke,
     AddEndpoint: register_endpoints.add,
     ChangeEndpoint: register_endpoints.change,

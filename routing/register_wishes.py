@@ -82,6 +82,16 @@ class EndMandate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndMandates:
+    """Every mandate for a system and dienst that would go on after a day, of an organisation or of all schools of a board, ends then."""
+
+    organisation: Oin  #: or the board
+    dienst: str
+    system: Oin
+    until: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RevokeMandate:
     """A mandate counts on no day any more, and what was handed in under it goes no further (design rule 4)."""
 
@@ -171,6 +181,7 @@ class Redivide:
 Wish = (
     GiveMandate
     | EndMandate
+    | EndMandates
     | RevokeMandate
     | AddEndpoint
     | ChangeEndpoint
@@ -214,6 +225,7 @@ OWN_IS: Final[Mapping[Role, str]] = {
 ACTION: Final[Mapping[type[Any], str]] = {
     GiveMandate: "give a mandate",
     EndMandate: "end a mandate",
+    EndMandates: "end a mandate",
     RevokeMandate: "revoke a mandate",
     AddEndpoint: "add an endpoint",
     ChangeEndpoint: "change an endpoint",

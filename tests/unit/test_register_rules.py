@@ -23,6 +23,7 @@ from routing.register_wishes import (
     EndDelegation,
     EndEndpoint,
     EndMandate,
+    EndMandates,
     GiveMandate,
     MoveAddress,
     Redivide,
@@ -30,7 +31,7 @@ from routing.register_wishes import (
     Wish,
 )
 from schemas.oin import Oin, school_oin
-from tests.support.register import AMERSFOORT, CENTRAAL, CIVIC, DOCUMENT, LAS, MBO, OTHER_LAS, UTRECHT, VO, VO_NORTH, but, document
+from tests.support.register import AMERSFOORT, CENTRAAL, CIVIC, DOCUMENT, LAS, MBO, OTHER_LAS, SIS, UTRECHT, VO, VO_NORTH, but, document
 
 TODAY = date(2026, 3, 2)
 AUGUST = date(2026, 8, 1)
@@ -177,11 +178,31 @@ def test_a_board_mandates_for_all_its_schools_at_once_and_skips_the_one_that_has
     assert len({change.key for change in both.changes}) == 2
 
 
+def test_a_board_ends_the_mandates_of_all_its_schools_at_once_and_no_others():
+    board = Actor(Role.BOARD, BOARD)
+    found = after(register(), board, GiveMandate(organisation=BOARD, dienst="vva", system=LAS, start=TODAY))
+    found = after(found, OPERATOR, give(organisation=MBO, system=LAS))
+    found = after(found, board, EndMandates(organisation=BOARD, dienst="vva", system=LAS, until=JULY))
+    ends = {row.organisation: row.until for row in found.parts.every_mandate() if row.system == LAS}
+    assert ends == {VO: JULY, SECOND: JULY, MBO: None}
+    assert found.endpoint(OLD_ENDPOINT).until == JULY
+    assert refused(found, board, EndMandates(organisation=BOARD, dienst="vva", system=SIS, until=JULY)).code == "NO_MANDATE"
+    assert refused(found, SCHOOL_OF_LAS, EndMandates(organisation=BOARD, dienst="vva", system=LAS, until=JULY)).code == "NOT_YOURS"
+
+
 def test_a_board_has_no_say_in_the_schools_of_another():
     assert refused(register(), Actor(Role.BOARD, BOARD), give(organisation=MBO)).code == "NOT_YOURS"
     other = Actor(Role.BOARD, Oin("00000003000000020000"))
     assert refused(register(), other, give(organisation=BOARD)).code == "NOT_YOURS"
     assert refused(register(), other, EndMandate(organisation=VO, token="token-0", until=JULY)).code == "NOT_YOURS"
+
+
+def test_who_takes_part_no_more_changes_nothing_and_who_is_to_come_may_prepare():
+    over = register(systems=but(DOCUMENT["systems"], 0, until="2026-03-01"))
+    assert refused(over, Actor(Role.SUPPLIER, LAS), ChangeEndpoint(id=OLD_ENDPOINT, url="https://las.example")).code == "WRONG"
+    coming = register(organisations=but(rows()["organisations"], 1, from_="2026-08-01"))
+    wish = give(organisation=MBO, start=AUGUST)
+    assert only(judge(coming, Actor(Role.ORGANISATION, MBO), wish, TODAY))["from"] == "2026-08-01"
 
 
 # endpoints
@@ -261,6 +282,26 @@ def test_a_routeringskenmerk_and_the_whole_organisation_are_two_receivers():
 )
 def test_a_url_that_may_not_be_called_is_refused(url: str):
     assert refused(register(), Actor(Role.SUPPLIER, LAS), ChangeEndpoint(id=OLD_ENDPOINT, url=url)).code == "WRONG"
+
+
+@pytest.mark.parametrize(
+    ("wish", "named"),
+    [
+        (add(id=OLD_ENDPOINT, system=LAS), OLD_ENDPOINT),
+        (add(id="with a space", system=LAS), "with a space"),
+        (add(attributes=("LAS", "LAS"), system=LAS), "LAS"),
+        (add(attributes=("\x1b[2J",), system=LAS), r"\x1b[2J"),
+        (add(more={"address": "no address"}, system=LAS), "no address"),
+        (add(more={"address": "https://x.example/?oin=1"}, system=LAS), "oin=1"),
+        (add(more={"at_once": 0}, system=LAS), "at_once"),
+        (add(more={"per_second": True}, system=LAS), "per_second"),
+        (add(more={"colour": "red"}, system=LAS), "colour"),
+        (add(url="https://las.example/" + "x" * 2_000, system=LAS), "https://las.example"),
+    ],
+)
+def test_a_value_that_an_endpoint_cannot_have_is_refused_by_its_name(wish: Wish, named: str):
+    broken = refused(register(endpoints=DOCUMENT["endpoints"][:1]), Actor(Role.SUPPLIER, LAS), wish)
+    assert broken.code in ("WRONG", "OVERLAP") and named in broken.en and broken.en.isprintable()
 
 
 def test_a_private_address_may_be_used_where_the_operator_allows_its_network():
