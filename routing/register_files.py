@@ -29,12 +29,15 @@ from routing.register_wishes import (
     Wish,
 )
 from schemas.oin import institution_of
+from schemas.privacy import plain, redact
 
 Row = Mapping[str, Any]
 Document = dict[str, list[dict[str, Any]]]
 
 #: Between the values of one cell that holds several.
 SEPARATOR: Final = "|"
+#: Fields of mandates and endpoints that are no text.
+_KINDS: Final[Mapping[str, Any]] = {"attributes": list, "mailbox": bool, "revoked": bool, "at_once": int | float, "per_second": int | float}
 _YES: Final = {"true": True, "ja": True, "1": True, "false": False, "nee": False, "0": False}
 #: Columns in the order in which people read them; the rest of a list's fields follow.
 _ORDER: Final = (
@@ -46,6 +49,9 @@ _LAST: Final = ("from", "until")
 
 class FileError(ValueError):
     """The file cannot be read; its text is a sentence that says where and what to do. Nothing of it was used."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(plain(redact(sentence)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +204,9 @@ class Asked:
 
 
 def asked(register: Register, actor: Actor, bulk: Bulk) -> Iterator[Asked]:
-    """The wishes in a file of a school, a board (mandates) or a supplier (endpoints), row by row."""
+    """The wishes in a file of a school, a board (mandates) or a supplier (endpoints), row by row. Raises FileError for what has no rows."""
+    if not isinstance(bulk.rows, Mapping) or not all(isinstance(rows, list) for rows in bulk.rows.values()):
+        raise FileError('The file must be a JSON object with lists of rows, such as {"endpoints": [...]}.')
     for name, rows in bulk.rows.items():
         for number, row in enumerate(rows, 1):
             yield _asked(register, actor, name, number, row)
@@ -208,9 +216,9 @@ def _asked(register: Register, actor: Actor, name: str, number: int, row: Row) -
     make = _WISHES.get((actor.role, name))
     if make is None:
         allowed = [one for role, one in _WISHES if role is actor.role]
-        nl = f"Als {actor.role} kunt u alleen {', '.join(allowed) or 'niets'} laden, en geen {name}."
-        en = f"As {actor.role} you can load {', '.join(allowed) or 'nothing'} only, and no {name}."
-        return Asked(name, number, "", None, Sentence(nl, en))
+        nl = f"Als {actor.role} kunt u alleen {', '.join(allowed) or 'niets'} laden, en geen {name[:40]}."
+        en = f"As {actor.role} you can load {', '.join(allowed) or 'nothing'} only, and no {name[:40]}."
+        return Asked(name, number, "", None, Sentence(plain(redact(nl)), plain(redact(en))))
     key = ""
     try:
         filled = _filled(actor, name, row)
@@ -220,11 +228,18 @@ def _asked(register: Register, actor: Actor, name: str, number: int, row: Row) -
     except RuleBroken as broken:
         return Asked(name, number, key, None, Sentence(broken.nl, broken.en))
     except ValueError as error:
-        return Asked(name, number, key, None, Sentence(f"De rij kan niet worden gelezen: {error}.", f"The row cannot be read: {error}."))
+        why = plain(redact(str(error)))
+        return Asked(name, number, key, None, Sentence(f"De rij kan niet worden gelezen: {why}.", f"The row cannot be read: {why}."))
 
 
 def _filled(actor: Actor, name: str, row: Row) -> dict[str, Any]:
-    """A supplier need not repeat who it is, nor a school; and a routeringskenmerk says whose it is."""
+    """A supplier need not repeat who it is, nor a school; and a routeringskenmerk says whose it is. Raises ValueError."""
+    if not isinstance(row, Mapping):
+        raise ValueError("a row must be an object")
+    for field, value in row.items():
+        kind = _KINDS.get(field, str)
+        if value is not None and (not isinstance(value, kind) or (kind is list and not all(isinstance(word, str) for word in value))):
+            raise ValueError(f"{str(field)[:40]} cannot be {str(value)[:40]}")
     filled = dict(row)
     if actor.role is Role.SUPPLIER:
         filled.setdefault("system", actor.oin)
@@ -356,4 +371,4 @@ def _code_as_cell(code: Row) -> str:
 def _shown(value: Any) -> str:
     if value is None:
         return "-"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return plain(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

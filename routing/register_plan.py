@@ -81,12 +81,14 @@ def what_changes(
             place = row.routeringskenmerk or row.organisation
             turns.append(_turn(f"endpoint-{what}", day, place, f"{row.dienst} {row.versie}", row.id, row.system, names))
             touched.add((day, place, row.dienst, row.versie))
+    delegations = register.delegations.values()
+    touched |= {(day, row.municipality, *version) for day, place, *version in touched for row in delegations if row.region == place}  # type: ignore[misc]
     turns += [turn for place in sorted(touched) for turn in _handover(register, *place)]
     return sorted(turns, key=lambda turn: (turn.day, turn.organisation, turn.dienst, turn.what))
 
 
 def small_changes(register: Register, day_from: date, day_to: date) -> list[Turn]:
-    """The same of organisations, their gemeentecodes, and delegations."""
+    """The same of organisations, their gemeentecodes, and delegations (and who is sent a municipality's messages from then on)."""
     days = (day_from, day_to)
     turns = []
     for organisation in register.organisations.values():
@@ -100,6 +102,12 @@ def small_changes(register: Register, day_from: date, day_to: date) -> list[Turn
         for day, what in _turns(row, days):
             names = {"name": _name(register, row.municipality), "region": _name(register, row.region)}
             turns.append(_turn(f"delegation-{what}", day, row.municipality, row.dienst, row.id, None, names))
+            turns += [
+                turn
+                for dienst, versie in register.diensten
+                if dienst == row.dienst
+                for turn in _handover(register, day, row.municipality, dienst, versie)
+            ]
     return sorted(turns, key=lambda turn: (turn.day, turn.organisation, turn.what))
 
 

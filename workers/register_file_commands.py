@@ -92,7 +92,7 @@ def _file(arguments: Namespace, work: Work, contracts: Contracts, *, apply: bool
                 version = _save(arguments, work, bulk, document, different, newest)
             except RegisterMoved:
                 continue
-        _tell(arguments, checked, contracts, different, version)
+        _tell(arguments, checked, contracts, different if newest or arguments.json else [], version)
         return 0
     raise WrongArgument("Others are changing the register all the time; nothing was loaded. Try again.")
 
@@ -120,18 +120,16 @@ def _tell(arguments: Namespace, checked: Register, contracts: Contracts, differe
         say(f"  {one.in_words()}")
     if len(different) > len(shown):
         say(f"  and {len(different) - len(shown)} more; --all shows them.")
-    if not different:
+    if not different and checked.version:
         say("  nothing is different")
 
 
 def _row_by_row(arguments: Namespace, work: Work, bulk: Bulk, *, apply: bool) -> int:
     """Each row of a school's, board's or supplier's file on its own: a result for each. Exit 1 when one was refused."""
-    action = "add an endpoint" if "endpoints" in bulk.rows else "give a mandate"
+    action = "give a mandate" if isinstance(bulk.rows, dict) and "mandates" in bulk.rows else "add an endpoint"
     register = work.register()
     actor = actor_of(register, arguments.acting_as, action)
-    results = []
-    for row in asked(register, actor, bulk):
-        results.append(_one_row(arguments, work, actor, row, apply=apply))
+    results = [_one_row(arguments, work, actor, row, apply=apply) for row in asked(register, actor, bulk)]
     refused = sum(not result["ok"] for result in results)
     if arguments.json:
         print_json({"rows": results, "refused": refused})

@@ -162,6 +162,38 @@ def test_a_supplier_that_names_another_system_is_refused_by_the_rules_for_that_r
     assert caught.value.code == "NOT_YOURS"
 
 
+@pytest.mark.parametrize("value", [None, 3, [], {"endpoints": 3}])
+def test_a_suppliers_json_without_rows_is_refused_as_a_whole(value: Any):
+    with pytest.raises(FileError, match="lists of rows"):
+        list(asked(chain(), SUPPLIER, read_file("endpoints.json", json.dumps(value).encode())))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        3,
+        None,
+        [],
+        {"url": 3},
+        {"id": []},
+        {"id": 5, "mailbox": True},
+        {"attributes": "LAS", "mailbox": True},
+        {"attributes": [3]},
+        {"organisation": VO, "dienst": "vva", "versie": "1", "mailbox": True, "from": "9"},
+    ],
+)
+def test_whatever_a_suppliers_row_is_it_has_a_result(row: Any):
+    (found,) = asked(chain(), SUPPLIER, read_file("endpoints.json", json.dumps({"endpoints": [row]}).encode()))
+    assert found.number == 1 and found.wish is None and found.problem is not None
+
+
+def test_a_personal_number_in_a_file_does_not_come_back_in_what_is_said_of_it():
+    with pytest.raises(FileError, match=r"\[\*\*\*\*\*\*\*\*\*\]"):
+        read_file("endpoints.csv", b"note 123456782\n")
+    (said,) = wishes("organisation,dienst,versie,mailbox,from\n" + f"{VO},vva,1,ja,123456782\n")
+    assert "123456782" not in said
+
+
 def test_a_supplier_loads_endpoints_and_nothing_else():
     assert wishes(f"oin,name\n{UTRECHT},Mijn gemeente\n", name="organisations.csv") == [
         "As supplier you can load endpoints only, and no organisations."

@@ -74,8 +74,22 @@ def test_gemeentecodes_and_delegations_that_turn_are_told():
     assert {(turn.what, turn.organisation) for turn in found} == {
         ("gemeentecode-ends", UTRECHT),
         ("delegation-begins", UTRECHT),
+        ("receiver-lost", UTRECHT),  # Amersfoort, which is to receive for it, ends that very day
         ("organisation-ends", AMERSFOORT),
     }
+
+
+def test_a_region_that_goes_to_another_supplier_takes_the_municipalities_that_delegate_to_it_along():
+    mandates = [{"organisation": AMERSFOORT, "dienst": "vva", "system": CIVIC}, *DOCUMENT["mandates"]]
+    endpoint = {"organisation": AMERSFOORT, "dienst": "vva", "versie": "1", "system": CIVIC}
+    endpoints = [
+        endpoint | {"id": "old", "url": "https://old.example/in", "until": "2026-07-31"},
+        endpoint | {"id": "new", "url": "https://new.example/in", "from": "2026-08-01"},
+    ]
+    delegations = [{"municipality": UTRECHT, "dienst": "vva", "region": AMERSFOORT}]
+    register = chain(mandates=mandates, endpoints=endpoints, delegations=delegations)
+    found = what_changes(register, *register.parts.of_organisation(AMERSFOORT), AUGUST, AUGUST)
+    assert [turn.organisation for turn in found if turn.what == "receiver-changes"] == [UTRECHT, AMERSFOORT]
 
 
 def test_a_mandate_without_an_endpoint_is_named_with_the_days_nothing_is_received():
