@@ -16,6 +16,7 @@ from routing.register_wishes import (
     EndDelegation,
     EndEndpoint,
     EndMandate,
+    EndMandates,
     GiveMandate,
     MoveAddress,
     Redivide,
@@ -59,7 +60,7 @@ def _mandate(parser: ArgumentParser, common: Common) -> None:
     revoke = how.add_parser("revoke", help="at once, and what was handed in under it goes no further")
     for one in (end, revoke):
         one.add_argument("token", nargs="?", metavar="TOKEN", help="the mandate; or name organisation, dienst and system")
-        one.add_argument("--organisation", metavar="OIN")
+        one.add_argument("--organisation", metavar="OIN", help="OIN or BRIN; to end those of all its schools, a board")
         one.add_argument("--dienst", metavar="CODE")
         one.add_argument("--system", metavar="OIN")
     _all(common, give, end, revoke)
@@ -132,6 +133,9 @@ def _give(given: Namespace, work: Work, register: Register) -> Wish:
 
 
 def _end(given: Namespace, work: Work, register: Register) -> Wish:
+    if not given.token and given.organisation and given.dienst and given.system and oin_of(given.organisation) in register.boards:
+        board, system = oin_of(given.organisation), oin_of(given.system)
+        return EndMandates(organisation=board, dienst=given.dienst, system=system, until=day_of(given.until))
     organisation, token = _token(given, work, register)
     return EndMandate(organisation=organisation, token=token, until=day_of(given.until))
 

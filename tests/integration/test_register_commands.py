@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import json
+import threading
+from argparse import Namespace
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 import run
 from adapters.store import Store, open_store
 from routing.amsterdam import AMSTERDAM, amsterdam_day
+from routing.register import Register, read_register
+from routing.register_book import RowChange
 from routing.register_rows import FIELDS
+from routing.register_stored import follow
+from routing.register_wishes import AddEndpoint, RuleBroken
 from schemas.oin import Oin, school_oin
 from tests.support.register import AMERSFOORT, CIVIC, DOCUMENT, LAS, MBO, OTHER_LAS, SIS, UTRECHT, VO, but, document
 from tests.support.store import BOTH, fresh_url
 from workers.clock import Clock, micros
+from workers.register_work import Work, grant
 
 TODAY = amsterdam_day(Clock().now())
 NEXT_YEAR = TODAY.year + 1
@@ -195,6 +204,9 @@ def test_a_dry_run_shows_the_change_and_makes_none(loaded: Type, store: Store) -
 def test_a_board_gives_a_mandate_for_its_schools_at_once(loaded: Type) -> None:
     found = loaded("mandate", "give", "--organisation", BOARD, "--dienst", "vva", "--system", OTHER_LAS, "--as", BOARD, "--json").json
     assert {one["after"]["organisation"] for one in found["changes"]} == {VO, SECOND}
+    words = ("--organisation", BOARD, "--dienst", "vva", "--system", OTHER_LAS, "--until", JULY, "--as", BOARD)
+    ended = loaded("mandate", "end", *words, "--json").json
+    assert [one["after"]["until"] for one in ended["changes"]] == [str(JULY)] * 2
 
 
 def test_a_systems_address_is_moved_once_for_all_its_schools(loaded: Type) -> None:
@@ -232,6 +244,39 @@ def test_municipalities_delegate_and_are_redivided(loaded: Type) -> None:
     assert "Gemeentecode 0344 is that of Gemeente Amersfoort." in loaded("plan", "--from", january).out
 
 
+def test_of_two_who_want_the_same_place_at_the_same_moment_one_gets_it_and_the_other_hears_whose_it_is(loaded: Type, store: Store) -> None:
+    """Both judge by the same version; the store makes the change of one, and the other is judged again."""
+    loaded("endpoint", "end", old_endpoint(), "--until", TODAY)
+    for system in (SIS, CIVIC):
+        loaded("mandate", "give", "--organisation", VO, "--dienst", "vva", "--system", system)
+    both_have_judged = threading.Barrier(2)
+
+    def work() -> Work:
+        waited = iter((True, False))
+
+        def register_at(version: int) -> Register:
+            found = follow(store.register, read_register({}, version=0), version)
+            if next(waited, False):
+                both_have_judged.wait(20)
+            return found
+
+        return Work(book=store.register, register_at=register_at, who="t", now=Clock().now, may_call=lambda _: True)
+
+    def add(system: Oin) -> object:
+        start = TODAY + timedelta(days=1)
+        wish = AddEndpoint(organisation=VO, dienst="vva", versie="1", system=system, start=start)
+        given = Namespace(acting_as=system, dry_run=False, json=True, why="race", what="endpoint", how="add")
+        try:
+            return grant(given, work(), lambda _: wish)
+        except RuleBroken as broken:
+            return broken.code, (broken.row or "").split("/")[3]
+
+    with ThreadPoolExecutor(2) as threads:
+        told = list(threads.map(add, (SIS, CIVIC)))
+    (winner,) = [row["system"] for row in store.register.rows("endpoints", organisation=VO) if row.get("from")]
+    assert sorted(told, key=str) == [("OVERLAP", winner), 0]
+
+
 # as of
 
 
@@ -240,8 +285,6 @@ def test_what_the_register_said_at_a_moment_has_one_answer(loaded: Type, store: 
     row = store.register.rows("mandates", key=key)[0]
     two, three = datetime(2026, 2, 1, 14, 2, tzinfo=AMSTERDAM), datetime(2026, 2, 1, 14, 4, tzinfo=AMSTERDAM)
     _move_back(store, two)
-    from routing.register_book import RowChange
-
     changed = RowChange("mandates", key, row | {"until": "2026-07-31"})
     store.register.change([changed], who="op", why="einde contract", now_us=micros(three))
     shown = [loaded("show", "mandates", "--find", VO, "--at", f"2026-02-01T14:0{minute}", "--json").json for minute in (1, 3, 4)]
@@ -257,8 +300,6 @@ def test_what_the_register_said_at_a_moment_has_one_answer(loaded: Type, store: 
 
 def _move_back(store: Store, moment: datetime) -> None:
     """As if the first version had been made then."""
-    from sqlalchemy import text
-
     with store.database.write() as tx:
         tx.execute(text("UPDATE register_version SET at_us = :at"), {"at": micros(moment)})
 
