@@ -34,7 +34,7 @@ def add(case: Case, wish: AddEndpoint) -> Judged:
     """A new endpoint. Raises RuleBroken without a mandate for all its days, and where there is one already."""
     organisation = case.organisation(wish.organisation)
     system = case.system(wish.system)
-    case.theirs(f"systeem {system.oin}", organisation=organisation, system=system.oin)
+    case.theirs(system.oin, organisation=organisation, system=system.oin)
     _version(case, wish.dienst, wish.versie)
     _kenmerk(case, wish.routeringskenmerk, organisation.oin)
     case.url(wish.url)
@@ -93,7 +93,7 @@ def end(case: Case, wish: EndEndpoint) -> Judged:
 def move(case: Case, wish: MoveAddress) -> Judged:
     """Every endpoint of a system at one address, changed once. Raises RuleBroken when there is none, and for a day that is over."""
     system = case.system(wish.system)
-    case.theirs(f"systeem {system.oin}", system=system.oin)
+    case.theirs(system.oin, system=system.oin)
     if wish.old == wish.new:
         raise case.broken("same-address")
     case.url(wish.new)
@@ -120,7 +120,7 @@ def free_id(register: Register, row: AddEndpoint | Endpoint, start: date) -> str
 
 def _theirs(case: Case, id: str) -> Endpoint:
     endpoint = case.endpoint(id)
-    case.theirs(f"endpoint {id}", system=endpoint.system)
+    case.theirs(id, system=endpoint.system)
     return endpoint
 
 

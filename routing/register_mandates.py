@@ -129,7 +129,7 @@ def _judged(case: Case, mandate: Mandate, changed: Mandate | None) -> Judged:
 
 def _theirs(case: Case, organisation: str, token: str) -> Mandate:
     mandate = case.mandate(organisation, token)
-    case.theirs(f"mandaat {token}", organisation=case.organisation(organisation))
+    case.theirs(token, organisation=case.organisation(organisation))
     if mandate.revoked:
         raise case.broken("revoked", key=token)
     return mandate

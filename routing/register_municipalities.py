@@ -49,7 +49,7 @@ def end_delegation(case: Case, wish: EndDelegation) -> Judged:
     row = case.register.delegations.get(wish.id)
     if row is None:
         raise case.broken("unknown", what_nl="Delegatie", what_en="Delegation", key=wish.id)
-    case.theirs(f"delegatie {row.id}", organisation=case.organisation(row.municipality))
+    case.theirs(row.id, organisation=case.organisation(row.municipality))
     last = case.last_day(row.id, span(row), wish.until)
     changed = None if last is None else replace(row, until=last)
     for other in case.register.delegations.values():

@@ -17,7 +17,7 @@ from routing.register_rules import OPERATOR, Actor, RuleBroken
 from schemas.contracts import Contracts
 from workers.clock import micros
 from workers.commands import WrongArgument
-from workers.register_work import TRIES, Work, acting_as_option, actor_of, as_json, why_of
+from workers.register_work import TRIES, Work, acting_as_option, actor_of, as_json, say_below, why_of
 from workers.tables import print_json, say
 
 #: Differences shown to a person who does not ask for all of them.
@@ -117,7 +117,7 @@ def _tell(arguments: Namespace, checked: Register, contracts: Contracts, differe
         say(loaded(checked, version))
     shown = different if arguments.all else different[:SHOWN]
     for one in shown:
-        say(f"  {one.in_words()}")
+        say_below(one.in_words())
     if len(different) > len(shown):
         say(f"  and {len(different) - len(shown)} more; --all shows them.")
     if not different and checked.version:
@@ -137,7 +137,7 @@ def _row_by_row(arguments: Namespace, work: Work, bulk: Bulk, *, apply: bool) ->
         for result in results:
             say(f"{result['list']} row {result['row']}: {result['result']}  {result['key']}".rstrip())
             for line in (*(one.in_words() for one in result.pop("differences")), *([result["en"]] if result["en"] else [])):
-                say(f"    {line}")
+                say_below(line, "    ")
         say(f"{len(results)} rows, {refused} refused.")
     return 1 if refused else 0
 

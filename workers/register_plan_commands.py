@@ -15,7 +15,7 @@ from routing.register_rows import FIELDS, write_row
 from routing.register_spans import in_words
 from workers.clock import moment
 from workers.commands import WrongArgument
-from workers.register_work import Work, day_of, oin_of
+from workers.register_work import Work, day_of, oin_of, say_below
 from workers.tables import print_json, say
 
 #: `register lists NAME`.
@@ -64,7 +64,7 @@ def plan(arguments: Namespace, work: Work) -> int:
         if turn.day != day:
             day = turn.day
             say(str(day))
-        say(f"  {'!' if turn.is_trouble else ' '} {turn.en}")
+        say_below(turn.en, "  ! " if turn.is_trouble else "    ")
     return 0
 
 
@@ -91,7 +91,7 @@ def lists(arguments: Namespace, work: Work, last_delivered: Callable[[], Mapping
     for name, rows in found.items():
         say(f"{_TITLES[name].format(days=arguments.days)}: {len(rows)}")
         for row in rows:
-            say(f"  {_LINES[name](row)}")
+            say_below(_LINES[name](row))
     return 0
 
 
@@ -109,7 +109,7 @@ def history(arguments: Namespace, work: Work) -> int:
     for change in changes:
         why = f": {change['why']}" if change["why"] else ""
         say(f"version {change['version']}  {moment(change['at_us']).isoformat(timespec='seconds')}  {change['who']}{why}")
-        say(f"    {Difference(arguments.list, arguments.key, before, change['row']).in_words()}")
+        say_below(Difference(arguments.list, arguments.key, before, change["row"]).in_words(), "    ")
         before = change["row"]
     return 0
 

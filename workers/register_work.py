@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from routing.register_wishes import ACTION, MAY, Wish
 from schemas.oin import BRIN_SHAPE, Oin, is_oin, school_oin
 from workers.clock import micros
 from workers.commands import WrongArgument
-from workers.tables import print_json, say
+from workers.tables import WIDTH, print_json, say
 
+#: Words are OINs and URLs.
+_WHOLE: Final[Any] = {"break_long_words": False, "break_on_hyphens": False}
 #: How often a change is judged again because somebody else's came in between.
 TRIES: Final = 20
 
@@ -87,9 +90,15 @@ def show(arguments: Namespace, version: int, differences: Sequence[Difference], 
         return
     say(f"Version {version} of the register:" if version else "This would change:")
     for one in differences:
-        say(f"  {one.in_words()}")
+        say_below(one.in_words())
     for warning in judged.warnings:
-        say(f"  ! {warning.en}")
+        say_below(f"! {warning.en}")
+
+
+def say_below(text: str, indent: str = "  ") -> None:
+    """A line that belongs to the one above it, in as many columns as everybody has; nothing that people copy is broken."""
+    for line in textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=f"{indent}    ", **_WHOLE):
+        say(line)
 
 
 def as_json(one: Difference) -> dict[str, Any]:

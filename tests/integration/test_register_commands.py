@@ -43,6 +43,11 @@ class Typed:
     err: str
 
     @property
+    def words(self) -> str:
+        """What was printed, on one line."""
+        return " ".join(self.out.split())
+
+    @property
     def json(self) -> Any:
         assert self.exit == 0, self.err
         return json.loads(self.out)
@@ -123,7 +128,7 @@ def test_a_supplier_switch_is_typed_by_the_school_and_the_supplier_and_shown_bef
     assert [(one["list"], one["after"]["until"]) for one in end.json["changes"]] == [("mandates", str(JULY)), ("endpoints", str(JULY))]
     loaded("mandate", "give", "--organisation", "25BE", "--dienst", "vva", "--system", OTHER_LAS, "--from", AUGUST, "--as", VO)
     plan = loaded("plan", "--from", AUGUST, "--organisation", "25BE")
-    assert "  ! Messages vva 1 for Emmaus College no longer go to Leerlingwijzer (mailbox), and wait" in plan.out
+    assert "! Messages vva 1 for Emmaus College no longer go to Leerlingwijzer (mailbox), and wait" in plan.words
     add = loaded(
         "endpoint",
         "add",
@@ -141,7 +146,7 @@ def test_a_supplier_switch_is_typed_by_the_school_and_the_supplier_and_shown_bef
     )
     assert add.exit == 0, add.err
     plan = loaded("plan", "--from", AUGUST, "--organisation", VO)
-    assert "    Messages vva 1 for Emmaus College go from Leerlingwijzer (mailbox) to Klassenboek (mailbox)." in plan.out
+    assert " Messages vva 1 for Emmaus College go from Leerlingwijzer (mailbox) to Klassenboek (mailbox)." in plan.words
     assert [(one["who"], one["why"]) for one in store.register.versions()[1:]] == [
         (f"operator beheer for organisation {VO}", "naar Klassenboek"),
         (f"operator beheer for organisation {VO}", "register mandate give"),
@@ -153,7 +158,7 @@ def test_what_the_rules_refuse_is_one_sentence_and_changes_nothing(loaded: Type,
     before = store.register.newest()
     refused = loaded("endpoint", "end", old_endpoint(), "--until", JULY, "--as", OTHER_LAS)
     assert (refused.exit, refused.out) == (1, "")
-    assert refused.err.startswith("koppelpunt: endpoint ") and "is not of" in refused.err and refused.err.count("\n") == 1
+    assert refused.err.startswith(f"koppelpunt: {old_endpoint()} is not of {OTHER_LAS}") and refused.err.count("\n") == 1
     assert store.register.newest() == before
 
 
@@ -197,7 +202,7 @@ def test_what_cannot_be_meant_is_one_sentence_that_says_what_to_type(loaded: Typ
 def test_a_dry_run_shows_the_change_and_makes_none(loaded: Type, store: Store) -> None:
     before = store.register.newest()
     found = loaded("mandate", "revoke", token(loaded, VO, LAS), "--dry-run")
-    assert "This would change:" in found.out and "revoked true (was -)" in found.out
+    assert "This would change:" in found.words and "revoked true (was -)" in found.words
     assert store.register.newest() == before
 
 
@@ -225,8 +230,8 @@ def test_a_systems_address_is_moved_once_for_all_its_schools(loaded: Type) -> No
         "--as",
         LAS,
     )
-    assert f"~ endpoints {old_endpoint()}: until {JULY} (was -)" in found.out
-    assert "url https://new.example/in" in found.out
+    assert f"~ endpoints {old_endpoint()}: until {JULY} (was -)" in found.words
+    assert "url https://new.example/in" in found.words
 
 
 def test_municipalities_delegate_and_are_redivided(loaded: Type) -> None:
@@ -241,7 +246,7 @@ def test_municipalities_delegate_and_are_redivided(loaded: Type) -> None:
     found = loaded("redivide", "--ended", UTRECHT, "--into", AMERSFOORT, "--day", january, "--code", "0344")
     assert found.exit == 0, found.err
     assert f"{january}" in loaded("plan", "--from", january).out
-    assert "Gemeentecode 0344 is that of Gemeente Amersfoort." in loaded("plan", "--from", january).out
+    assert "Gemeentecode 0344 is that of Gemeente Amersfoort." in loaded("plan", "--from", january).words
 
 
 def test_of_two_who_want_the_same_place_at_the_same_moment_one_gets_it_and_the_other_hears_whose_it_is(loaded: Type, store: Store) -> None:
@@ -294,7 +299,7 @@ def test_what_the_register_said_at_a_moment_has_one_answer(loaded: Type, store: 
         == "ended 2026-07-31"
     )
     told = loaded("history", "mandates", key)
-    assert "2026-02-01T13:04:00+00:00  op: einde contract\n    ~ mandates" in told.out and "until 2026-07-31 (was -)" in told.out
+    assert "2026-02-01T13:04:00+00:00 op: einde contract ~ mandates" in told.words and "until 2026-07-31 (was -)" in told.words
     assert [change["version"] for change in loaded("history", "mandates", key, "--json").json] == [1, 2]
 
 
@@ -326,8 +331,8 @@ def test_a_csv_is_shown_first_and_then_loaded_whole(loaded: Type, store: Store, 
     )
     before = store.register.newest()
     diff = loaded("diff", file)
-    assert f"~ endpoints {old_endpoint()}: mailbox - (was true), url https://las.example/in (was -)" in diff.out
-    assert f"+ endpoints {MBO}/vva/1/{SIS}" in diff.out and store.register.newest() == before
+    assert f"~ endpoints {old_endpoint()}: mailbox - (was true), url https://las.example/in (was -)" in diff.words
+    assert f"+ endpoints {MBO}/vva/1/{SIS}" in diff.words and store.register.newest() == before
     assert len(loaded("diff", file, "--json").json["changes"]) == 2
     assert loaded("load", file, "--why", "nieuwe adressen", "--json").json["changes"] == 2
     assert store.register.versions(before)[0]["why"] == "nieuwe adressen"
@@ -378,5 +383,5 @@ def test_what_is_amiss_is_listed(loaded: Type, store: Store) -> None:
     assert [(row["organisation"], row["system"]) for row in found["no-endpoint"]] == [(MBO, SIS)]
     assert {(row["list"], row["within"], row["followed"]) for row in found["ending"]} == {("mandates", 7, False), ("endpoints", 7, False)}
     assert CIVIC in {row["system"] for row in found["unused"]}
-    told = loaded("lists", "ending", "--organisation", VO).out
+    told = loaded("lists", "ending", "--organisation", VO).words
     assert f"{soon} (within 7 days) mandate {VO} vva by {LAS}: nobody follows" in told
