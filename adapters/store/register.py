@@ -113,10 +113,14 @@ class RegisterBook:
 
     def save(self, document: Mapping[str, Any], *, who: str, why: str = "", now_us: int) -> int:
         """See the port. The first document makes a version even when it is empty: somebody said that the register is that."""
-        with self._db.write() as tx:
-            last = self._begin(tx)
-            wanted = wanted_of(tx, document)
-            return self._make(tx, last, wanted, whole=True, kind="register_loaded", who=who, why=why, now_us=now_us)
+        while True:
+            seen = self.newest()
+            with self._db.read() as connection:
+                wanted = wanted_of(connection, document)
+            with self._db.write() as tx:
+                last = self._begin(tx)
+                if last == seen:  # else another change came first, and tokens are to be looked up again
+                    return self._make(tx, last, wanted, whole=True, kind="register_loaded", who=who, why=why, now_us=now_us)
 
     def _begin(self, tx: Connection) -> int:
         self._db.one_at_a_time(tx, [_LOCK])

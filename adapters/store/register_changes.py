@@ -20,8 +20,11 @@ from schemas.events import Event
 from schemas.ids import new_id
 from schemas.privacy import redact
 
+#: The columns of a row from `organisation` on: all but its list, key and version. The last is its text. Made before the transaction, which
+#: keeps everybody else from writing to SQLite: a national register takes twelve seconds to read and three to store.
+Columns = tuple[str | None, ...]
 #: list -> key -> the row from now on; None: it is no more
-Wanted = dict[str, dict[str, Dated | None]]
+Wanted = dict[str, dict[str, Columns | None]]
 
 #: Rows that are looked up, ended or written by one statement.
 PAGE: Final = 5_000
@@ -72,7 +75,7 @@ def wanted_by(changes: Sequence[RowChange]) -> Wanted:
         row = with_token(read_row(change.list, change.row), change.key)
         if change.key and key_of(row) != change.key:
             raise ValueError(f"the row of {change.list} is known by {key_of(row)}, and not by {change.key}")
-        found.setdefault(change.list, {})[key_of(row)] = row
+        found.setdefault(change.list, {})[key_of(row)] = _columns(row)
     return found
 
 
@@ -81,23 +84,24 @@ def with_token(row: Dated, token: str = "") -> Dated:
     return replace(row, token=token or new_id()) if isinstance(row, Mandate) and row.token is None else row
 
 
-def wanted_of(tx: Connection, document: Mapping[str, Any]) -> Wanted:
-    """What a whole document wants: rows that it does not name are no more. Raises ValueError for one that cannot be read."""
+def wanted_of(connection: Connection, document: Mapping[str, Any]) -> Wanted:
+    """What a whole document wants, with the newest version's tokens: rows that it does not name are no more. Raises ValueError for one that
+    cannot be read."""
     found: Wanted = {}
     for name in FIELDS:
         values: Iterable[Dated] = (read_row(name, row) for row in document.get(name) or ())
         if name == "mandates":
-            values = _with_tokens(tx, list(values))
-        found[name] = {key_of(value): value for value in values}
+            values = _with_tokens(connection, list(values))
+        found[name] = {key_of(value): _columns(value) for value in values}
     return found
 
 
-def _with_tokens(tx: Connection, mandates: Sequence[Dated]) -> Iterator[Dated]:
+def _with_tokens(connection: Connection, mandates: Sequence[Dated]) -> Iterator[Dated]:
     """A mandate that names no token is the one in the store with the same days; else with the same first day; else a new one."""
     named = {row.token for row in mandates if isinstance(row, Mandate)}
     known: dict[tuple[object, ...], list[str]] = {}
     if None in named:
-        for current in _OF_LIST(tx, list="mandates"):
+        for current in _OF_LIST(connection, list="mandates"):
             row = read_row("mandates", json.loads(current.fields))
             if isinstance(row, Mandate) and row.token not in named:
                 for likeness in _likenesses(row):
@@ -121,28 +125,27 @@ def _likenesses(row: Mandate) -> tuple[tuple[object, ...], tuple[object, ...]]:
 
 def apply(tx: Connection, version: int, wanted: Wanted, *, whole: bool) -> tuple[int, bytes]:
     """Makes the rows of this version: how many are different, and the digest of what is. `whole`: what is not wanted is no more."""
-    digest, ended, born, count = hashlib.sha256(), [], [], 0
+    digest, count = hashlib.sha256(), 0
+    ended: list[int] = []
+    born: list[tuple[Any, ...]] = []
 
-    def differs(name: str, key: str, text: str) -> None:
+    def differs(name: str, key: str, row: Columns | None) -> None:
         nonlocal count
         count += 1
-        digest.update(f"{name}\n{key}\n{text}\n".encode())
+        digest.update(f"{name}\n{key}\n{row[-1] if row else ''}\n".encode())
+        if row is not None:
+            born.append((name, key, version, *row))
 
     for name, rows in wanted.items():
         left = dict(rows)
         for current in _OF_LIST(tx, list=name) if whole else _of_keys(tx, name, list(rows)):
             row = left.pop(current.key, None)
-            text = "" if row is None else text_of(row)
-            if text != current.fields:
+            if row is None or row[-1] != current.fields:
                 ended.append(current.id)
-                differs(name, current.key, text)
-                if row is not None:
-                    born.append(_columns(name, current.key, version, row, text))
+                differs(name, current.key, row)
         for key, row in left.items():
             if row is not None:
-                text = text_of(row)
-                differs(name, key, text)
-                born.append(_columns(name, key, version, row, text))
+                differs(name, key, row)
     for start in range(0, len(ended), PAGE):
         _END(tx, version=version, ids=ended[start : start + PAGE])
     for start in range(0, len(born), PAGE):
@@ -155,7 +158,7 @@ def _of_keys(tx: Connection, name: str, keys: Sequence[str]) -> Iterator[Any]:
         yield from _OF_KEYS(tx, list=name, keys=keys[start : start + PAGE])
 
 
-def _columns(name: str, key: str, version: int, row: Dated, text: str) -> tuple[Any, ...]:
+def _columns(row: Dated) -> Columns:
     organisation = system = receiver = dienst = versie = None
     match row:
         case Mandate():
@@ -168,7 +171,7 @@ def _columns(name: str, key: str, version: int, row: Dated, text: str) -> tuple[
         case DienstVersion():
             dienst, versie = row.dienst, row.versie
     days = row.days()
-    return (name, key, version, organisation, system, receiver, dienst, versie, days.get("from"), days.get("until"), text)
+    return (organisation, system, receiver, dienst, versie, days.get("from"), days.get("until"), text_of(row))
 
 
 def add_version(tx: Connection, version: int, *, kind: str, who: str, why: str, now_us: int, count: int, digest: bytes) -> None:

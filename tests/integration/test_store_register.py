@@ -11,7 +11,7 @@ import pytest
 from alembic import command
 from sqlalchemy import text
 
-from adapters.store import Store, open_store, register_changes, schema
+from adapters.store import Store, open_store, register, register_changes, schema
 from adapters.store.database import Database
 from routing.register import read_register
 from routing.register_book import RegisterMoved, RowChange
@@ -318,3 +318,19 @@ def test_the_version_before_can_read_what_we_write(store: Store) -> None:
     assert set(known) == {"organisations", "systems", "diensten", "mandates", "endpoints"}
     assert "e1" in {row["id"] for row in known["endpoints"]}
     assert not {"token", "name"} & {name for row in (*known["mandates"], *known["diensten"]) for name in row}
+
+
+def test_a_document_that_meets_another_change_is_looked_at_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens are looked up before the transaction, which keeps everybody from writing; a mandate that came in between keeps its own."""
+    save(store, document(mandates=[]))
+    came: list[int] = []
+
+    def looked_up(connection: Any, wanted: Any) -> Any:
+        found = register_changes.wanted_of(connection, wanted)
+        if not came:
+            came.append(change(store, RowChange("mandates", "t1", {"token": "t1", **DOCUMENT["mandates"][0]})))
+        return found
+
+    monkeypatch.setattr(register, "wanted_of", looked_up)
+    assert save(store, document(mandates=DOCUMENT["mandates"][:1])) == came[0] == 2, "it is there already"
+    assert [row["token"] for row in store.register.rows("mandates")] == ["t1"]
