@@ -113,9 +113,9 @@ def small_changes(register: Register, day_from: date, day_to: date) -> list[Turn
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A mandate, and the first and last of the days on which nothing is received under it."""
+    """A mandate without an endpoint, or an endpoint without a mandate, and the first and last of the days on which it is so."""
 
-    mandate: Mandate
+    row: Mandate | Endpoint
     days: Span
 
 
@@ -130,6 +130,19 @@ def mandates_without_endpoint(register: Register, mandates: Iterable[Mandate], t
         gap = _first_gap(days, union(span(row) for row in rows))
         if gap is not None:
             gaps.append(Gap(mandate, gap))
+    return gaps
+
+
+def endpoints_without_mandate(register: Register, endpoints: Iterable[Endpoint], today: date) -> list[Gap]:
+    """Endpoints, current and coming, whose system may not act on some of their days: a loaded file can say so. The first such gap."""
+    gaps = []
+    for row in endpoints:
+        days = shared(span(row), (today, date.max))
+        if days is not None and row.organisation != row.system:
+            mandates = register.mandates_of(row.organisation, row.dienst)
+            gap = _first_gap(days, union(span(one) for one in mandates if one.system == row.system and not one.revoked))
+            if gap is not None:
+                gaps.append(Gap(row, gap))
     return gaps
 
 

@@ -10,7 +10,14 @@ from typing import Any, Final
 from routing.amsterdam import amsterdam_day
 from routing.register import Endpoint, Mandate, Register
 from routing.register_files import Difference
-from routing.register_plan import endpoints_nobody_uses, ends_soon, mandates_without_endpoint, small_changes, what_changes
+from routing.register_plan import (
+    endpoints_nobody_uses,
+    endpoints_without_mandate,
+    ends_soon,
+    mandates_without_endpoint,
+    small_changes,
+    what_changes,
+)
 from routing.register_rows import FIELDS, write_row
 from routing.register_spans import in_words
 from workers.clock import moment
@@ -19,7 +26,7 @@ from workers.register_work import Work, day_of, oin_of, say_below
 from workers.tables import print_json, say
 
 #: `register lists NAME`.
-LISTS: Final = ("no-endpoint", "unused", "ending")
+LISTS: Final = ("no-endpoint", "no-mandate", "unused", "ending")
 
 Rows = tuple[list[Mandate], list[Endpoint]]
 
@@ -29,7 +36,9 @@ def add_arguments(what: Any, common: Callable[[ArgumentParser], None]) -> None:
     plan = what.add_parser("plan", help="what will change on a day or in a period, and who is sent the messages from then on")
     plan.add_argument("--from", dest="from_day", metavar="DAY", help="(default: tomorrow)")
     plan.add_argument("--to", dest="to_day", metavar="DAY", help="(default: the same day)")
-    lists = what.add_parser("lists", help="mandates without an endpoint, endpoints nobody uses, what ends within 60, 30 and 7 days")
+    lists = what.add_parser(
+        "lists", help="mandates without an endpoint and the reverse, endpoints nobody uses, what ends within 60, 30 and 7 days"
+    )
     lists.add_argument("name", nargs="?", choices=LISTS, metavar="LIST", help=f"{', '.join(LISTS)} (default: all)")
     lists.add_argument("--days", type=int, default=30, metavar="N", help="unused: for so long (default: %(default)s)")
     for parser in (plan, lists):
@@ -74,9 +83,10 @@ def lists(arguments: Namespace, work: Work, last_delivered: Callable[[], Mapping
     mandates, endpoints = _rows(register, arguments)
     found: dict[str, list[dict[str, Any]]] = {}
     for name in LISTS if arguments.name is None else (arguments.name,):
-        if name == "no-endpoint":
-            gaps = mandates_without_endpoint(register, mandates, work.today)
-            found[name] = [{**write_row(gap.mandate), "without": in_words(gap.days)[1]} for gap in gaps]
+        if name in ("no-endpoint", "no-mandate"):
+            gaps = mandates_without_endpoint(register, mandates, work.today) if name == "no-endpoint" else []
+            gaps += endpoints_without_mandate(register, endpoints, work.today) if name == "no-mandate" else []
+            found[name] = [{**write_row(gap.row), "without": in_words(gap.days)[1]} for gap in gaps]
         elif name == "unused":
             since = work.today - timedelta(days=arguments.days)
             contact = {id: _day(us) for id, us in last_delivered().items()}
@@ -135,6 +145,7 @@ def _day(us: int) -> date:
 
 _TITLES: Final[Mapping[str, str]] = {
     "no-endpoint": "Mandates without an endpoint",
+    "no-mandate": "Endpoints without a mandate",
     "unused": "Endpoints to which nothing was delivered for {days} days",
     "ending": "What ends within 60 days",
 }
@@ -147,6 +158,7 @@ def _named(row: Mapping[str, Any]) -> str:
 
 _LINES: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "no-endpoint": lambda row: f"{_named(row)}: none {row['without']} (mandate {row.get('token', '-')})",
+    "no-mandate": lambda row: f"{_named(row)}: none {row['without']} (endpoint {row['id']})",
     "unused": lambda row: f"{_named(row)}: {'last on ' + row['last'] if row['last'] else 'never'} (endpoint {row['id']})",
     "ending": lambda row: (
         f"{row['until']} (within {row['within']} days) {row['list'][:-1]} {_named(row)}"

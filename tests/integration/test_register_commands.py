@@ -383,5 +383,6 @@ def test_what_is_amiss_is_listed(loaded: Type, store: Store) -> None:
     assert [(row["organisation"], row["system"]) for row in found["no-endpoint"]] == [(MBO, SIS)]
     assert {(row["list"], row["within"], row["followed"]) for row in found["ending"]} == {("mandates", 7, False), ("endpoints", 7, False)}
     assert CIVIC in {row["system"] for row in found["unused"]}
+    assert found["no-mandate"] == []
     told = loaded("lists", "ending", "--organisation", VO).words
     assert f"{soon} (within 7 days) mandate {VO} vva by {LAS}: nobody follows" in told

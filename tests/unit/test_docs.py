@@ -21,6 +21,7 @@ from schemas.contracts import load_contracts
 from schemas.faults import CODES
 from schemas.lifecycle import DeliveryState
 from schemas.rules import RULES
+from workers.register_plan_commands import LISTS
 
 ROOT = Path(__file__).parents[2]
 OPERATION = (ROOT / "docs/operation.md").read_text(encoding="utf-8")
@@ -132,6 +133,11 @@ def test_the_registers_lists_are_explained_with_their_keys() -> None:
     assert re.findall(r"^\| `([a-z]+)` \|", table, re.MULTILINE) == list(FIELDS)
     keys = dict(re.findall(r"^\| `([a-z]+)` \|.*\| `([a-z]+)` \|$", table, re.MULTILINE))
     assert all(key in columns(name) for name, key in keys.items())
+
+
+def test_each_of_the_registers_lists_of_what_is_amiss_is_explained() -> None:
+    table = REGISTER.partition("## What will change, and what is amiss")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE) == list(LISTS)
 
 
 @pytest.mark.parametrize("command", re.findall(r"^ *run\.py (register .*?)(?: +#.*)?$", REGISTER, re.MULTILINE))

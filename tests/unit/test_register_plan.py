@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from routing.register import Register
-from routing.register_plan import HORIZONS, endpoints_nobody_uses, ends_soon, mandates_without_endpoint, small_changes, what_changes
+from routing.register_plan import (
+    HORIZONS,
+    endpoints_nobody_uses,
+    endpoints_without_mandate,
+    ends_soon,
+    mandates_without_endpoint,
+    small_changes,
+    what_changes,
+)
 from tests.support.register import AMERSFOORT, CIVIC, DOCUMENT, LAS, OTHER_LAS, UTRECHT, VO, VO_NORTH, but, chain
 
 JULY, AUGUST = date(2026, 7, 31), date(2026, 8, 1)
@@ -94,7 +102,7 @@ def test_a_region_that_goes_to_another_supplier_takes_the_municipalities_that_de
 
 def test_a_mandate_without_an_endpoint_is_named_with_the_days_nothing_is_received():
     register = switch(endpoints=but(DOCUMENT["endpoints"], 0, until="2026-07-01"))
-    gaps = {gap.mandate.system: gap.days for gap in mandates_without_endpoint(register, register.mandates_of(VO, "vva"), TODAY)}
+    gaps = {gap.row.system: gap.days for gap in mandates_without_endpoint(register, register.mandates_of(VO, "vva"), TODAY)}
     assert gaps == {LAS: (date(2026, 7, 2), JULY), OTHER_LAS: (AUGUST, date.max)}
     assert mandates_without_endpoint(register, register.mandates_of(VO, "vva")[:1], AUGUST) == []
 
@@ -102,6 +110,13 @@ def test_a_mandate_without_an_endpoint_is_named_with_the_days_nothing_is_receive
 def test_an_endpoint_of_one_administration_counts_for_its_mandate():
     register = chain(endpoints=but(DOCUMENT["endpoints"], 0, routeringskenmerk=VO_NORTH))
     assert mandates_without_endpoint(register, register.mandates_of(VO, "vva"), TODAY) == []
+
+
+def test_an_endpoint_that_outlives_its_mandate_is_named_with_the_days_it_has_none():
+    register = switch(endpoints=DOCUMENT["endpoints"])
+    gaps = endpoints_without_mandate(register, register.parts.every_endpoint(), TODAY)
+    assert [(gap.row.system, gap.days) for gap in gaps] == [(LAS, (AUGUST, date.max))]
+    assert endpoints_without_mandate(chain(), chain().parts.every_endpoint(), TODAY) == [], "one connects itself"
 
 
 def test_endpoints_to_which_nothing_was_delivered_are_listed_but_not_new_ones():
