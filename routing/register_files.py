@@ -142,7 +142,8 @@ def with_tokens(current: Mapping[str, Sequence[Row]], rows: Mapping[str, Sequenc
     mandates = document.get("mandates") if isinstance(document, dict) else None
     named = {str(row.get("token")) for row in mandates if isinstance(row, dict)} if isinstance(mandates, list) else set()
     bare = [row for row in mandates if isinstance(row, dict) and not row.get("token")] if isinstance(mandates, list) else []
-    for fields in (("organisation", "dienst", "system", "from", "until"), ("organisation", "dienst", "system", "from")):
+    whose = ("organisation", "dienst", "system", "from")
+    for fields in ((*whose, "until", "revoked"), (*whose, "until"), whose):
         known: dict[str, list[str]] = {}
         for one in current.get("mandates", ()):
             if one.get("token") and one["token"] not in named:

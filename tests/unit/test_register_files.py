@@ -52,6 +52,18 @@ def test_a_document_without_tokens_is_no_difference():
     assert told(read_file("register.json", json.dumps(DOCUMENT).encode())) == []
 
 
+def test_of_two_mandates_with_the_same_days_each_keeps_its_own_token():
+    again = [
+        MANDATES[0] | {"token": "first", "revoked": True},
+        MANDATES[0] | {"token": "second"},
+        MANDATES[0] | {"token": "third", "revoked": True},
+    ]
+    current: Any = chain(mandates=again).to_document()
+    bare = [{name: value for name, value in row.items() if name != "token"} for row in (again[1], again[0], again[2])]
+    tokens = [row["token"] for row in merged(current, Bulk(document(mandates=bare), whole=True))["mandates"]]
+    assert tokens == ["second", "first", "third"]
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_excels_files_are_read_with_their_mark_and_separator(delimiter: str):
     line = delimiter.join

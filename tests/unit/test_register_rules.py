@@ -367,6 +367,8 @@ def test_a_municipality_lets_a_region_receive_a_dienst_and_takes_it_back():
     assert (refused(found, OPERATOR, again).code, refused(found, OPERATOR, again).row) == ("OVERLAP", row.id)
     onward = Delegate(municipality=REGION, dienst="vva", region=UTRECHT, start=AUGUST)
     assert refused(found, OPERATOR, onward).code == "WRONG"
+    inward = Delegate(municipality=UTRECHT, dienst="vva", region=AMERSFOORT, start=AUGUST)
+    assert refused(found, OPERATOR, inward).row == row.id
     assert refused(found, Actor(Role.ORGANISATION, UTRECHT), EndDelegation(id=row.id, until=AUGUST)).code == "NOT_YOURS"
     assert after(found, OPERATOR, EndDelegation(id=row.id, until=AUGUST)).delegations[row.id].until == AUGUST
     assert after(found, OPERATOR, EndDelegation(id=row.id, until=TODAY)).delegations == {}
