@@ -668,29 +668,34 @@ def register_arguments(parser: Parser) -> None:
 
 
 def register(arguments: Arguments) -> int:
-    """The service register: load, show or explain."""
+    """The service register."""
     from adapters.credentials import standing_of
     from adapters.crls import FollowingVerifier
+    from adapters.endpoints import may_call
+    from routing.register import read_register
+    from routing.register_stored import follow
     from workers import register_commands as commands
     from workers.clock import Clock
     from workers.commands import operator
-    from workers.register_cache import RegisterCache
+    from workers.register_work import Work
 
-    settings, clock = read_settings(arguments), Clock()
-
-    def save(document: dict[str, Any]) -> int:
-        book, why = open_store_of(settings).register, f"register load {arguments.file.name}"
-        return book.save(document, who=operator(os.environ), why=why, now_us=clock.now_us())
-
-    if arguments.what == "load":
-        return commands.load(arguments, contracts_of(settings), save=save)
-    if arguments.what == "show":
-        return commands.show(arguments, lambda: RegisterCache(existing_store_of(settings).register)(), now=clock.now())
-    store = existing_store_of(settings)
-    if arguments.system:
-        return commands.ready(arguments, RegisterCache(store.register)(), read=standing_of, now=clock.now())
-    verifier = FollowingVerifier.for_amqp(settings, store.registry)
-    return commands.explain(arguments, RegisterCache(store.register)(), contracts_of(settings), verifier, now=clock.now())
+    settings = read_settings(arguments)
+    store = open_store_of(settings) if arguments.what == "load" else existing_store_of(settings)
+    empty = read_register({}, version=0)
+    return commands.run(
+        arguments,
+        Work(
+            book=store.register,
+            register_at=lambda version: follow(store.register, empty, version),
+            who=operator(os.environ),
+            now=Clock().now,
+            may_call=lambda address: may_call(address, settings.push_networks),
+        ),
+        contracts=lambda: contracts_of(settings),
+        verifier=lambda: FollowingVerifier.for_amqp(settings, store.registry),
+        last_delivered=store.queries.last_delivered,
+        certificate=standing_of,
+    )
 
 
 def certificate_arguments(parser: Parser) -> None:
@@ -925,7 +930,7 @@ COMMANDS: dict[str, Command] = {
     "topology": (_of("adapters.topology_cli", "add_arguments", _home_and_json), topology, "what the broker must look like: check or apply"),
     "crl": (crl_arguments, crl, "revocation lists: fetch them now, so that a revocation counts within seconds"),
     "certificate": (certificate_arguments, certificate, "our own certificate, the next one, and which is used towards whom"),
-    "register": (register_arguments, register, "the service register: load, show, explain"),
+    "register": (register_arguments, register, "the service register: load, show, change, plan, explain"),
     "wsdl": (wsdl_arguments, wsdl_, "the WSDL of a dienst version, for a supplier's software"),
     "openapi": (openapi_arguments, openapi, "the OpenAPI description of everything under /rest, for a supplier's software"),
     "validate": (

@@ -14,6 +14,8 @@ _SENTENCES: Final = (
     ("adapters.vault", "VaultError"),
     ("adapters.rabbit_admin", "AdminError"),
     ("routing.register", "RegisterError"),
+    ("routing.register_wishes", "RuleBroken"),
+    ("routing.register_files", "FileError"),
     ("routing.work", "StoreUnavailable"),
     ("routing.ports", "BrokerUnavailable"),
     ("adapters.pki", "PkiError"),

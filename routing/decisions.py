@@ -7,12 +7,12 @@ costs about a microsecond where messages pass, and the same facts always give th
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal
 
+from routing.amsterdam import dutch_days
 from schemas.faults import Owner
 from schemas.privacy import PERSONAL_NUMBER, redact
 
@@ -110,7 +110,6 @@ _ROWS: Final = (
 RULES: Final[Mapping[str, Rule]] = MappingProxyType({row.name: row for row in _ROWS})
 
 _ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_ISO_DAY: Final = re.compile(r"\b([0-9]{4})-([0-9]{2})-([0-9]{2})\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +144,7 @@ class Decision:
     def text_nl(self) -> str:
         """One sentence for an administrator, in Dutch; days as 31-07-2026."""
         words = self.reason[0] if self.reason else self.row.nl.format_map(self.inputs)
-        return redact(_ISO_DAY.sub(r"\3-\2-\1", words))
+        return redact(dutch_days(words))
 
     @property
     def text_en(self) -> str:

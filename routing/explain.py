@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from routing.decisions import Decision
 from routing.mandate import judge_sender
 from routing.recipients import recipients
 from routing.register import Register
+from routing.resolver import resolve
 from schemas.contract import MessageKind
-from schemas.oin import Oin
+from schemas.oin import Oin, institution_of
 
 
 def explain(
@@ -26,3 +27,25 @@ def explain(
         if recipient.resolution is not None:
             decisions.append(recipient.resolution.decision)
     return decisions
+
+
+def explain_between(
+    register: Register, kinds: Sequence[MessageKind], sender: Oin, receiver: Oin, now: datetime, *, system: Oin | None = None
+) -> list[Decision]:
+    """The same without a message: may a kind of one dienst version be sent for `sender`, by this system or by each that it mandated; and
+    where does what is for `receiver` go. `kinds` has at least one; the first that the sender's roles allow is asked about."""
+    organisation = register.organisation(institution_of(sender))
+    roles = set(organisation.roles) if organisation else set()
+    kind = next((kind for kind in kinds if not kind.senders or roles.intersection(kind.senders)), kinds[0])
+    systems = [system] if system else _systems(register, sender, kind.dienst)
+    decisions = [judge_sender(register, system=one, sender=sender, kind=kind, now=now) for one in systems]
+    where = resolve(register, receiver=receiver, dienst=kind.dienst, versie=kind.versie, now=now)
+    return [*decisions, where.decision]
+
+
+def _systems(register: Register, sender: Oin, dienst: str) -> Iterable[Oin]:
+    """Whoever ever acted for it, and itself where it connects itself or nobody does: then the answer says what is missing."""
+    institution = institution_of(sender)
+    mandated = [row.system for row in register.mandates_of(institution, dienst)]
+    itself = [institution] if register.system(institution) is not None or not mandated else []
+    return dict.fromkeys([*mandated, *itself])

@@ -180,7 +180,7 @@ def read_register(document: object, *, version: int) -> Register:
     systems = read.rows(document, "systems", read.system, lambda row: row.oin)
     diensten = read.rows(document, "diensten", read.dienst, lambda row: f"{row.dienst} {row.versie}")
     read.known(organisations, systems, diensten)
-    mandates = read.rows(document, "mandates", read.mandate, lambda row: (row.organisation, row.dienst, row.system, row.start, row.until))
+    mandates = read.rows(document, "mandates", read.mandate, _mandate_key)
     endpoints = read.rows(document, "endpoints", read.endpoint, lambda row: row.id)
     delegations = read.rows(document, "delegations", read.delegation, lambda row: row.id)
     _tokens_differ(mandates, problems)
@@ -413,7 +413,7 @@ class _Reader:
         if row.fields.get("address") is None:
             return None
         address = row.text("address")
-        if address and (not _ADDRESS.match(address) or "oin=" in address.lower()):
+        if address and not is_address(address):
             row.wrong(f"address {address[:80]!r} is not usable; write the absolute URI of the service, without oin (that is added)")
         return address
 
@@ -434,7 +434,7 @@ class _Reader:
         if mailbox:
             return None
         url = row.text("url")
-        if url and not _is_https(url):
+        if url and not is_https(url):
             row.wrong(f"url {url[:80]!r} is not usable; write https://host/path, without name or password (http only for localhost)")
         return url
 
@@ -448,7 +448,18 @@ def _tokens_differ(mandates: list[tuple[int, Mandate]], problems: list[str]) -> 
             )
 
 
-def _is_https(url: str) -> bool:
+def _mandate_key(row: Mandate) -> object:
+    """With a token it is what it is, also when an equal one was revoked; without, two equal ones are a mistake."""
+    return row.token or (row.organisation, row.dienst, row.system, row.start, row.until)
+
+
+def is_address(address: str) -> bool:
+    """Whether it may be a logical address: an absolute URI, to which `oin=` is still to be added."""
+    return _ADDRESS.match(address) is not None and "oin=" not in address.lower()
+
+
+def is_https(url: str) -> bool:
+    """Whether it may stand in an endpoint: https, or http for this machine only, and nothing secret in it."""
     try:
         parts = urlsplit(url)
         secure = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)

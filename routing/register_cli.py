@@ -144,12 +144,19 @@ def _diensten(register: Register, day: date) -> Iterable[tuple[str, ...]]:
 
 def _mandates(register: Register, day: date) -> Iterable[tuple[str, ...]]:
     for row in register.parts.every_mandate():
-        yield row.organisation, row.dienst, row.system, "revoked" if row.revoked else _when(row, day)
+        yield row.organisation, row.dienst, row.system, "revoked" if row.revoked else _when(row, day), row.token or ""
 
 
 def _endpoints(register: Register, day: date) -> Iterable[tuple[str, ...]]:
     for row in register.parts.every_endpoint():
-        yield row.routeringskenmerk or row.organisation, f"{row.dienst}/{row.versie}", row.system, row.url or "mailbox", _when(row, day)
+        yield (
+            row.routeringskenmerk or row.organisation,
+            f"{row.dienst}/{row.versie}",
+            row.system,
+            row.url or "mailbox",
+            _when(row, day),
+            row.id,
+        )
 
 
 def _boards(register: Register, day: date) -> Iterable[tuple[str, ...]]:
@@ -160,7 +167,7 @@ def _boards(register: Register, day: date) -> Iterable[tuple[str, ...]]:
 
 def _delegations(register: Register, day: date) -> Iterable[tuple[str, ...]]:
     for row in register.delegations.values():
-        yield row.municipality, row.dienst, row.region, _when(row, day)
+        yield row.municipality, row.dienst, row.region, _when(row, day), row.id
 
 
 _Rows = Callable[[Register, date], Iterable[tuple[str, ...]]]
@@ -171,7 +178,7 @@ SHOWN: Final[Mapping[str, tuple[tuple[str, ...], _Rows]]] = {
     "boards": (("oin", "name", "schools", "when"), _boards),
     "systems": (("oin", "name", "supplier", "channels", "when"), _systems),
     "diensten": (("dienst", "versie", "namespace", "when"), _diensten),
-    "mandates": (("organisation", "dienst", "system", "when"), _mandates),
-    "endpoints": (("receiver", "dienst", "system", "delivery", "when"), _endpoints),
-    "delegations": (("municipality", "dienst", "region", "when"), _delegations),
+    "mandates": (("organisation", "dienst", "system", "when", "token"), _mandates),
+    "endpoints": (("receiver", "dienst", "system", "delivery", "when", "id"), _endpoints),
+    "delegations": (("municipality", "dienst", "region", "when", "id"), _delegations),
 }

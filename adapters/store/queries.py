@@ -171,6 +171,16 @@ class Queries:
                 "answers": None if answered is None else dict(answered._mapping),
             }
 
+    def last_delivered(self) -> dict[str, int]:
+        """By endpoint, when something was last delivered there, in microseconds. Reads every delivery: for people who ask now and then."""
+        statement = (
+            select(delivery.c.endpoint, func.max(delivery.c.delivered_us).label("last"))
+            .where(delivery.c.endpoint.is_not(None), delivery.c.delivered_us.is_not(None))
+            .group_by(delivery.c.endpoint)
+        )
+        with self._db.read() as connection:
+            return {row.endpoint: row.last for row in connection.execute(statement)}
+
     def counts(self) -> dict[str, dict[str, int]]:
         """How many messages, deliveries, refusals and failures there are, by state and by code."""
         with self._db.read() as connection:

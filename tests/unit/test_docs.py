@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import json
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -13,16 +15,21 @@ import pytest
 import run
 from broker_config.settings import Settings
 from routing.register import read_register
+from routing.register_files import columns
+from routing.register_rows import FIELDS
+from routing.register_wishes import MAY, Role
 from schemas.contracts import load_contracts
 from schemas.faults import CODES
 from schemas.lifecycle import DeliveryState
 from schemas.rules import RULES
+from workers.register_plan_commands import LISTS
 
 ROOT = Path(__file__).parents[2]
 OPERATION = (ROOT / "docs/operation.md").read_text(encoding="utf-8")
 GUARANTEES = (ROOT / "docs/delivery-guarantees.md").read_text(encoding="utf-8")
 ADDING = (ROOT / "docs/adding-a-dienst.md").read_text(encoding="utf-8")
 CONNECTING = (ROOT / "docs/connecting-a-party.md").read_text(encoding="utf-8")
+REGISTER = (ROOT / "docs/register.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -110,6 +117,35 @@ def test_the_register_in_the_readme_can_be_loaded() -> None:
     register = read_register(document, version=1)
     served = {(kind.dienst, kind.versie) for kind in load_contracts().kinds}
     assert {(row.dienst, row.versie) for row in register.diensten.values()} <= served
+
+
+def test_who_may_do_what_in_the_register_is_one_table_in_code_and_in_docs() -> None:
+    table = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in REGISTER.partition("## Who may do what")[2].partition("\n## ")[0].splitlines()
+        if line.startswith("|")
+    ]
+    assert table[0] == ["action", *Role]
+    assert table[2:] == [[action, *(roles.get(role, "-") for role in Role)] for action, roles in MAY.items()]
+
+
+def test_the_registers_lists_are_explained_with_their_keys() -> None:
+    table = REGISTER.partition("## What it holds")[2].partition("\n**")[0]
+    assert re.findall(r"^\| `([a-z]+)` \|", table, re.MULTILINE) == list(FIELDS)
+    keys = dict(re.findall(r"^\| `([a-z]+)` \|.*\| `([a-z]+)` \|$", table, re.MULTILINE))
+    assert all(key in columns(name) for name, key in keys.items())
+
+
+def test_each_of_the_registers_lists_of_what_is_amiss_is_explained() -> None:
+    table = REGISTER.partition("## What will change, and what is amiss")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE) == list(LISTS)
+
+
+@pytest.mark.parametrize("command", re.findall(r"^ *run\.py (register .*?)(?: +#.*)?$", REGISTER, re.MULTILINE))
+def test_every_register_command_in_the_docs_can_be_typed(command: str) -> None:
+    parser = argparse.ArgumentParser()
+    run.register_arguments(parser)
+    parser.parse_args(shlex.split(command)[1:])
 
 
 @pytest.mark.parametrize("rule", RULES)

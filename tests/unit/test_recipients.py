@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from routing.explain import explain
+from routing.explain import explain, explain_between
 from routing.recipients import recipients
 from routing.register_cli import SHOWN, explained, lines, show
 from schemas.contract import Condition, RecipientRule
@@ -231,9 +231,36 @@ def test_a_row_says_when_it_started_ends_or_ended():
         for days in ({"until": "2026-03-01"}, {"until": "2026-03-02"}, {"from": "2026-03-03"}, {"revoked": True})
     ]
     shown = show(chain(mandates=rows), "mandates", NOW.date()).rows
-    assert [row[-1] for row in shown] == ["ended 2026-03-01", "until 2026-03-02", "from 2026-03-03", "revoked"]
+    assert [row[3] for row in shown] == ["ended 2026-03-01", "until 2026-03-02", "from 2026-03-03", "revoked"]
 
 
 def test_a_table_can_be_searched_in_every_column():
     assert [row[1] for row in show(chain(), "organisations", NOW.date(), find="0344").rows] == ["Gemeente Utrecht"]
     assert show(chain(), "mandates", NOW.date(), find=LAS).rows[0][0] == VO
+
+
+# without a message
+
+
+def between(register=None, kinds=(STATUS,), sender=MBO, receiver=VO, now=NOW, system=None):
+    return [
+        (one.rule, one.inputs.get("system")) for one in explain_between(register or chain(), kinds, sender, receiver, now, system=system)
+    ]
+
+
+def test_between_two_parties_each_system_of_the_sender_is_judged_and_then_where_it_goes():
+    assert between() == [("mandate", SIS), ("endpoint", LAS)]
+    mandates = [*DOCUMENT["mandates"], {"organisation": MBO, "dienst": "vva", "system": LAS, "until": "2026-01-31"}]
+    assert between(chain(mandates=mandates)) == [("mandate", SIS), ("mandate-ended", LAS), ("endpoint", LAS)]
+    assert between(system=LAS) == [("mandate-missing", LAS), ("endpoint", LAS)]
+
+
+def test_between_two_parties_the_kind_is_the_first_that_the_sender_may_send():
+    assert between(kinds=(GANGER, STATUS))[0] == ("mandate", SIS)
+    assert between(kinds=(GANGER,))[0] == ("role-not-allowed", SIS)
+
+
+def test_between_two_parties_what_nobody_recorded_is_said():
+    assert between(chain(mandates=[], endpoints=[])) == [("system-unknown", MBO), ("no-system", None)]
+    assert between(sender=CENTRAAL, kinds=(ADDRESSED,)) == [("own-certificate", CENTRAAL), ("endpoint", LAS)]
+    assert between(receiver=HUB)[-1] == ("party-unknown", None)
