@@ -21,6 +21,7 @@ import socket
 import stat
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import SystemRandom
@@ -35,8 +36,8 @@ log = logging.getLogger(__name__)
 ADMIN: Final = "beheer"
 LOCALHOST: Final = "127.0.0.1"
 
-#: Debian's wrapper insists on root or its own user and on /var/lib; the script behind it does not.
-_BEHIND_WRAPPER: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+#: What the packages put in PATH insists on root or its own user and on /var/lib; the script beside it does not.
+_WRAPPER: Final = "rabbitmq-script-wrapper"
 _SYSTEM_USER: Final = "rabbitmq"
 #: Ports we draw lie below the range that Linux gives to outgoing connections, so that a restart finds its port free.
 _DRAWN_PORTS: Final = range(20_000, 32_000)
@@ -333,10 +334,9 @@ class PrivateNode:
             return False
         except PermissionError:
             return True  # it runs as another user, so we cannot look; better to wait for it than to start a second one
-        command = Path(f"/proc/{state.pid}/cmdline")
-        if not command.exists():
-            return not Path("/proc/self").exists()
-        seen = command.read_bytes()
+        if not Path("/proc/self").exists():
+            return True
+        seen = _command_of(state.pid)
         return state.name.encode() in seen or b"rabbitmq-server" in seen  # the latter until the script has become Erlang
 
     def _await_end(self, timeout_s: float) -> bool:
@@ -385,12 +385,11 @@ class _PortTaken(NodeError):
 
 
 def find_server() -> Path:
-    """The rabbitmq-server program. Raises NodeError with what to install."""
-    if _BEHIND_WRAPPER.exists():
-        return _BEHIND_WRAPPER
-    for folder in (None, "/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin"):
-        if found := shutil.which("rabbitmq-server", path=folder):
-            return Path(found)
+    """The rabbitmq-server program: the first in PATH, else where systems put it. Raises NodeError with what to install."""
+    for folders in (None, "/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin"):
+        if found := shutil.which("rabbitmq-server", path=folders):
+            program = Path(found).resolve()
+            return program.with_name("rabbitmq-server") if program.name == _WRAPPER else Path(found)
     raise NodeError(
         "rabbitmq-server is not installed; install it (Debian, Ubuntu: `apt-get install rabbitmq-server`; macOS: "
         "`brew install rabbitmq`), or set AMQP_URL to a broker you have."
@@ -408,6 +407,16 @@ def _definitions(state: _State) -> dict[str, object]:
         "vhosts": [{"name": VHOST}],
         "permissions": [{"user": ADMIN, "configure": ".*", **rights}, {"user": BACKBONE, "configure": "^$", **rights}],
     }
+
+
+def _command_of(pid: int) -> bytes:
+    """The command of a process; empty when it has ended, and for a moment only while it becomes another program."""
+    for _look in range(10):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if seen := Path(f"/proc/{pid}/cmdline").read_bytes():
+                return seen
+        time.sleep(0.01)
+    return b""
 
 
 def _is_free(port: int) -> bool:

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import stat
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 import broker_config.node
 from adapters.rabbit import BrokerUnavailable, Inspector, Outgoing, Published, Publisher
 from adapters.rabbit_admin import BrokerAdmin
-from broker_config.node import NodeError, PrivateNode, find_server
+from broker_config.node import NodeError, PrivateNode, _command_of, find_server
 from broker_config.topology import topology
 from tests.support.broker import require_rabbitmq, run, until
 
@@ -154,8 +155,35 @@ def test_a_configuration_that_rabbitmq_refuses_is_reported_with_its_log(home: Pa
         PrivateNode(home).start()
 
 
-def test_a_missing_rabbitmq_is_one_sentence_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(broker_config.node, "_BEHIND_WRAPPER", tmp_path / "absent")
+def test_a_process_that_becomes_another_program_is_not_taken_for_one_that_ended(tmp_path: Path) -> None:
+    """As rabbitmq-server does, which is a few scripts before it is Erlang: between two programs Linux shows no command at all."""
+    script = tmp_path / "again"
+    script.write_text('[ "$1" -gt 0 ] && exec sh "$0" "$(($1 - 1))"\nexec sleep 60\n')
+    with subprocess.Popen(["sh", str(script), "300"]) as process:
+        try:
+            while b"sleep" not in (seen := _command_of(process.pid)):
+                assert seen
+        finally:
+            process.kill()
+    assert not _command_of(process.pid)
+
+
+def test_the_rabbitmq_that_is_first_in_path_is_taken_without_the_wrapper_of_its_package(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own, package, sbin = tmp_path / "own", tmp_path / "lib", tmp_path / "sbin"
+    for program in (own / "rabbitmq-server", package / "rabbitmq-server", package / "rabbitmq-script-wrapper"):
+        program.parent.mkdir(exist_ok=True)
+        program.touch(mode=0o755)
+    sbin.mkdir()
+    (sbin / "rabbitmq-server").symlink_to("../lib/rabbitmq-script-wrapper")
+    monkeypatch.setenv("PATH", f"{sbin}:{own}")
+    assert find_server() == package / "rabbitmq-server"
+    monkeypatch.setenv("PATH", f"{own}:{sbin}")
+    assert find_server() == own / "rabbitmq-server"
+
+
+def test_a_missing_rabbitmq_is_one_sentence_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda *_args, **_options: None)
     with pytest.raises(
         NodeError, match=r"rabbitmq-server is not installed; install it \(Debian, Ubuntu: `apt-get install rabbitmq-server`"
