@@ -37,6 +37,7 @@ HEARTBEAT_S: Final = 60
 #: Seconds between attempts to connect: a restart of the broker takes about five.
 _BACK_OFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _ANSWER_S: Final = 15.0  #: longest wait for an answer to a single question
+_NOT_FOUND: Final = 404  #: AMQP's reply code
 _CLOSE_S: Final = 5.0
 
 
@@ -237,10 +238,12 @@ class Scratch:
         self._turn = asyncio.Lock()
 
     async def depth(self, queue: str) -> int | None:
-        """Messages ready in the queue; None when there is no such queue."""
+        """Messages ready in the queue; None when there is no such queue. Raises BrokerRefused when we may not ask, which 4.3 sees to."""
         try:
             found = await self.ask(lambda channel, answer: channel.queue_declare(queue, passive=True, callback=answer))
-        except BrokerRefused:
+        except BrokerRefused as error:
+            if error.code != _NOT_FOUND:
+                raise
             return None
         return int(found[0].method.message_count)
 

@@ -182,7 +182,7 @@ class Consumer(Connection):
         *,
         name: str = "koppelpunt consumer",
         prefetch: int = 300,
-        least: int = 5,
+        least: int = 1,
         in_order: bool = False,
     ) -> None:
         """`prefetch`: messages in hand at most, shared by all queues evenly, so that none can crowd out another; but `least` of each.
@@ -264,11 +264,14 @@ class Consumer(Connection):
         return len(tags)
 
     def nack(self, messages: Iterable[Incoming], *, requeue: bool = True) -> int:
-        """These go back to their queue (or, without `requeue`, to `dead`). Counts towards the delivery limit. Returns how many."""
+        """These go back to their queue (or, without `requeue`, to `dead`). Counts towards the delivery limit. Returns how many.
+
+        By `basic.reject`: from RabbitMQ 4.3 on `basic.nack` does not count, so that a poisonous message would come back for ever.
+        """
         tags = self._settle(messages)
         with self._dropping_stale():
             for tag in tags:
-                self._channel.basic_nack(tag, requeue=requeue)
+                self._channel.basic_reject(tag, requeue=requeue)
         return len(tags)
 
     async def close(self) -> None:
@@ -343,7 +346,12 @@ class Consumer(Connection):
             now = asyncio.get_running_loop().time()
             for queue in [queue for queue in self._wanted if queue not in self._tags and self._stuck.get(queue, 0.0) <= now]:
                 assert self._scratch is not None
-                if await self._scratch.depth(queue) is not None:  # consuming from one that is not there would end the connection
+                try:
+                    there = await self._scratch.depth(queue) is not None
+                except BrokerRefused as error:
+                    self._give_up(error)  # as consuming from it would
+                    raise
+                if there:  # consuming from one that is not there would end the connection
                     await self._consume(queue)
 
     async def _consume(self, queue: str) -> None:
@@ -454,7 +462,7 @@ class Inspector(Connection):
             self._scratch.send(lambda channel: channel.basic_ack(message.tag))
 
     def requeue(self, message: Incoming) -> None:
-        """Back to its queue; it counts as one delivery."""
+        """Back to its queue, which up to RabbitMQ 4.2 counts as one delivery."""
         if message.generation == self._generation and self._scratch is not None:
             self._scratch.send(lambda channel: channel.basic_nack(message.tag, requeue=True))
 

@@ -97,6 +97,8 @@ class BrokerAdmin:
             user.setdefault("limits", {})
             if isinstance(user["tags"], str):  # before 3.9
                 user["tags"] = [tag for tag in user["tags"].split(",") if tag]
+        for exchange in actual["exchanges"]:
+            exchange.setdefault("internal", False)  # 4.3 names it only when it is so
         if any(vhost["name"] == self._vhost for vhost in actual["vhosts"]):
             rows = await self._call("GET", f"queues/{self._v}?columns=name,policy&disable_stats=true&enable_queue_totals=true")
             policies = {row["name"]: row.get("policy") for row in rows}

@@ -85,7 +85,8 @@ class Bounds:
     #: Times a worker of ours may be handed the same message: a poisonous one costs this many restarts, and its innocent
     #: neighbours in the batch come back from `dead`.
     work_deliveries: int = 10
-    party_deliveries: int = 20  #: the same for a party's own software; 4.x's default
+    #: The same for a party's own software; 4.x's default. From 4.3 on `basic.reject` and lost connections count, `basic.nack` does not.
+    party_deliveries: int = 20
     #: `dead` and `epoch` give nothing up, ever. 4.x calls that -1, which 3.10 refuses; both take a very large number.
     endless_deliveries: int = 1_000_000_000
     party_connections: int = 50

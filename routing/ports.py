@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Ite
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from routing.mailbox import Copy, InMailbox, Standing, TakenBack, Withdrawn
 from routing.outcome import Asked, Heard
@@ -36,6 +36,9 @@ from schemas.events import Event
 from schemas.faults import Fault
 from schemas.oin import Oin, is_oin
 from schemas.rules import Judgement
+
+#: Where the broker says in which queue a message died first.
+DIED_IN: Final = "x-first-death-queue"
 
 
 class BrokerError(Exception):
@@ -107,7 +110,7 @@ class Incoming:
         if not is_oin(self.routing_key):
             return self.routing_key  # ours, put straight into the queue of that name
         confirm = f"confirm.{self.routing_key}"
-        return confirm if self.headers.get("x-first-death-queue") == confirm else f"intake.{self.routing_key}"
+        return confirm if self.headers.get(DIED_IN) == confirm else f"intake.{self.routing_key}"
 
 
 class Publisher(Protocol):

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from routing.ports import Incoming, Outgoing, Publisher, Store
+from broker_config.topology import DEAD
+from routing.ports import DIED_IN, Incoming, Outgoing, Published, Publisher, Store
 from routing.work import Confirmation, NewRefusal
 from schemas.faults import Owner, kind_of
 from schemas.ids import new_id
@@ -24,6 +25,8 @@ log = logging.getLogger("koppelpunt.dead")
 
 #: Why the broker says it put a message here, and what is said when its sender let it expire; nobody can say that of another's.
 WHY: Final = "x-first-death-reason"
+#: The broker writes it on each dead letter, and so not on a copy that we made of one.
+DIED: Final = "x-death"
 EXPIRED: Final = "the message expired before it was read, because its sender gave it an expiration; leave that property out"
 
 
@@ -56,6 +59,8 @@ class Dead:
         """What a party said, or by giving it back showed, of a delivery. It may have died only because of what was handled beside it, so
         it is judged once more, alone; but not by two of us in turn, if it is what killed the first."""
         said = read_confirmation(incoming) if kind == "confirm" else _given_back(incoming)
+        if said is not None and incoming.redelivered and DIED in incoming.headers and await self._put_afresh(incoming):
+            return ()
         if said is not None and not incoming.redelivered:
             word = replace(said, system=system)
             confirm, worker = self._store.outbox.confirm, self._worker
@@ -68,6 +73,22 @@ class Dead:
                 log.error("batch_failed", extra={"worker": worker.id, "messages": 1, "error": type(error).__name__}, exc_info=error)
         await self._note(f"{kind}.{system}", system, incoming, said.delivery_id if said else None)
         return ()
+
+    async def _put_afresh(self, incoming: Incoming) -> bool:
+        """Puts a copy in its place; whether that is there. RabbitMQ 4.x may call a dead letter redelivered because it was so before it
+        died; of the copy that mark says what we ask: whether one of us had it in hand and died."""
+        headers = {name: value for name, value in incoming.headers.items() if not name.startswith("x-")} | {DIED_IN: incoming.died_in}
+        copy = Outgoing(
+            exchange=DEAD,
+            routing_key=incoming.routing_key,
+            body=incoming.body,
+            content_type=incoming.content_type,
+            message_id=incoming.message_id,
+            correlation_id=incoming.correlation_id,
+            headers=headers,
+        )
+        (fate,) = await self._worker.insist_async("judge afresh", lambda: self._publisher.publish_many([copy]))
+        return fate is Published.CONFIRMED
 
     async def _note(self, queue: str, system: str, incoming: Incoming, delivery: str | None) -> None:
         await self._worker.insist(

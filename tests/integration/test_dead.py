@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -40,15 +41,24 @@ async def given_up(broker: TestBroker, queue: str, message: Outgoing) -> None:
         assert consumer.nack(batch, requeue=False) == 1
 
 
-async def undertake(broker: TestBroker, store: Store, ours: Publisher, *, crashed_before: bool = False) -> None:
-    """The reader of `dead` handles one."""
-    if crashed_before:
-        async with Consumer(broker.url, ["dead"], in_order=True) as consumer:
-            assert len(await consumer.next_batch(1, idle_s=10)) == 1
-    async with Consumer(broker.url, ["dead"]) as consumer:
-        batch = await consumer.next_batch(1, idle_s=10)
-        assert await Dead(Worker("audit", store.registry, Clock()), store, ours).handle(batch) in ((), [])
-        consumer.ack(batch)
+class Killed(BaseException):
+    """What the reader of `dead` does not survive."""
+
+
+async def undertake(broker: TestBroker, store: Store, ours: Publisher) -> int:
+    """The reader of `dead` handles what is there, until nothing is; started again when it is killed. Returns how often that was."""
+    dead = Dead(Worker("audit", store.registry, Clock()), store, ours)
+    for killed in range(5):
+        async with Consumer(broker.url, ["dead"], prefetch=1, in_order=True) as consumer:
+            with contextlib.suppress(Killed):
+                idle_s = 10.0
+                while batch := await consumer.next_batch(1, idle_s=idle_s):
+                    assert await dead.handle(batch) in ((), [])
+                    consumer.ack(batch)
+                    idle_s = 1.0
+                assert idle_s == 1.0, "nothing died"
+                return killed
+    raise AssertionError("it goes round and round")
 
 
 def confirmed(delivery: str) -> Outgoing:
@@ -70,14 +80,21 @@ def test_a_confirmation_that_died_beside_a_poisonous_one_still_ends_its_delivery
     assert kinds(store, reference)[-1] == "acknowledged"
 
 
-def test_a_confirmation_that_kills_even_the_reader_of_dead_is_only_journalled(broker: TestBroker, store: Store) -> None:
+def test_a_confirmation_that_kills_even_the_reader_of_dead_is_only_journalled(
+    broker: TestBroker, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(*_: object, **__: object) -> None:
+        raise Killed
+
     broker.apply(party(MAILBOX), party(SYSTEM))
     reference, delivery = in_a_mailbox(store)
 
     async def act() -> None:
         async with broker.publisher() as ours:
             await given_up(broker, f"confirm.{MAILBOX}", confirmed(delivery))
-            await undertake(broker, store, ours, crashed_before=True)
+            with monkeypatch.context() as deadly:
+                deadly.setattr(store.outbox, "confirm", kill)
+                assert 1 <= await undertake(broker, store, ours) <= 2
             assert await broker.depth("dead") == 0
 
     run(act())

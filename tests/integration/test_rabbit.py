@@ -122,6 +122,19 @@ def test_only_what_was_acknowledged_stays_away(broker: TestBroker) -> None:
     run(act())
 
 
+def test_who_takes_one_at_a_time_has_no_second_in_hand(broker: TestBroker) -> None:
+    """So that what kills it takes nothing else along."""
+    broker.apply()
+
+    async def act() -> None:
+        async with broker.publisher() as ours, Consumer(broker.url, ["dead"], prefetch=1) as worker:
+            await ours.publish_many([Outgoing(routing_key="dead", body=b"%d" % number) for number in range(3)])
+            assert len(await worker.next_batch(3, wait_s=0.5)) == 1
+            assert await broker.depth("dead") == 2
+
+    run(act())
+
+
 def test_a_batch_waits_a_little_to_fill_and_an_idle_one_is_empty(broker: TestBroker) -> None:
     broker.apply()
 
