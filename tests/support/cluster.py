@@ -17,14 +17,14 @@ from tests.support import postgres
 class ClusterNode(PrivateNode):
     """A private node that joins others: it shares their cookie, passwords and epmd."""
 
-    def __init__(self, home: Path, state: _State, others: Sequence[str], epmd_port: int) -> None:
+    def __init__(self, home: Path, state: _State, known: Sequence[str], epmd_port: int) -> None:
         super().__init__(home)
-        self._others, self._epmd_port = others, epmd_port
+        self._known, self._epmd_port = known, epmd_port
         self._write(state)
 
     def _prepare(self) -> _State:
         state = super()._prepare()
-        nodes = "".join(f"cluster_formation.classic_config.nodes.{n} = {name}\n" for n, name in enumerate(self._others, start=1))
+        nodes = "".join(f"cluster_formation.classic_config.nodes.{n} = {name}\n" for n, name in enumerate(self._known, start=1))
         with (self._node / "rabbitmq.conf").open("a") as configuration:
             configuration.write(f"cluster_formation.peer_discovery_backend = classic_config\n{nodes}")
         return state
@@ -44,8 +44,9 @@ class Cluster:
         tag, cookie, backbone, admin = (secrets.token_hex(8) for _ in range(4))
         names = [f"koppelpunt-{tag}-{number}@localhost" for number in (1, 2, 3)]
         secret: dict[str, Any] = {"cookie": cookie, "backbone_password": backbone, "admin_password": admin}
+        # each knows those before it, for they start in turn: from 4.0 on, a node waits until at least two that it knows are there
         self.nodes = [
-            ClusterNode(home / f"node{n}", _State(name=name, **secret), names, self._epmd_port) for n, name in enumerate(names, 1)
+            ClusterNode(home / f"node{n}", _State(name=name, **secret), names[:n], self._epmd_port) for n, name in enumerate(names, 1)
         ]
 
     def __enter__(self) -> Cluster:
