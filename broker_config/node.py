@@ -42,6 +42,8 @@ _SYSTEM_USER: Final = "rabbitmq"
 #: Ports we draw lie below the range that Linux gives to outgoing connections, so that a restart finds its port free.
 _DRAWN_PORTS: Final = range(20_000, 32_000)
 _POLL_S: Final = 0.05
+#: What RabbitMQ says of data that an older version left, when it skips the versions between (3.10 to 4.0).
+_OTHER_VERSION: Final = "failed_to_initialize_feature_flags_registry"
 _HELLO: Final = b"AMQP\x00\x00\x09\x01"
 
 _CONFIGURATION: Final = """\
@@ -320,6 +322,11 @@ class PrivateNode:
                 text += file.read_text(errors="replace")[-20_000:]
         if not self._port and "eaddrinuse" in text:
             return _PortTaken()
+        if _OTHER_VERSION in text:
+            return NodeError(
+                f"RabbitMQ was replaced by a version that cannot go on with what the old one left in {self._node / 'data'}: "
+                "remove that folder and start again. The store gives everything back, and who has no receipt yet sends again."
+            )
         reasons = [line.strip() for line in text.splitlines() if "error" in line.lower() and len(line) > 40]
         reason = f" ({reasons[-1][:200]})" if reasons else ""
         return NodeError(f"RabbitMQ stopped while it was starting{reason}; see {self.log_file} and {self._node / 'log' / 'output.log'}.")

@@ -155,6 +155,16 @@ def test_a_configuration_that_rabbitmq_refuses_is_reported_with_its_log(home: Pa
         PrivateNode(home).start()
 
 
+def test_a_version_that_cannot_read_what_the_old_one_left_is_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The last words of 4.0.5 on the data of 3.10.8."""
+    newer = tmp_path / "rabbitmq-server"
+    newer.write_text("#!/bin/sh\necho 'Error during startup: {error,failed_to_initialize_feature_flags_registry}'\nexit 1\n")
+    newer.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(NodeError, match=r"cannot go on with what the old one left in .*/data: remove that folder"):
+        PrivateNode(tmp_path).start()
+
+
 def test_a_process_that_becomes_another_program_is_not_taken_for_one_that_ended(tmp_path: Path) -> None:
     """As rabbitmq-server does, which is a few scripts before it is Erlang: between two programs Linux shows no command at all."""
     script = tmp_path / "again"
