@@ -58,6 +58,8 @@ HOLD_BACK_S: Final = 1.0
 CIPHERS: Final = ":".join(
     f"ECDHE-{kind}-{cipher}" for cipher in ("AES256-GCM-SHA384", "CHACHA20-POLY1305", "AES128-GCM-SHA256") for kind in ("ECDSA", "RSA")
 )
+#: OpenSSL's X509_V_FLAG_NO_CHECK_TIME (openssl/x509_vfy.h), for which the ssl module has no name.
+_LEAVE_DATES: Final = ssl.VerifyFlags(0x200000)
 #: What aiohttp and the socket raise for a body that does not come as announced.
 CUT_OFF: Final = (http_exceptions.HttpProcessingError, web.RequestPayloadError, ConnectionError)
 
@@ -94,8 +96,9 @@ class Pages(Protocol):
 
 
 def context_of(settings: Settings) -> ssl.SSLContext:
-    """TLS as facts 4.1 have it. A certificate that no CA of ours signed, or that has expired, ends the handshake; one without an OIN, a
-    revoked one, and none at all are told so in a fault. Raises OSError or ssl.SSLError when a file cannot be used."""
+    """TLS as facts 4.1 have it. A certificate that no CA of ours signed ends the handshake. Everything else about it is for `who` to
+    judge, its dates and those of the CAs above it among them: then the client is told. Raises OSError or ssl.SSLError when a file cannot
+    be used."""
     if settings.key is None or settings.cert is None or settings.trust is None:
         raise OSError("the gateway needs KOPPELPUNT_KEY, KOPPELPUNT_CERT and KOPPELPUNT_TRUST")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -106,12 +109,26 @@ def context_of(settings: Settings) -> ssl.SSLContext:
     context.load_verify_locations(settings.trust)
     context.verify_mode = ssl.CERT_OPTIONAL
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # each configured CA is trusted, as for signatures
+    context.verify_flags |= _LEAVE_DATES
+    context.sslobject_class = _Handshake
     return context
 
 
+class _Handshake(ssl.SSLObject):
+    """One side of a connection. Why a client's certificate ends it is told to nobody else: the client only sees it close."""
+
+    def do_handshake(self) -> None:
+        """As `ssl.SSLObject.do_handshake`."""
+        try:
+            super().do_handshake()
+        except ssl.SSLCertVerificationError as error:
+            log.warning("tls_refused", extra={"reason": error.verify_message})
+            raise
+
+
 def who(request: web.Request, certificate: Callable[[bytes], TrustedCertificate]) -> Oin:
-    """The OIN in the client's certificate, which `certificate` judges. Raises NotAllowed (EK0030), and OurFailure when a CRL of ours has
-    expired."""
+    """The OIN in the client's certificate, which `certificate` judges, dates and all: TLS left them. Raises NotAllowed (EK0030), and
+    OurFailure when a CRL of ours has expired."""
     transport = request.transport
     peer = transport.get_extra_info("ssl_object") if transport else None
     der = peer.getpeercert(binary_form=True) if peer else None
@@ -120,7 +137,7 @@ def who(request: web.Request, certificate: Callable[[bytes], TrustedCertificate]
     try:
         return certificate(der).oin
     except NotAllowed as refused:
-        raise NotAllowed("Client.EK0030", refused.reason, where="TLS") from None
+        raise NotAllowed("Client.EK0030", refused.reason.replace("signing certificate", "client certificate"), where="TLS") from None
 
 
 class Door:

@@ -20,6 +20,7 @@ from adapters.broker_keeper import password_file
 from adapters.errors import UsageError
 from adapters.home import amqp_urls
 from adapters.https import LIMITS as GATEWAY_LIMITS
+from adapters.pki import read_certificate
 from adapters.rabbit import Consumer, Publisher
 from adapters.trust import TrustStore
 from adapters.wsse import Verifier, VerifyPolicy
@@ -109,8 +110,9 @@ async def at_gateway(
     url: str, messages: Sequence[tuple[str, Envelope]], verifier: Verifier, trust: Path, party: tuple[Path, Path], *, wait_s: float
 ) -> list[dict[str, Any]]:
     """Posts each message to the dienst at `url` (https://host:port/wus/dienst/versie), and reads its answer: it must be signed, and say
-    which message it answers. Raises UsageError when certificate or key cannot be used."""
+    which message it answers. Raises UsageError when certificate or key cannot be used, or not today."""
     certificate, key = party
+    _require_current(certificate)
     try:
         context = ssl.create_default_context(cafile=trust)
         context.load_cert_chain(certificate, key)
@@ -125,11 +127,30 @@ async def at_gateway(
                 async with session.post(url, data=message.xml, headers=headers, allow_redirects=False) as answer:
                     body, status = await answer.read(), answer.status
             except (aiohttp.ClientError, TimeoutError) as error:
-                what = str(error) or type(error).__name__
-                found.append({"file": name, "accepted": None, "reason": f"no answer ({what}); it may have arrived: send it again"})
+                found.append({"file": name, "accepted": None, "reason": _no_answer(error)})
                 continue
             found.append({"file": name, **_read_answer(body, status, message, verifier)})
     return found
+
+
+def _require_current(certificate: Path) -> None:
+    """Raises UsageError for one that has expired or is not valid yet; PkiError when it cannot be read."""
+    found, now = read_certificate(certificate), datetime.now(UTC)
+    if found.not_valid_after_utc < now:
+        raise UsageError(
+            f"{certificate} expired on {found.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; connect with a certificate that is valid now."
+        )
+    if found.not_valid_before_utc > now:
+        raise UsageError(
+            f"{certificate} is not valid before {found.not_valid_before_utc:%Y-%m-%d %H:%M} UTC; connect with one that is valid now."
+        )
+
+
+def _no_answer(error: Exception) -> str:
+    said = f"no answer ({str(error) or type(error).__name__}); it may have arrived: send it again"
+    if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError):
+        said += ". If it stays so, the gateway may not trust the CA of your certificate: openssl x509 -in FILE -noout -dates -issuer"
+    return said
 
 
 def _read_answer(body: bytes, status: int, message: Envelope, verifier: Verifier) -> dict[str, Any]:

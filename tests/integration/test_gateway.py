@@ -27,8 +27,11 @@ from adapters import answers, https, pki, soap, wsse
 from adapters.answers import NAMESPACE
 from adapters.parties import invented
 from adapters.parties.hand_in import _read_answer
+from adapters.trust import TrustStore
+from broker_config.settings import Settings
 from routing.register import Register
 from schemas.envelope import Envelope
+from schemas.faults import NotAllowed
 from tests.support import signing as s
 from tests.support.broker import until
 from tests.support.exchange import DOCUMENT, GANGER, HUB, LAS, MBO, PROEF, SCHOOL, SIS, Exchange
@@ -300,18 +303,54 @@ def test_a_revoked_certificate_is_refused_with_ek0030(exchange: Exchange) -> Non
     assert b"revoked" in body
 
 
-@pytest.mark.parametrize("party", ["expired", "foreign", "self-signed"])
-def test_a_certificate_that_is_not_good_ends_the_handshake_and_the_next_request_is_served(exchange: Exchange, party: str) -> None:
-    if party == "expired":
-        files = s.party("old", oin=LAS, days=-1)
-    else:
-        elsewhere = Path(mkdtemp())
-        pki.init(elsewhere)
-        files = pki.issue(elsewhere, oin=LAS, name="las")
-        if party == "self-signed":
-            files = pki.Party(key=elsewhere / "root.key", certificate=elsewhere / "root.crt")
-    with pytest.raises(aiohttp.ClientError):
+@pytest.mark.parametrize("party", ["expired", "not yet valid"])
+def test_a_certificate_outside_its_days_is_refused_with_ek0030_and_the_day(exchange: Exchange, party: str) -> None:
+    start_at = datetime.now(UTC) + timedelta(days=30)
+    files = s.party("old", oin=LAS, days=-1) if party == "expired" else pki.issue(s.folder(), oin=LAS, name="new", now=start_at)
+    found = pki.read_certificate(files.certificate)
+    expired = party == "expired"
+    day = found.not_valid_after_utc if expired else found.not_valid_before_utc
+    status, _, body = ask(exchange, exchange.proef(s.message_id()), party=files)
+    assert status == 500
+    text = soap.parse(body).findtext(f"{soap.BODY}/{{{soap.SOAP}}}Fault/faultstring") or ""
+    assert b"<faultcode>soapenv:Client.EK0030</faultcode>" in body
+    assert f"the client certificate or a CA above it {'expired on' if expired else 'is not valid before'} {day:%Y-%m-%d %H:%M} UTC" in text
+
+
+def test_under_a_ca_that_has_expired_a_client_comes_through_tls_and_is_refused_by_who_judges_certificates(tmp_path: Path) -> None:
+    pki.init(tmp_path, now=datetime.now(UTC) - timedelta(days=4_000))
+    files = pki.issue(tmp_path, oin=LAS, name="las")
+    ours = s.party("hub", oin=HUB)
+    environment = {"KOPPELPUNT_KEY": ours.key, "KOPPELPUNT_CERT": ours.certificate, "KOPPELPUNT_TRUST": tmp_path / "ca.pem"}
+    context = https.context_of(Settings.from_environment({name: str(file) for name, file in environment.items()}))
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server, sender = (
+        context.wrap_bio(there, back, server_side=True),
+        client_context(files).wrap_bio(back, there, server_hostname="localhost"),
+    )
+    for side in (sender, server, sender, server):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    der = server.getpeercert(binary_form=True)
+    assert der
+    with pytest.raises(NotAllowed, match="a CA above it expired on"):
+        TrustStore.from_files([tmp_path / "ca.pem"]).check(der, at=datetime.now(UTC))
+
+
+@pytest.mark.parametrize("party", ["foreign", "self-signed"])
+def test_a_certificate_of_nobody_we_trust_ends_the_handshake_the_log_says_why_and_the_next_request_is_served(
+    exchange: Exchange, party: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    elsewhere = Path(mkdtemp())
+    pki.init(elsewhere)
+    files = pki.issue(elsewhere, oin=LAS, name="las")
+    if party == "self-signed":
+        files = pki.Party(key=elsewhere / "root.key", certificate=elsewhere / "root.crt")
+    with caplog.at_level("WARNING", "koppelpunt.access"), pytest.raises(aiohttp.ClientError):
         ask(exchange, exchange.proef(s.message_id()), party=files)
+    refused = [record for record in caplog.records if record.message == "tls_refused"]
+    assert len(refused) == 1
+    assert "certificate" in refused[0].__dict__["reason"]
     assert ask(exchange, exchange.proef(s.message_id()))[0] == 200
 
 
@@ -583,6 +622,16 @@ def test_send_hands_in_at_a_gateway_and_prints_the_receipt_that_it_verified(
     elsewhere = url.replace("localhost", "127.0.0.1")  # not what the gateway's certificate says
     assert send("--wait", "5", "--home", str(exchange.home), "--to", elsewhere) != 0
     assert json.loads(capsys.readouterr().out)["accepted"] is None
+
+    old = s.party("old", oin=LAS, days=-1)
+    assert send("--home", str(exchange.home), "--cert", str(old.certificate), "--key", str(old.key)) != 0
+    day = pki.read_certificate(old.certificate).not_valid_after_utc
+    assert f"{old.certificate} expired on {day:%Y-%m-%d %H:%M} UTC" in capsys.readouterr().err
+
+    pki.init(tmp_path / "pki")
+    foreign = pki.issue(tmp_path / "pki", oin=LAS, name="las")
+    assert send("--home", str(exchange.home), "--cert", str(foreign.certificate), "--key", str(foreign.key)) != 0
+    assert "may not trust the CA of your certificate" in json.loads(capsys.readouterr().out)["reason"]
 
 
 def test_an_answer_that_another_party_signed_is_not_taken_for_a_receipt(exchange: Exchange) -> None:
