@@ -27,7 +27,7 @@ from adapters.connections import GOODBYE_S, HANDSHAKE_S, Connections
 from adapters.trust import TrustedCertificate
 from broker_config.settings import Settings
 from routing.ports import Counter
-from schemas.faults import Fault, NotAllowed, OurFailure, Refused
+from schemas.faults import Fault, NotAllowed, OurFailure, Owner, Refused
 from schemas.oin import Oin
 
 log = logging.getLogger("koppelpunt.access")
@@ -60,6 +60,16 @@ CIPHERS: Final = ":".join(
 )
 #: OpenSSL's X509_V_FLAG_NO_CHECK_TIME (openssl/x509_vfy.h), for which the ssl module has no name.
 _LEAVE_DATES: Final = ssl.VerifyFlags(0x200000)
+#: What to do about who connects, in Dutch and English.
+_SHOW_ONE: Final = ("Stel het clientcertificaat van het systeem in.", "Set your system's client certificate.")
+_SHOW_A_GOOD_ONE: Final = (
+    "Gebruik een clientcertificaat dat nu geldig is, van een CA die wij vertrouwen.",
+    "Use a client certificate that is valid now, of a CA that we trust.",
+)
+_REGISTER: Final = (
+    "Laat de beheerder dit systeem met het kanaal https in het serviceregister zetten.",
+    "Have the operator put this system in the service register, with the channel https.",
+)
 #: What aiohttp and the socket raise for a body that does not come as announced.
 CUT_OFF: Final = (http_exceptions.HttpProcessingError, web.RequestPayloadError, ConnectionError)
 
@@ -133,11 +143,12 @@ def who(request: web.Request, certificate: Callable[[bytes], TrustedCertificate]
     peer = transport.get_extra_info("ssl_object") if transport else None
     der = peer.getpeercert(binary_form=True) if peer else None
     if not der:
-        raise NotAllowed("Client.EK0030", "the connection has no client certificate", where="TLS")
+        raise NotAllowed("Client.EK0030", "the connection has no client certificate", where="TLS", remedy=_SHOW_ONE)
     try:
         return certificate(der).oin
     except NotAllowed as refused:
-        raise NotAllowed("Client.EK0030", refused.reason.replace("signing certificate", "client certificate"), where="TLS") from None
+        reason, remedy = refused.reason.replace("signing certificate", "client certificate"), _SHOW_A_GOOD_ONE
+        raise NotAllowed("Client.EK0030", reason, where="TLS", remedy=None if refused.code == "Client.EK0030" else remedy) from None
 
 
 class Door:
@@ -160,7 +171,13 @@ class Door:
     def _enter(self, system: Oin) -> None:
         """Raises NotAllowed (DK0002) for a system that the register does not have, and OurFailure when it has too much under way."""
         if not self._counter.may_connect(system):
-            raise NotAllowed("Client.DK0002", f"system {system} is not in the service register today with the channel https", where="TLS")
+            raise NotAllowed(
+                "Client.DK0002",
+                f"system {system} is not in the service register today with the channel https",
+                where="TLS",
+                owner=Owner.SUPPLIER,
+                remedy=_REGISTER,
+            )
         most = min(MOST_AT_A_TIME, AT_A_TIME + self._counter.schools_of(system) // SCHOOLS_FOR_ONE_MORE)
         if self._busy[system] >= most:
             raise OurFailure(f"system {system} has {most} requests under way already", where="TLS")

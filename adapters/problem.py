@@ -47,6 +47,7 @@ def status_of(fault: Fault) -> int:
 
 def document(fault: Fault, *, reference: str | None = None) -> dict[str, Any]:
     """The answer's members: Dutch first, as everywhere. No content of the message and no personal numbers (a Fault has none)."""
+    remedy_nl, remedy_en = fault.remedy
     said: dict[str, Any] = {
         "type": TYPE + fault.code,
         "title": fault.kind.nl,
@@ -55,8 +56,8 @@ def document(fault: Fault, *, reference: str | None = None) -> dict[str, Any]:
         "detail": fault.reason,
         "code": fault.code,
         "owner": str(fault.owner),
-        "remedy": fault.kind.remedy_nl,
-        "remedy_en": fault.kind.remedy_en,
+        "remedy": remedy_nl,
+        "remedy_en": remedy_en,
         "retry": fault.kind.retry,
     }
     if fault.where:

@@ -10,7 +10,7 @@ from aiohttp import web
 from adapters.rest_party import LONGEST_WAIT, Asked, Visits, as_json, moment, wrong
 from routing.party import Changes, Cursor, DeliveryStatus, Status, WrongCursor
 from routing.ports import Enquiries
-from schemas.faults import CODES
+from schemas.faults import CODES, remedy_of
 from schemas.oin import Oin
 from schemas.privacy import plain, redact
 
@@ -121,13 +121,14 @@ def _delivery(delivery: DeliveryStatus) -> dict[str, Any]:
 def _fault(code: str | None, owner: str | None, reason: str | None) -> dict[str, str | None]:
     """What is wrong, whose turn it is, and what to do; nothing of it when nothing is."""
     kind = CODES.get(code or "")
+    remedy_nl, remedy_en = remedy_of(code, owner)
     return {
         "code": code,
         "owner": owner or (str(kind.owner) if kind else None),
         "title": kind.nl if kind else None,
         "title_en": kind.en if kind else None,
-        "remedy": kind.remedy_nl if kind else None,
-        "remedy_en": kind.remedy_en if kind else None,
+        "remedy": remedy_nl,
+        "remedy_en": remedy_en,
         "reason": _safe(reason),
     }
 

@@ -11,7 +11,7 @@ from typing import Any
 from routing.decisions import Decision, decide
 from routing.mandate import judge_acting, judge_gone, judge_version
 from routing.register import Endpoint, Organisation, Register, Standing, System
-from schemas.faults import CODES
+from schemas.faults import remedy_of
 from schemas.oin import Oin, institution_of
 
 
@@ -162,7 +162,7 @@ def to_dict(found: Readiness) -> dict[str, Any]:
 
 
 def _check(decision: Decision) -> dict[str, Any]:
-    kind = CODES.get(decision.code or "")
+    remedy_nl, remedy_en = remedy_of(decision.code, decision.owner)
     return {
         "ok": decision.outcome == "yes",
         "rule": decision.rule,
@@ -170,6 +170,6 @@ def _check(decision: Decision) -> dict[str, Any]:
         "owner": str(decision.owner) if decision.owner else None,
         "nl": decision.text_nl,
         "en": decision.text_en,
-        "remedy": kind.remedy_nl if kind else None,
-        "remedy_en": kind.remedy_en if kind else None,
+        "remedy": remedy_nl,
+        "remedy_en": remedy_en,
     }

@@ -158,6 +158,25 @@ def kind_of(code: str) -> FaultKind:
     return CODES.get(code) or _BY_SHORT[short(code)]
 
 
+#: What to do instead, where it is another's turn than a code usually gives it to.
+_REMEDY_OF_ANOTHER: Final[Mapping[tuple[str, str], tuple[str, str]]] = MappingProxyType(
+    {
+        ("Client.DK0002", Owner.SUPPLIER): (
+            "De reden zegt welke van deze: lever aan wat het eigen systeem heeft ondertekend, laat dat systeem door de beheerder in het serviceregister zetten, of zet in wsa:From het OIN van een school die daarin staat.",
+            "The reason says which of these: hand in what your own system signed, have the operator put that system in the service register, or name in wsa:From the OIN of a school that is in it.",
+        ),
+    }
+)
+
+
+def remedy_of(code: str | None, owner: str | None = None) -> tuple[str, str] | tuple[None, None]:
+    """What to do about a code, in Dutch and English, when it is this owner's turn; nothing for a code that is not in the table."""
+    kind = CODES.get(code or "")
+    if kind is None:
+        return None, None
+    return _REMEDY_OF_ANOTHER.get((kind.code, owner or kind.owner), (kind.remedy_nl, kind.remedy_en))
+
+
 class Fault(Exception):
     """A reason to stop, with its code, a sentence about this very case, and where it was found.
 
@@ -165,13 +184,21 @@ class Fault(Exception):
     """
 
     def __init__(
-        self, code: str, reason: str = "", *, where: str | None = None, details: Iterable[str] = (), owner: Owner | None = None
+        self,
+        code: str,
+        reason: str = "",
+        *,
+        where: str | None = None,
+        details: Iterable[str] = (),
+        owner: Owner | None = None,
+        remedy: tuple[str, str] | None = None,
     ) -> None:
         self.kind = kind_of(code)
         self.reason = redact(reason) or self.kind.en  #: this very case, in English; no content, no personal numbers
         self.where = redact(where) if where else None  #: XPath, header name or register row
         self.details = tuple(redact(detail) for detail in details)
         self.owner = owner or self.kind.owner  #: of the next action; a case may point elsewhere than its code usually does
+        self.remedy = remedy or remedy_of(self.kind.code, self.owner)  #: what to do, in Dutch and English
         super().__init__(str(self))
 
     @property
@@ -180,16 +207,18 @@ class Fault(Exception):
         return self.kind.code
 
     def __reduce__(self) -> tuple[Any, ...]:  # an exception is otherwise made again from its text
-        return _made_again, (type(self), self.code, self.reason, self.where, self.details, self.owner)
+        return _made_again, (type(self), self.code, self.reason, self.where, self.details, self.owner, self.remedy)
 
     def __str__(self) -> str:
         place = f" (at {self.where})" if self.where else ""
         return f"{self.code}: {self.reason}{place}"
 
 
-def _made_again(kind: type[Fault], code: str, reason: str, where: str | None, details: tuple[str, ...], owner: Owner) -> Fault:
+def _made_again(
+    kind: type[Fault], code: str, reason: str, where: str | None, details: tuple[str, ...], owner: Owner, remedy: tuple[str, str]
+) -> Fault:
     fault = kind.__new__(kind)
-    Fault.__init__(fault, code, reason, where=where, details=details, owner=owner)
+    Fault.__init__(fault, code, reason, where=where, details=details, owner=owner, remedy=remedy)
     return fault
 
 

@@ -11,7 +11,7 @@ from routing.ports import Outgoing, Publisher, Store
 from routing.register import Register
 from routing.work import Lease, Telling
 from schemas.events import Event
-from schemas.faults import CODES
+from schemas.faults import remedy_of
 from workers.clock import moment
 from workers.loop import Leader, Worker, lead
 
@@ -46,14 +46,14 @@ def receipt(*, accepted: bool, reference: str, received_us: int, code: str | Non
 
 def outcome(event: Event) -> bytes:
     """A later outcome, as the sender's software reads it: whose turn it is, and what to do."""
-    kind = CODES.get(event.code or "")
+    remedy_nl, remedy_en = remedy_of(event.code, event.owner)
     return json.dumps(
         {
             "reference": event.reference,
             "state": event.kind,
             "code": event.code,
             "owner": event.owner,
-            "remedy": f"{kind.remedy_nl} / {kind.remedy_en}" if kind else None,
+            "remedy": f"{remedy_nl} / {remedy_en}" if remedy_nl else None,
             "receiver": event.receiver,
             "reason": event.reason,
         },

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from routing.ports import Store
 from routing.work import OutboxFilter
 from schemas.events import Event, as_dict
-from schemas.faults import CODES
+from schemas.faults import CODES, remedy_of
 from workers.clock import Clock
 from workers.loop import SEEN_EVERY_S
 from workers.tables import age, print_json, print_table, say, when
@@ -122,7 +122,7 @@ def show_failure_groups(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> 
             "turn of": row["owner"],
             "system": row["system"],
             "last (UTC)": when(row["last_us"]),
-            "remedy": CODES[row["code"]].remedy_nl if row["code"] in CODES else "",
+            "remedy": remedy_of(row["code"], row["owner"])[0] or "",
         }
         for row in rows
     ]
@@ -344,7 +344,7 @@ def show_demo(summary: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -
             "code": code,
             "turn of": owners.get(code) or str(CODES[code].owner),
             "what is wrong": CODES[code].nl,
-            "what to do": CODES[code].remedy_nl,
+            "what to do": remedy_of(code, owners.get(code))[0],
         }
         for code, count in summary["failed"].items()
     ]

@@ -25,7 +25,7 @@ from schemas.content import Content, read_content
 from schemas.contract import MessageKind
 from schemas.contracts import Contracts
 from schemas.envelope import Envelope
-from schemas.faults import Fault, NotAllowed, Refused
+from schemas.faults import Fault, NotAllowed, Owner, Refused
 from schemas.ids import new_id
 from schemas.oin import Oin
 from schemas.privacy import plain, redact
@@ -244,6 +244,7 @@ def signed_by(envelope: Envelope, system: Oin) -> None:
             "Client.DK0002",
             f"the message was signed by system {envelope.certificate_oin}, but handed in by {system}: hand in what you signed yourself",
             where="BinarySecurityToken",
+            owner=Owner.SUPPLIER,
         )
 
 

@@ -29,7 +29,7 @@ from adapters.wsse import Verifier, VerifyPolicy, content_digest
 from adapters.wus import soap_action, wrong_properties
 from broker_config.settings import Settings
 from schemas.envelope import Envelope
-from schemas.faults import Fault, NotAllowed, Refused
+from schemas.faults import Fault, NotAllowed, Owner, Refused
 from schemas.oin import Oin
 
 #: Messages that are remembered; older ones are forgotten, and still counted.
@@ -236,7 +236,7 @@ class Sandbox:
         try:
             connected = who(request, lambda der: self._trust.check(der, at=self._now()))
             if self._peers and connected not in self._peers:
-                raise NotAllowed("Client.DK0002", f"{connected} may not connect here", where="TLS")
+                raise NotAllowed("Client.DK0002", f"{connected} may not connect here", where="TLS", owner=Owner.SUPPLIER)
             raw = await read_body(request)
             envelope = self._judge(request, raw)
         except Fault as found:

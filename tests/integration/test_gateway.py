@@ -274,9 +274,20 @@ def test_a_system_that_is_in_the_register_for_amqp_only_is_refused_with_dk0002(e
     assert "channel https" in text
 
 
-def test_a_message_that_another_system_signed_is_refused_with_dk0002(exchange: Exchange) -> None:
-    other = s.party("sis", oin=SIS)
-    assert fault_of(ask(exchange, exchange.proef(s.message_id()), party=other))[0] == "Client.DK0002"
+def test_a_message_that_another_system_signed_is_refused_with_dk0002_and_it_is_the_suppliers_turn(exchange: Exchange) -> None:
+    other, message_id = s.party("sis", oin=SIS), s.message_id()
+    assert fault_of(ask(exchange, exchange.proef(message_id), party=other))[0] == "Client.DK0002"
+    assert exchange.rows("SELECT owner FROM refusal WHERE message_id = :id", id=message_id) == [{"owner": "supplier"}]
+    status = f"/rest/status?message-id={message_id}"
+
+    async def look() -> dict[str, Any]:
+        async with client(exchange, other) as session, session.get(status) as answer:
+            return dict((await answer.json())["messages"][0])
+
+    said = exchange.run(look())
+    assert (said["code"], said["owner"]) == ("Client.DK0002", "supplier")
+    assert "hand in what your own system signed" in said["remedy_en"]
+    assert "mandate" not in said["remedy_en"]
 
 
 def test_without_a_mandate_a_message_is_refused_with_dk0002(exchange: Exchange) -> None:

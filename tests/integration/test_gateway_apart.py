@@ -156,10 +156,10 @@ def test_while_a_large_message_is_judged_small_ones_are_answered_and_others_of_t
 
 
 def test_a_fault_is_the_same_after_a_journey_between_processes() -> None:
-    fault = NotAllowed("Client.DK0002", "no mandate", where="wsa:From", details=["a", "b"])
+    fault = NotAllowed("Client.DK0002", "no mandate", where="wsa:From", details=["a", "b"], remedy=("doe dit", "do this"))
     again = pickle.loads(pickle.dumps(fault))
     assert type(again) is NotAllowed
-    assert (str(again), again.details, again.owner) == (str(fault), fault.details, fault.owner)
+    assert (str(again), again.details, again.owner, again.remedy) == (str(fault), fault.details, fault.owner, fault.remedy)
 
 
 def test_what_takes_long_is_what_is_large_or_has_much_to_canonicalise(exchange: Exchange) -> None:

@@ -403,11 +403,20 @@ def from_party(exchange: Exchange, party: Any, body: bytes = b"nonsense") -> dic
 def test_without_a_certificate_nothing_else_is_looked_at(exchange: Exchange) -> None:
     said = from_party(exchange, None)
     assert (said["status"], said["code"], said["where"]) == (401, "Client.EK0030", "TLS")
+    assert said["remedy_en"] == "Set your system's client certificate."
+
+
+def test_an_expired_certificate_is_told_its_day_and_what_to_do(exchange: Exchange) -> None:
+    said = from_party(exchange, s.party("old", oin=LAS, days=-1))
+    assert (said["status"], said["code"], said["owner"]) == (401, "Client.EK0030", "supplier")
+    assert "expired on 20" in said["detail"]
+    assert said["remedy_en"] == "Use a client certificate that is valid now, of a CA that we trust."
 
 
 def test_a_system_that_is_not_in_the_register_may_not_come_in(exchange: Exchange) -> None:
     said = from_party(exchange, s.party("stranger", oin="00000003000000990000"))
-    assert (said["status"], said["code"]) == (403, "Client.DK0002")
+    assert (said["status"], said["code"], said["owner"]) == (403, "Client.DK0002", "supplier")
+    assert said["remedy_en"].startswith("Have the operator put this system in the service register")
 
 
 def test_the_content_is_judged_only_for_who_may_send_it(exchange: Exchange) -> None:
