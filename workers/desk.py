@@ -27,7 +27,7 @@ from schemas.contracts import Contracts
 from schemas.envelope import Envelope
 from schemas.faults import Fault, NotAllowed, Owner, Refused
 from schemas.ids import new_id
-from schemas.oin import Oin
+from schemas.oin import Oin, institution_of
 from schemas.privacy import plain, redact
 from schemas.rules import Judgement, judge_sequence
 from workers.clock import Clock, micros
@@ -181,7 +181,7 @@ class Desk:
             stale=not envelope.signed or not timestamp_good(envelope, now),
             via=via,
             size=len(envelope.xml),
-            warnings=content.warnings,
+            warnings=(*content.warnings, *unknown_receiver(kind, envelope.receiver, register)),
             register_version=register.version,
             sealed=self._vault.seal(reference, envelope.xml, json.dumps(content.facts, separators=(",", ":")).encode()),
             decisions=decisions,
@@ -246,6 +246,13 @@ def signed_by(envelope: Envelope, system: Oin) -> None:
             where="BinarySecurityToken",
             owner=Owner.SUPPLIER,
         )
+
+
+def unknown_receiver(kind: MessageKind, receiver: Oin, register: Register) -> tuple[str, ...]:
+    """A warning when the sender itself chose the receiver and the register has none of that OIN; routing would say so later."""
+    if register.organisation(institution_of(receiver)) or not any(rule.rule == "addressed" for rule in kind.recipients):
+        return ()
+    return (f"De ontvanger {receiver} staat niet in het serviceregister. / The receiver {receiver} is not in the service register.",)
 
 
 def timestamp_good(envelope: Envelope, now: datetime) -> bool:

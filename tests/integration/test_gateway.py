@@ -141,6 +141,19 @@ def test_a_good_message_gets_a_signed_receipt_that_names_it_and_confirms_its_sig
     assert set(envelope.signed) >= {"Body", "Timestamp", "To", "From", "Action", "MessageID", "RelatesTo", "SignatureConfirmation"}
 
 
+def test_a_receiver_that_is_not_in_the_register_is_warned_of_in_the_receipt(exchange: Exchange) -> None:
+    nobody = "0000000700099ZZ00000"
+    raw = exchange.proef(s.message_id(), receiver=nobody)
+    for _ in range(2):  # a repeated receipt says it again
+        warning = receipt_of(ask(exchange, raw))["waarschuwing"]
+        assert warning == (
+            f"De ontvanger {nobody} staat niet in het serviceregister. / The receiver {nobody} is not in the service register."
+        )
+    administration = MBO[:15] + "00001"  # of an organisation that is in it
+    for good in (exchange.proef(s.message_id()), exchange.proef(s.message_id(), receiver=administration)):
+        assert "waarschuwing" not in receipt_of(ask(exchange, good))
+
+
 def test_a_sender_that_sends_again_gets_the_same_reference_with_the_same_bytes_and_with_a_new_signature(exchange: Exchange) -> None:
     message_id, now = s.message_id(), datetime.now(UTC)
     content = invented.proef(business_id=str(uuid.uuid4()), sender=SCHOOL, receiver=MBO, created=now)

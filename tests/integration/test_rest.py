@@ -105,6 +105,14 @@ def refusals(exchange: Exchange) -> list[tuple[str, str]]:
 # -- what is accepted --------------------------------------------------------------------------------------------------------------------
 
 
+def test_a_receiver_that_is_not_in_the_register_is_warned_of_in_the_answer(exchange: Exchange) -> None:
+    nobody = "0000000700099ZZ00000"
+    said = accepted(send(exchange, proef(receiver=nobody), path(receiver=nobody)))
+    assert said["warnings"] == [
+        f"De ontvanger {nobody} staat niet in het serviceregister. / The receiver {nobody} is not in the service register."
+    ]
+
+
 @pytest.mark.parametrize("content_type", [XML, "text/xml", 'application/xml; charset="UTF-8"', JSON, "application/json; charset=utf-8"])
 def test_a_good_message_is_stored_before_its_sender_is_told(exchange: Exchange, content_type: str) -> None:
     raw = proef()
