@@ -60,6 +60,10 @@ _CARRYING: Final = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network
 LOOK_UPS: Final = 64
 
 
+#: What an address that may not be called is told as.
+_INSIDE: Final = "an address inside this network; the operator allows it with KOPPELPUNT_PUSH_NETWORKS"
+
+
 class AddressNotAllowed(OSError):
     """The name leads to an address that may not be called."""
 
@@ -78,7 +82,7 @@ class _Resolver(AbstractResolver):
         found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
         usable = [(kind, address) for kind, _, _, _, address in found if may_call(str(address[0]), self._allowed)]
         if not usable:
-            raise AddressNotAllowed(f"{host} leads to an address inside this network")
+            raise AddressNotAllowed(f"{host} leads to {_INSIDE}")
         return [
             ResolveResult(hostname=host, host=str(address[0]), port=port, family=kind, proto=0, flags=socket.AI_NUMERICHOST)
             for kind, address in usable
@@ -172,7 +176,7 @@ class Endpoints:
             allowed = may_call(parts.raw_host or "", self._allowed)
         except ValueError:  # a name: the resolver looks
             return None
-        return None if allowed else "the endpoint's address is inside this network"
+        return None if allowed else f"the endpoint's address is {_INSIDE}"
 
     async def _call(self, url: str, message: bytes, action: str, asked: Asked, went: SimpleNamespace) -> Heard:
         headers = {
@@ -247,7 +251,7 @@ def _failed(error: Exception, *, sent: bool) -> Heard:
     """How far it came. What the exceptions say is ours or Python's, not the server's, but for an odd answer's first line."""
     causes = _causes(error)
     if any(isinstance(one, AddressNotAllowed) for one in causes):
-        return Heard(wire=Wire.NOT_ALLOWED, says="the endpoint's name leads to an address inside this network")
+        return Heard(wire=Wire.NOT_ALLOWED, says=f"the endpoint's name leads to {_INSIDE}")
     if any(isinstance(one, ssl.SSLCertVerificationError | ssl.CertificateError) for one in causes):
         told = next(one for one in causes if isinstance(one, ssl.SSLCertVerificationError | ssl.CertificateError))
         return Heard(wire=Wire.NOT_TRUSTED, says=getattr(told, "verify_message", "") or "its certificate does not belong to its name")

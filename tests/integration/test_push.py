@@ -255,6 +255,7 @@ def test_addresses_inside_this_network_are_not_called_unless_the_operator_allows
         async with partner() as receiver:
             heard = await offer(url.format(receiver.port), caller(allowed=()))
             assert heard.wire is Wire.NOT_ALLOWED
+            assert "KOPPELPUNT_PUSH_NETWORKS" in heard.says
             assert receiver.requests == 0
 
     run(call())
