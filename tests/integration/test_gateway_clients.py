@@ -1,27 +1,27 @@
 """Other people's SOAP stacks at the gateway: what they send is taken, or refused with a fault that says what to set; and they read us.
 
-zeep composes from our WSDL, xmlsec (libxmlsec1) signs and verifies: no code of ours on their side of the wire.
+zeep composes from our WSDL, xmlsec (libxmlsec1) signs and verifies: the program of docs/examples, which imports nothing of ours.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
+import importlib.util
+import shutil
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-import requests
 import xmlsec
-from cryptography import x509
 from lxml import etree
 from zeep import Client
 from zeep.exceptions import Fault
 from zeep.plugins import HistoryPlugin
-from zeep.transports import Transport
 from zeep.wsse.signature import BinarySignature
 
 from adapters import soap
@@ -34,7 +34,11 @@ pytestmark = pytest.mark.broker
 
 T = TypeVar("T")
 
-FROM = f"http://www.w3.org/2005/08/addressing/anonymous?oin={SCHOOL}"
+EXAMPLE = Path(__file__).parents[2] / "docs/examples/zeep_client.py"
+_spec = importlib.util.spec_from_file_location("zeep_client", EXAMPLE)
+assert _spec is not None and _spec.loader is not None
+example = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(example)
 
 
 @pytest.fixture(scope="module")
@@ -49,81 +53,10 @@ def in_thread(exchange: Exchange, act: Callable[[], T]) -> T:
     return exchange.run(asyncio.to_thread(act))
 
 
-class Edukoppeling:
-    """A zeep plugin for profile 2W-be-S, as a supplier would write it (docs/connecting-a-party.md)."""
-
-    def __init__(self, key: str, certificate: str, *, ca: str, hub: str, message_id: str | None = None) -> None:
-        """PEM files; `hub`: the OIN that answers. `message_id`: of the message that is sent again; zeep draws a new one for every call."""
-        self._key_file, self._certificate_file, self._message_id = key, certificate, message_id
-        self._trusted, self._hub = x509.load_pem_x509_certificates(Path(ca).read_bytes()), hub
-
-    def apply(self, envelope: etree._Element, headers: dict[str, str]) -> tuple[etree._Element, dict[str, str]]:
-        """Adds token, Timestamp and a signature over every addressing header, Timestamp and Body."""
-        header, body = envelope.find(soap.HEADER), envelope.find(soap.BODY)
-        if self._message_id is not None:
-            header.find(f"{{{soap.WSA}}}MessageID").text = self._message_id
-        security = etree.SubElement(header, soap.SECURITY)
-        der = etree.SubElement(security, soap.TOKEN, EncodingType=soap.BASE64, ValueType=soap.X509V3)
-        der.text = "".join(Path(self._certificate_file).read_text().split("-----")[2].split())
-        stamp = etree.SubElement(security, soap.TIMESTAMP)
-        now = datetime.now(UTC)
-        etree.SubElement(stamp, f"{{{soap.WSU}}}Created").text = now.strftime("%Y-%m-%dT%H:%M:%SZ")
-        etree.SubElement(stamp, f"{{{soap.WSU}}}Expires").text = (now + timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        signature = xmlsec.template.create(envelope, xmlsec.Transform.EXCL_C14N, xmlsec.Transform.RSA_SHA256)
-        security.append(signature)
-        reference = etree.SubElement(
-            etree.SubElement(xmlsec.template.ensure_key_info(signature), f"{{{soap.WSSE}}}SecurityTokenReference"),
-            f"{{{soap.WSSE}}}Reference",
-        )
-        context = xmlsec.SignatureContext()
-        context.key = xmlsec.Key.from_file(self._key_file, xmlsec.KeyFormat.PEM)
-        for part in (der, stamp, body, *(one for one in header if one.tag.startswith(f"{{{soap.WSA}}}"))):
-            identifier = f"id-{uuid.uuid4()}"
-            part.set(soap.ID, identifier)
-            context.register_id(part, "Id", soap.WSU)
-            if part is der:
-                reference.set("URI", f"#{identifier}")
-                reference.set("ValueType", soap.X509V3)
-            xmlsec.template.add_transform(
-                xmlsec.template.add_reference(signature, xmlsec.Transform.SHA256, uri=f"#{identifier}"), xmlsec.Transform.EXCL_C14N
-            )
-        context.sign(signature)
-        return envelope, headers
-
-    def verify(self, envelope: etree._Element) -> etree._Element:
-        """The hub signed the very Body, Timestamp and headers that zeep reads. Raises xmlsec.Error, InvalidSignature or ValueError."""
-        header = envelope.find(soap.HEADER)
-        security = header.find(soap.SECURITY)
-        der = base64.b64decode(security.findtext(soap.TOKEN))
-        self._require_hub(x509.load_der_x509_certificate(der))
-        parts = [envelope.find(soap.BODY), security.find(soap.TIMESTAMP), *(one for one in header if one.tag.startswith(f"{{{soap.WSA}}}"))]
-        parts += security.findall(f"{{{soap.WSSE11}}}SignatureConfirmation")
-        context = xmlsec.SignatureContext()
-        context.key = xmlsec.Key.from_memory(der, xmlsec.KeyFormat.CERT_DER)
-        for part in (*parts, security.find(soap.TOKEN)):
-            context.register_id(part, "Id", soap.WSU)
-        signature = security.find(soap.SIGNATURE)
-        context.verify(signature)
-        signed = {reference.get("URI") for reference in signature.iter(f"{{{soap.DS}}}Reference")}
-        if missing := [part.tag for part in parts if f"#{part.get(soap.ID)}" not in signed]:
-            raise ValueError(f"not signed: {missing}")
-        return envelope
-
-    def _require_hub(self, certificate: x509.Certificate) -> None:
-        issuer = next((ca for ca in self._trusted if ca.subject == certificate.issuer), None)
-        if issuer is None:
-            raise ValueError("the certificate in the answer is of somebody else's CA")
-        certificate.verify_directly_issued_by(issuer)
-        if certificate.not_valid_after_utc < datetime.now(UTC):
-            raise ValueError("the certificate in the answer has expired")
-        if [one.value for one in certificate.subject.get_attributes_for_oid(x509.NameOID.SERIAL_NUMBER)] != [self._hub]:
-            raise ValueError("the answer is not signed by the hub")
-
-
-def plugin(**more: Any) -> Edukoppeling:
+def plugin(**more: Any) -> Any:
     """The LAS's."""
     party = s.party()
-    return Edukoppeling(
+    return example.Edukoppeling(
         **{"key": str(party.key), "certificate": str(party.certificate), "ca": str(s.folder() / "ca.pem"), "hub": HUB} | more
     )
 
@@ -133,14 +66,11 @@ def zeep_client(exchange: Exchange, dienst: str, wsse: Any, *, query: str = f"?o
 
     Our WSDL says that addressing is required, so zeep adds the headers; wsa:To is the address it is given, with the receiver's OIN.
     """
-    party, session, history = s.party(), requests.Session(), HistoryPlugin()
-    session.trust_env = False  # else a CA bundle in the environment goes before ours
-    session.cert, session.verify = (str(party.certificate), str(party.key)), str(s.folder() / "ca.pem")
+    party, history = s.party(), HistoryPlugin()
+    files = {"key": str(party.key), "certificate": str(party.certificate), "ca": str(s.folder() / "ca.pem")}
     url = f"https://localhost:{exchange.settings.gateway_port}/wus/{dienst}/1"
-    transport = Transport(session=session, timeout=20, operation_timeout=20)
-    client = in_thread(exchange, lambda: Client(f"{url}?wsdl", wsse=wsse, transport=transport, plugins=[history]))
-    binding = next(iter(client.wsdl.bindings))
-    return client, client.create_service(binding, url + query), history
+    client, service = in_thread(exchange, lambda: example.service_of(url, wsse, query=query, plugins=[history], **files))
+    return client, service, history
 
 
 def melding() -> dict[str, Any]:
@@ -156,10 +86,45 @@ def melding() -> dict[str, Any]:
 
 
 def sender() -> etree._Element:
-    """The wsa:From that zeep's plugin does not add."""
-    element = etree.Element(f"{{{soap.WSA}}}From")
-    etree.SubElement(element, f"{{{soap.WSA}}}Address").text = FROM
-    return element
+    return example.sender_of(SCHOOL)
+
+
+def test_the_example_of_the_documentation_runs_as_it_is_copied(exchange: Exchange, tmp_path: Path) -> None:
+    """In a folder without anything of ours beside it."""
+    program = shutil.copy(EXAMPLE, tmp_path)
+    party, message_id = s.party(), s.message_id()
+    url = f"https://localhost:{exchange.settings.gateway_port}/wus/proef/1"
+    files = ["--cert", str(party.certificate), "--key", str(party.key), "--ca", str(s.folder() / "ca.pem")]
+    parties = ["--school", SCHOOL, "--receiver", MBO, "--hub", HUB, "--message-id", message_id]
+
+    def act(*more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-I", str(program), url, *files, *parties, *more]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
+
+    same = ("--business-id", str(uuid.uuid4()), "--created", datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    done = in_thread(exchange, lambda: act(*same))
+    (row,) = exchange.rows("SELECT reference FROM message WHERE message_id = :id", id=message_id)
+    assert done.stdout.startswith(f"accepted: {row['reference']} at 20"), done.stderr
+    assert done.returncode == 0
+    assert in_thread(exchange, lambda: act(*same)).stdout == done.stdout
+    other = in_thread(exchange, act)  # the same MessageID, and another business id
+    assert (other.returncode, other.stdout.partition(" ")[2].partition(" ")[0]) == (1, "soapenv:Client.DUPLICATE_OTHER_CONTENT"), (
+        other.stderr
+    )
+
+
+def test_the_example_takes_no_answer_to_another_message(exchange: Exchange) -> None:
+    wsse = plugin()
+    _, service, history = zeep_client(exchange, "proef", wsse)
+    in_thread(exchange, lambda: service.proef(**melding(), _soapheaders=[sender()]))
+    first = history.last_received["envelope"]
+    assert wsse.verify(first) is first
+    in_thread(exchange, lambda: service.proef(**melding(), _soapheaders=[sender()]))
+    with pytest.raises(ValueError, match="to another message"):
+        wsse.verify(first)
+    wsse._sent = (wsse._sent[0], "AA==")
+    with pytest.raises(ValueError, match="does not confirm our signature"):
+        wsse.verify(history.last_received["envelope"])
 
 
 def test_zeep_composes_from_our_wsdl_is_accepted_and_verifies_our_receipt(exchange: Exchange) -> None:
