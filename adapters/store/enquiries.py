@@ -9,7 +9,7 @@ and of those before it, whatever is committed afterwards.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from adapters.store.database import Database
 from adapters.store.sql import Insert, Sql
 from adapters.store.tables import change
+from adapters.store.waits import explained
 from routing.party import Changes, Cursor, DeliveryStatus, Status
 from routing.work import Lease
 
@@ -30,9 +31,10 @@ _MESSAGES: Final = Sql(
     "FROM message WHERE reference IN @references AND system = :system"
 )
 _DELIVERIES: Final = Sql(
-    "SELECT message_seq, id, target, receiver, state, hold_code, code, owner, reason, attempts, at_us, delivered_us, deadline_us "
-    "FROM delivery WHERE message_seq IN @seqs ORDER BY seq"
+    "SELECT message_seq, id, target, receiver, state, hold_code, code, owner, reason, lane, attempts, at_us, delivered_us, "
+    "deadline_us FROM delivery WHERE message_seq IN @seqs ORDER BY seq"
 )
+_SHOWN: Final = ("target", "receiver", "state", "hold_code", "code", "owner", "reason", "attempts", "at_us", "delivered_us", "deadline_us")
 _REFUSED: Final = "SELECT reference, message_id, business_id, sender, dienst, bericht, at_us, code, owner, reason, details FROM refusal "
 _REFUSALS: Final = Sql(_REFUSED + "WHERE reference IN @references AND system = :system")
 _REFUSED_MESSAGES: Final = Sql(_REFUSED + "WHERE message_id = :id AND system = :system ORDER BY at_us DESC LIMIT :limit")
@@ -132,8 +134,9 @@ def _stand(connection: Connection, system: str, references: Sequence[str]) -> li
         return []
     messages = {row.reference: row for row in _MESSAGES(connection, references=list(references), system=system).all()}
     deliveries: dict[int, list[DeliveryStatus]] = {row.seq: [] for row in messages.values()}
-    for row in _DELIVERIES(connection, seqs=sorted(deliveries)).all() if deliveries else ():
-        deliveries[row.message_seq].append(_delivery(row))
+    rows = _DELIVERIES(connection, seqs=sorted(deliveries)).mappings() if deliveries else ()
+    for row in explained(connection, rows):
+        deliveries[row["message_seq"]].append(_delivery(row))
     rest = [reference for reference in references if reference not in messages]
     refused = {row.reference: row for row in _REFUSALS(connection, references=rest, system=system).all()} if rest else {}
     found = []
@@ -186,18 +189,8 @@ def _refusal(row: Any) -> Status:
     )
 
 
-def _delivery(row: Any) -> DeliveryStatus:
+def _delivery(row: Mapping[Any, Any]) -> DeliveryStatus:
     return DeliveryStatus(
-        delivery_id=row.id,
-        target=row.target,
-        receiver=row.receiver,
-        state=row.state,
-        hold_code=row.hold_code,
-        code=row.code,
-        owner=row.owner,
-        reason=row.reason,
-        attempts=row.attempts,
-        at_us=row.at_us,
-        delivered_us=row.delivered_us,
-        deadline_us=row.deadline_us,
+        delivery_id=row["id"],
+        **{name: row[name] for name in _SHOWN},
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, Text, and_, case, cast, func, null, or_, select, text, union_all
+from sqlalchemy import ColumnElement, Text, and_, case, cast, func, null, or_, select, text, union_all
 
 from adapters.store.database import Database
 from adapters.store.tables import AGAIN, answer, attempt, delivery, failure_group, message, refusal, used_id
+from adapters.store.waits import explained
 from routing.work import OutboxFilter
 from schemas.lifecycle import UNFINISHED
 
@@ -47,6 +49,7 @@ class Queries:
                 delivery.c.receiver_system,
                 delivery.c.attempts,
                 *_WHY,
+                delivery.c.deadline_us,
             )
             .join(delivery, delivery.c.message_seq == message.c.seq)
             .where(and_(*conditions))
@@ -60,7 +63,12 @@ class Queries:
             .limit(wanted.limit)
         )
         with self._db.read() as connection:
-            found = [dict(row._mapping) for statement in (rows, early) for row in connection.execute(statement)]
+            found = explained(connection, (row._mapping for row in connection.execute(rows)))
+            for row in found:
+                held = row.pop("hold_code")
+                row["code"] = row["code"] or held
+                del row["lane"], row["at_us"]
+            found += [dict(row._mapping) for row in connection.execute(early)]
         return sorted(found, key=lambda row: row["received_us"])[: wanted.limit]
 
     def failures(self, limit: int = 200) -> list[dict[str, Any]]:
@@ -147,10 +155,8 @@ class Queries:
             if row is None:
                 refused = connection.execute(select(refusal).where(refusal.c.reference == reference)).first()
                 return None if refused is None else {**_plain(refused._mapping), "state": "refused", "details": json.loads(refused.details)}
-            deliveries = [
-                _plain(d._mapping)
-                for d in connection.execute(select(delivery).where(delivery.c.message_seq == row.seq).order_by(delivery.c.seq))
-            ]
+            of_message = select(delivery).where(delivery.c.message_seq == row.seq).order_by(delivery.c.seq)
+            deliveries = [_plain(d) for d in explained(connection, (d._mapping for d in connection.execute(of_message)))]
             for one in deliveries:
                 attempts = connection.execute(select(attempt).where(attempt.c.delivery_seq == one["seq"]).order_by(attempt.c.number))
                 one["tries"] = [_plain(a._mapping) for a in attempts]
@@ -227,14 +233,14 @@ _ROW = (
     message.c.system,
     message.c.business_id,
 )
-_WHY = (func.coalesce(delivery.c.code, delivery.c.hold_code).label("code"), delivery.c.owner, delivery.c.reason, delivery.c.deadline_us)
+_WHY = (delivery.c.code, delivery.c.hold_code, delivery.c.owner, delivery.c.reason, delivery.c.lane, delivery.c.at_us)
 
 
 def _none(name: str) -> ColumnElement[str]:
     return cast(null(), Text).label(name)
 
 
-def _plain(row: RowMapping) -> dict[str, Any]:
+def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Without the columns that are nobody's business outside the store: keyed hashes and keys."""
     return {
         k: (bytes(v).hex() if isinstance(v, bytes | memoryview) else v)

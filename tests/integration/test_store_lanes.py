@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,9 +11,26 @@ import pytest
 from adapters.store import Store, lanes, open_store
 from routing.outcome import Lane
 from routing.release import CLOSED, PROBE_AFTER_S, CircuitState, as_of, window
-from routing.work import Claimed, Lease, Settlement, Ticket
+from routing.work import Claimed, Lease, OutboxFilter, Settlement, Ticket
 from schemas.events import Event, decode
-from tests.support.store import DAY, LANE, NOW, SECOND, a_delivery, claim, fresh_url, lead, outcome, route, run_sql, settle, states, take
+from tests.support.store import (
+    DAY,
+    LANE,
+    NOW,
+    SECOND,
+    a_delivery,
+    a_message,
+    claim,
+    fresh_url,
+    lead,
+    outcome,
+    release,
+    route,
+    run_sql,
+    settle,
+    states,
+    take,
+)
 
 URL = "push 00000001900000002000 https://ontvanger.test/wus"
 OTHER = "push 00000001900000002000 https://ontvanger.test/anders"
@@ -314,6 +332,53 @@ def test_people_see_how_a_lane_stands_and_what_waits_for_it(store: Store) -> Non
         NOW + FIRST_PROBE,
     )
     assert store.outbox.standing(NOW + FIRST_PROBE)[0]["state"] == "half-open"
+
+
+def told_of(store: Store, reference: str) -> set[tuple[Any, ...]]:
+    """Why its delivery waits, as the outbox, the message's own page and its sender's status say it."""
+    (outbox,) = [row for row in store.queries.outbox(OutboxFilter()) if row["reference"] == reference]
+    (shown,) = (store.queries.message(reference) or {})["deliveries"]
+    (status,) = store.enquiries.by_reference(a_message().system, reference)[0].deliveries
+    return {
+        (outbox["code"], outbox["owner"], outbox["reason"]),
+        (shown["code"] or shown["hold_code"], shown["owner"], shown["reason"]),
+        (status.code or status.hold_code, status.owner, status.reason),
+    }
+
+
+def test_people_and_senders_see_why_a_message_waits_before_an_endpoint_that_is_held(store: Store) -> None:
+    hold(store, lead(store), waiting=0)
+    (elsewhere,) = take(store, "elsewhere")
+    route(store, elsewhere, to=[a_delivery(lane=OTHER)])
+    assert told_of(store, elsewhere) == {(None, None, None)}
+    (reference,) = take(store, "late")
+    route(store, reference, to=[a_delivery(lane=URL)])
+    ((code, owner, reason),) = told_of(store, reference)
+    assert (code, owner) == ("ENDPOINT_UNREACHABLE", "receiver")
+    assert "this message waits for it" in reason
+    store.outbox.hold(OTHER, who="operator jan", now_us=NOW)
+    assert told_of(store, elsewhere) == {("HELD_BY_OPERATOR", "us", None)}
+    assert store.outbox.let_go(OTHER, who="operator jan", now_us=NOW)
+    assert told_of(store, elsewhere) == {(None, None, None)}
+
+
+def test_people_and_senders_see_that_a_message_waits_for_a_mailbox_that_is_not_emptied(store: Store) -> None:
+    lease, (first, second) = lead(store), take(store, "1", "2")
+    route(store, first)
+    route(store, second)
+    (one,) = claim(store, release(store, lease, window=1))
+    assert told_of(store, second) == {(None, None, None)}  # the other is on its way, and nobody's turn
+    settle(store, outcome(one, "delivered"))
+    assert told_of(store, second) == {("MAILBOX_FULL", "receiver", None)}
+    run_sql(store, "UPDATE delivery SET at_us = :now WHERE state = 'routed'", now=time.time_ns() // 1_000)
+    assert told_of(store, second) == {(None, None, None)}  # came this moment
+
+
+def test_what_was_released_after_a_wait_is_nobodys_turn_any_more(store: Store) -> None:
+    lease, (reference,) = lead(store), take(store, "1")
+    route(store, reference, to=[a_delivery(lane=URL, hold_code="ROUTE_NO_ENDPOINT", owner="receiver", reason="none")])
+    leave(store, lease)
+    assert told_of(store, reference) == {(None, None, None)}
 
 
 # -- attempts ---------------------------------------------------------------------------------------------------------------------------
