@@ -119,9 +119,19 @@ def verify_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--crl", type=Path, action="append", default=[], metavar="FILE", help="check revocation with these CRLs; repeatable"
     )
-    parser.add_argument("--own-oin", action="append", default=[], metavar="OIN", help="a receiver we serve (default: any); repeatable")
     parser.add_argument(
-        "--mandate", action="append", default=[], metavar="FROM:CERT", help="the system CERT may sign for the sender FROM; repeatable"
+        "--own-oin",
+        action="append",
+        default=[],
+        metavar="OIN",
+        help="the receiver's OIN, to which the message must be addressed (default: any); repeatable",
+    )
+    parser.add_argument(
+        "--mandate",
+        action="append",
+        default=[],
+        metavar="FROM:CERT",
+        help="the system CERT may sign for the sender FROM; in an envelope of the backbone CERT is its OIN; repeatable",
     )
     parser.add_argument(
         "--at", default=None, metavar="TIME", help="judge at this time (ISO 8601 with zone), or at each message's `created`"

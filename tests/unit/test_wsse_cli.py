@@ -9,16 +9,18 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters import soap
+from tests.support import interop
 from tests.support import signing as s
 
 ROOT = Path(__file__).parents[2]
+CONNECTING = (ROOT / "docs/connecting-a-party.md").read_text(encoding="utf-8")
 #: The three commands alone, as the command line adds them.
 PROGRAM = """
 import argparse, sys
@@ -74,6 +76,17 @@ def run(*arguments: object, cwd: Path | None = None, megabytes: int | None = Non
 
 def verify(*arguments: object, **how: Any) -> Answer:
     return run("verify", *arguments, "--json", "--trust", s.folder() / "ca.pem", **how)
+
+
+def test_a_receiver_verifies_an_envelope_of_the_backbone_by_naming_its_oin_as_who_may_sign_for_the_school(tmp_path: Path) -> None:
+    """The command of docs/connecting-a-party.md."""
+    assert "verify message.xml --trust ca.pem --at RECEIVED_AT --mandate SCHOOL:OUR-OIN" in CONNECTING
+    file = tmp_path / "message.xml"
+    file.write_bytes(interop.onward())
+    given = ("verify", file, "--trust", s.folder() / "ca.pem", "--at", datetime.now(UTC).isoformat(), "--json")
+    assert run(*given).objects[0]["code"] == "Client.DK0002"
+    assert run(*given, "--mandate", f"{s.SCHOOL}:{s.HUB}").objects[0]["accepted"] is True
+    assert "the receiver's OIN" in " ".join(run("verify", "--help").out.split())
 
 
 def test_from_a_fresh_folder_to_a_verified_message(tmp_path: Path) -> None:
