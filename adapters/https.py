@@ -22,7 +22,7 @@ from typing import Final, Protocol
 
 from aiohttp import http_exceptions, web
 
-from adapters import soap
+from adapters import problem, soap
 from adapters.connections import GOODBYE_S, HANDSHAKE_S, Connections
 from adapters.trust import TrustedCertificate
 from broker_config.settings import Settings
@@ -49,8 +49,6 @@ KEEP_ALIVE_S: Final = 75.0
 FINISH_S, SHUTDOWN_S = 10.0, 3.0
 #: Requests of one certificate at a time: so many, and one more for so many schools for which it may act, up to the last number.
 AT_A_TIME, SCHOOLS_FOR_ONE_MORE, MOST_AT_A_TIME = 16, 10, 100
-#: Seconds after which a sender that came too often, or at a bad moment, is asked to come again.
-COME_AGAIN_S: Final = 2
 #: Seconds for which that answer is held back.
 HOLD_BACK_S: Final = 1.0
 
@@ -277,8 +275,7 @@ class GatewayServer:
                 response = await handler(request)
                 await self._hold_back(response)
         except web.HTTPException as told:  # no such path, or another method
-            allowed = {name: value for name, value in told.headers.items() if name == "Allow"}
-            response = web.Response(status=told.status, text=f"{told.reason}\n", headers=allowed)
+            response = _elsewhere(request, told)
         except Exception as error:
             log.error("request_failed", extra={"system": outcome.system, "error": type(error).__name__}, exc_info=error)
         finally:
@@ -307,6 +304,19 @@ class GatewayServer:
         until = time.monotonic() + HOLD_BACK_S * random.uniform(0.5, 1.5)  # noqa: S311 - so that they do not come again all at once
         while "Retry-After" in response.headers and not self._stopping and time.monotonic() < until:
             await asyncio.sleep(0.1)
+
+
+def _elsewhere(request: web.Request, told: web.HTTPException) -> web.Response:
+    """Where no page is, or not for this method: in the form of what answers beside it."""
+    allowed = told.headers.get("Allow")
+    if request.path == "/rest" or request.path.startswith("/rest/"):
+        why = f"only {allowed} is taken here" if allowed else "nothing is at this path"
+        response = problem.response(Refused("REQUEST_INVALID", why, where="method" if allowed else "path"), status=told.status)
+    else:
+        response = web.Response(status=told.status, text=f"{told.reason}\n")
+    if allowed:
+        response.headers["Allow"] = allowed
+    return response
 
 
 def fault_in(error: Exception) -> Fault:

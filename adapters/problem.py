@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from adapters.https import COME_AGAIN_S
 from schemas.faults import Cause, Fault
 
+#: Seconds after which a sender that came too often, or at a bad moment, is asked to come again.
+COME_AGAIN_S: Final = 2
 CONTENT_TYPE: Final = "application/problem+json"
 #: A code is a name, not a place: nothing is to be fetched there.
 TYPE: Final = "urn:x-backbone:code:"
@@ -33,6 +34,11 @@ _STATUS: Final[Mapping[Cause, int]] = MappingProxyType(
 _STATUS_OF_CODE: Final[Mapping[str, int]] = MappingProxyType({"Client.TOO_LARGE": 413, "DELIVERY_UNKNOWN": 404})
 
 
+def here(text: str) -> str:
+    """The words of REST for what a code, which is of WUS too, calls by its header."""
+    return text.replace("wsa:To", "edu-to").replace("wsa:From", "edu-from")
+
+
 def status_of(fault: Fault) -> int:
     """The HTTP status of a fault: 503 for what may succeed unchanged; 413, 415 or 404 for what is too large, of another type than is
     taken, or at a path where there is no dienst or delivery; else by the cause of its code."""
@@ -50,14 +56,14 @@ def document(fault: Fault, *, reference: str | None = None) -> dict[str, Any]:
     remedy_nl, remedy_en = fault.remedy
     said: dict[str, Any] = {
         "type": TYPE + fault.code,
-        "title": fault.kind.nl,
-        "title_en": fault.kind.en,
+        "title": here(fault.kind.nl),
+        "title_en": here(fault.kind.en),
         "status": status_of(fault),
         "detail": fault.reason,
         "code": fault.code,
         "owner": str(fault.owner),
-        "remedy": remedy_nl,
-        "remedy_en": remedy_en,
+        "remedy": here(remedy_nl or ""),
+        "remedy_en": here(remedy_en or ""),
         "retry": fault.kind.retry,
     }
     if fault.where:

@@ -49,7 +49,7 @@ _KEY = re.compile(r"[\x21-\x7e]{1,200}\Z")
 #: A refusal's reason with its place, as the store keeps it.
 _PLACED = re.compile(r"(.*) \(at ([^()]{1,500})\)\Z", re.DOTALL)
 #: What the envelope's headers are called over REST.
-_HERE: Final = {"wsa:To": "edu-to", "wsa:From": "edu-from", "To": "edu-to", "From": "edu-from"}
+_HERE: Final = {"To": "edu-to", "From": "edu-from"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,9 +146,7 @@ def _fault_of(item: NewMessage | NewRefusal, result: HandInResult) -> Fault:
     reason, where = (result.reason or "").removeprefix(f"{kind_of(code).code}: "), None
     if placed := _PLACED.match(reason):
         reason, where = placed.groups()
-    for there in ("wsa:To", "wsa:From"):
-        reason = reason.replace(there, _HERE[there])
-    where = _HERE.get(where or "", where)
+    reason, where = problem.here(reason), _HERE.get((where or "").removeprefix("wsa:"), where)
     if isinstance(item, NewRefusal):
         return Fault(code, reason, where=where, details=item.details, owner=Owner(item.owner))
     return Fault(code, reason, where=where)

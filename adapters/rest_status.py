@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from adapters.problem import here
 from adapters.rest_party import LONGEST_WAIT, Asked, Visits, as_json, moment, wrong
 from routing.party import Changes, Cursor, DeliveryStatus, Status, WrongCursor
 from routing.ports import Enquiries
@@ -96,21 +97,21 @@ def _status(status: Status) -> dict[str, Any]:
         "bericht": status.bericht,
         "received_at": moment(status.received_us),
         "state": status.state,
-        **_fault(status.code, status.owner, status.reason),
+        **_fault(status.code, status.owner, status.reason, status.via),
         "errors": list(status.details),
         "warnings": list(status.warnings),
-        "deliveries": [_delivery(delivery) for delivery in status.deliveries],
+        "deliveries": [_delivery(delivery, status.via) for delivery in status.deliveries],
     }
 
 
-def _delivery(delivery: DeliveryStatus) -> dict[str, Any]:
+def _delivery(delivery: DeliveryStatus, via: str) -> dict[str, Any]:
     waits = delivery.hold_code is not None and delivery.state == "routed"
     return {
         "delivery_id": delivery.delivery_id,
         "target": delivery.target,
         "receiver": delivery.receiver,
         "state": "waiting" if waits else delivery.state,
-        **_fault(delivery.code or delivery.hold_code, delivery.owner, delivery.reason),
+        **_fault(delivery.code or delivery.hold_code, delivery.owner, delivery.reason, via),
         "attempts": delivery.attempts,
         "changed_at": moment(delivery.at_us),
         "delivered_at": moment(delivery.delivered_us),
@@ -118,19 +119,21 @@ def _delivery(delivery: DeliveryStatus) -> dict[str, Any]:
     }
 
 
-def _fault(code: str | None, owner: str | None, reason: str | None) -> dict[str, str | None]:
-    """What is wrong, whose turn it is, and what to do; nothing of it when nothing is."""
+def _fault(code: str | None, owner: str | None, reason: str | None, via: str) -> dict[str, str | None]:
+    """What is wrong, whose turn it is, and what to do, in words of REST for what came that way; nothing of it when nothing is. The store
+    keeps the reason of a refusal as `code: sentence (at place)`."""
     kind = CODES.get(code or "")
     remedy_nl, remedy_en = remedy_of(code, owner)
-    return {
-        "code": code,
-        "owner": owner or (str(kind.owner) if kind else None),
+    words = {
         "title": kind.nl if kind else None,
         "title_en": kind.en if kind else None,
         "remedy": remedy_nl,
         "remedy_en": remedy_en,
-        "reason": _safe(reason),
+        "reason": _safe((reason or "").removeprefix(f"{code}: ") or None),
     }
+    if via == "rest":
+        words = {name: here(text) if text else None for name, text in words.items()}
+    return {"code": code, "owner": owner or (str(kind.owner) if kind else None), **words}
 
 
 def _safe(text: str | None) -> str | None:

@@ -18,7 +18,8 @@ from aiohttp import web
 
 from adapters import wsdl
 from adapters.answers import Answers, Request, fault_of
-from adapters.https import COME_AGAIN_S, LIMITS, OUTCOME, Door, Outcome, fault_in, read_body
+from adapters.https import LIMITS, OUTCOME, Door, Outcome, fault_in, read_body
+from adapters.problem import COME_AGAIN_S
 from routing.ports import Counter
 from routing.work import NewRefusal
 from schemas.contract import Contract

@@ -145,6 +145,7 @@ class Status:
     versie: str | None
     bericht: str | None
     received_us: int
+    via: str  #: the channel it came by: `amqp`, `https` or `rest`
     state: str
     code: str | None
     owner: str | None

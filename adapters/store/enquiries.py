@@ -27,7 +27,8 @@ MOST: Final = 200
 _LAST: Final = "z"
 
 _MESSAGES: Final = Sql(
-    "SELECT seq, reference, message_id, business_id, sender, dienst, versie, bericht, received_us, state, code, owner, warnings "
+    "SELECT seq, reference, message_id, business_id, sender, dienst, versie, bericht, received_us, via, state, code, owner, "
+    "warnings "
     "FROM message WHERE reference IN @references AND system = :system"
 )
 _DELIVERIES: Final = Sql(
@@ -35,7 +36,9 @@ _DELIVERIES: Final = Sql(
     "deadline_us FROM delivery WHERE message_seq IN @seqs ORDER BY seq"
 )
 _SHOWN: Final = ("target", "receiver", "state", "hold_code", "code", "owner", "reason", "attempts", "at_us", "delivered_us", "deadline_us")
-_REFUSED: Final = "SELECT reference, message_id, business_id, sender, dienst, bericht, at_us, code, owner, reason, details FROM refusal "
+_REFUSED: Final = (
+    "SELECT reference, message_id, business_id, sender, dienst, bericht, at_us, via, code, owner, reason, details FROM refusal "
+)
 _REFUSALS: Final = Sql(_REFUSED + "WHERE reference IN @references AND system = :system")
 _REFUSED_MESSAGES: Final = Sql(_REFUSED + "WHERE message_id = :id AND system = :system ORDER BY at_us DESC LIMIT :limit")
 _REFUSED_BUSINESS: Final = Sql(_REFUSED + "WHERE business_id IN @ids AND system = :system ORDER BY at_us DESC LIMIT :limit")
@@ -163,6 +166,7 @@ def _message(row: Any, deliveries: Sequence[DeliveryStatus]) -> Status:
         versie=row.versie,
         bericht=row.bericht,
         received_us=row.received_us,
+        via=row.via,
         state=row.state,
         code=row.code,
         owner=row.owner,
@@ -181,6 +185,7 @@ def _refusal(row: Any) -> Status:
         versie=None,
         bericht=row.bericht,
         received_us=row.at_us,
+        via=row.via,
         state="refused",
         code=row.code,
         owner=row.owner,

@@ -23,7 +23,7 @@ import pytest
 from lxml import etree
 
 import run
-from adapters import answers, https, pki, soap, wsse
+from adapters import answers, https, pki, problem, soap, wsse
 from adapters.answers import NAMESPACE
 from adapters.parties import invented
 from adapters.parties.hand_in import _read_answer
@@ -417,7 +417,7 @@ def test_more_requests_at_a_time_than_a_system_may_have_are_asked_to_come_again(
     first, second = exchange.run(act())
     assert receipt_of(first)["ontvangstBevestiging"] == "J"
     assert fault_of(second)[0] == "Server.DK0051"
-    assert second[1]["Retry-After"] == str(https.COME_AGAIN_S)
+    assert second[1]["Retry-After"] == str(problem.COME_AGAIN_S)
 
 
 def test_a_body_that_comes_too_slowly_is_given_up(exchange: Exchange, monkeypatch: pytest.MonkeyPatch) -> None:

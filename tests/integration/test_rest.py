@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 
 from adapters import c14n, https, soap
+from adapters import problem as rest_problem
 from adapters.json_content import to_json
 from adapters.parties import invented
 from schemas.contracts import load_contracts
@@ -378,7 +379,7 @@ def test_a_body_that_comes_too_slowly_is_given_up_and_may_come_again(exchange: E
 
     answer = send(exchange, never(), content_type=JSON)
     assert (problem(answer)["status"], problem(answer)["code"]) == (503, "Server.DK0051")
-    assert answer[1]["Retry-After"] == str(https.COME_AGAIN_S)
+    assert answer[1]["Retry-After"] == str(rest_problem.COME_AGAIN_S)
 
 
 def test_a_chunked_body_that_is_not_chunked_is_refused(exchange: Exchange) -> None:
@@ -388,12 +389,33 @@ def test_a_chunked_body_that_is_not_chunked_is_refused(exchange: Exchange) -> No
     accepted(send(exchange, proef()))
 
 
-def test_only_post_is_answered(exchange: Exchange) -> None:
-    async def act() -> tuple[int, str]:
-        async with client(exchange) as session, session.get(path()) as answer:
-            return answer.status, answer.headers["Allow"]
+def test_only_post_is_answered_and_nothing_where_nothing_is_both_as_a_problem(exchange: Exchange) -> None:
+    async def get(where: str) -> tuple[str | None, dict[str, Any]]:
+        async with client(exchange) as session, session.get(where) as answer:
+            return answer.headers.get("Allow"), problem((answer.status, dict(answer.headers), await answer.read()))
 
-    assert exchange.run(act()) == (405, "POST")
+    allowed, said = exchange.run(get(path()))
+    assert (allowed, said["status"], said["where"], said["detail"]) == ("POST", 405, "method", "only POST is taken here")
+    for nowhere in ("/rest", "/rest/elsewhere", "/rest/proef/1/more"):
+        allowed, said = exchange.run(get(nowhere))
+        assert (allowed, said["status"], said["code"], said["where"]) == (None, 404, "REQUEST_INVALID", "path")
+
+
+def test_what_is_wrong_is_told_in_words_of_rest_at_once_and_in_the_status(exchange: Exchange) -> None:
+    said = problem(send(exchange, proef(), path(query=f"edu-from={SCHOOL}")))
+    assert (said["code"], said["title"], said["title_en"]) == ("Client.DK0005", "edu-to ontbreekt", "edu-to is missing")
+    nobody = "0000000700099ZZ00000"
+    said = problem(send(exchange, proef(), path(sender=nobody)))
+    assert (said["code"], said["where"]) == ("Client.DK0002", "edu-from")
+
+    async def look() -> dict[str, Any]:
+        async with client(exchange) as session, session.get(f"/rest/status?reference={said['reference']}") as answer:
+            return dict((await answer.json())["messages"][0])
+
+    status = exchange.run(look())
+    assert said["detail"] in status["reason"]
+    assert not any(name in json.dumps(one) for one in (said, status) for name in ("wsa:From", "wsa:To"))
+    assert not status["reason"].startswith(status["code"])
 
 
 # -- who connects, and in which order that is asked -------------------------------------------------------------------------------------
