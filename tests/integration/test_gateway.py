@@ -42,6 +42,8 @@ pytestmark = pytest.mark.broker
 
 Answer = tuple[int, dict[str, str], bytes]
 
+CONNECTING = (run.ROOT / "docs/connecting-a-party.md").read_text(encoding="utf-8")
+
 
 @pytest.fixture(scope="module")
 def exchange() -> Iterator[Exchange]:
@@ -76,6 +78,12 @@ async def client(exchange: Exchange, party: pki.Party | None = None, **changes: 
     connector = aiohttp.TCPConnector(ssl=client_context(party or s.party(), **changes))
     async with aiohttp.ClientSession(f"https://localhost:{exchange.settings.gateway_port}", connector=connector) as session:
         yield session
+
+
+def without_certificate(exchange: Exchange) -> aiohttp.ClientSession:
+    """Inside a running loop."""
+    connector = aiohttp.TCPConnector(ssl=client_context())
+    return aiohttp.ClientSession(f"https://localhost:{exchange.settings.gateway_port}", connector=connector)
 
 
 def headers(action: str = PROEF, **changes: str | None) -> dict[str, str]:
@@ -266,8 +274,7 @@ def test_another_path_does_not_exist(exchange: Exchange, path: str) -> None:
 
 def test_without_a_certificate_a_message_is_refused_with_ek0030(exchange: Exchange) -> None:
     async def act() -> Answer:
-        connector = aiohttp.TCPConnector(ssl=client_context())
-        async with aiohttp.ClientSession(f"https://localhost:{exchange.settings.gateway_port}", connector=connector) as session:
+        async with without_certificate(exchange) as session:
             return await post(session, exchange.proef(s.message_id()))
 
     status, _, body = exchange.run(act())
@@ -485,9 +492,13 @@ def test_a_chunked_body_that_is_not_chunked_is_refused(exchange: Exchange) -> No
 
 
 @pytest.mark.parametrize("dienst", ["vva", "proef"])
-def test_the_wsdl_and_every_xsd_it_names_can_be_fetched(exchange: Exchange, dienst: str) -> None:
+def test_the_wsdl_and_every_xsd_it_names_can_be_fetched_without_a_certificate_as_the_documentation_says(
+    exchange: Exchange, dienst: str
+) -> None:
+    assert "`https://HOST:8443/wus/proef/1?wsdl` (no client certificate is needed)" in CONNECTING
+
     async def act() -> tuple[str, dict[str, int]]:
-        async with client(exchange) as session:
+        async with without_certificate(exchange) as session:
             async with session.get(f"/wus/{dienst}/1?wsdl") as answer:
                 text = await answer.text()
             found = {}
