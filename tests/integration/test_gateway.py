@@ -7,9 +7,11 @@ import contextlib
 import gzip
 import json
 import re
+import shutil
 import socket
 import sqlite3
 import ssl
+import subprocess
 import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -633,6 +635,30 @@ def test_a_gateway_that_is_told_to_stop_answers_what_it_has_in_hand(exchange: Ex
         return answers
 
     assert {receipt_of(answer)["ontvangstBevestiging"] for answer in exchange.run(act())} == {"J"}
+
+
+# -- by hand -----------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not on this machine")
+def test_the_curl_command_of_the_documentation_hands_in_a_message(exchange: Exchange, tmp_path: Path) -> None:
+    found = re.search(r"```sh\n(curl [^`]+?/wus/proef/1)\n```", CONNECTING)
+    assert found is not None
+    party = s.party()
+    shutil.copy(party.certificate, tmp_path / "mine.crt")
+    shutil.copy(party.key, tmp_path / "mine.key")
+    shutil.copy(s.folder() / "ca.pem", tmp_path)
+    (tmp_path / "signed.xml").write_bytes(exchange.proef(s.message_id()))
+    command = (
+        found.group(1).replace("HOST:8443", f"localhost:{exchange.settings.gateway_port}").replace("curl ", "curl -q --silent --fail ")
+    )
+
+    def act() -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, timeout=30, check=False)
+
+    done = exchange.run(asyncio.to_thread(act))
+    assert done.returncode == 0, done.stderr
+    assert receipt_of((200, {}, done.stdout))["ontvangstBevestiging"] == "J"
 
 
 # -- run.py send -------------------------------------------------------------------------------------------------------------------------
