@@ -207,7 +207,7 @@ PARTIES: dict[str, tuple[Callable[[], pki.Party], str]] = {
     "no OIN": (lambda: with_subject("none"), "500 .*Client.EK0030"),
     "an OIN of 19": (lambda: with_subject("short", serial(LAS[:-1])), "500 .*Client.EK0030"),
     "revoked": (revoked, "500 .*Client.EK0030"),
-    "expired": (lambda: s.party("old", oin=LAS, days=-1), r"\((no TLS|closed)\)"),
+    "expired": (lambda: s.party("old", oin=LAS, days=-1), "500 .*Client.EK0030.* expired on "),
     "foreign": (foreign, r"\((no TLS|closed)\)"),
     "self-signed": (self_signed, r"\((no TLS|closed)\)"),
 }
