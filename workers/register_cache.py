@@ -41,6 +41,10 @@ class RegisterCache:
             self._looked_at = time.monotonic()
         return self._register
 
+    def known(self) -> Register:
+        """As it was when somebody looked last, without asking the store."""
+        return self._register
+
     def newest(self) -> Register:
         """The register as the store has it at this moment: for whoever meets something that a newer version may explain."""
         self._looked_at = float("-inf")
