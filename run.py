@@ -284,7 +284,8 @@ def _gateway(parts: Parts) -> list[Any]:
     answers = Answers(FollowingSigner(lambda: credentials().signer), Oin(settings.own_oins[0]))
     door = Door(gateway, verifier)
     pages = [WusPages(gateway, door, contracts, answers, url=settings.gateway_address), RestPages(gateway, door, contracts)]
-    pages += [*_party_pages(parts, door, contracts, credentials), CertificatePages(credentials, parts.store.certificates.read)]
+    pages += [*_party_pages(parts, door, contracts, credentials), *_register_pages(parts, door)]
+    pages += [CertificatePages(credentials, parts.store.certificates.read)]
     connections = Connections(settings.gateway_connections, settings.gateway_connections_per_address)
     context = FollowingContext(lambda: credentials().context)
     server = GatewayServer(pages, context=context, connections=connections, observe=parts.operations.requests)
@@ -350,6 +351,22 @@ def _snapshots(parts: Parts) -> Any:
         return snapshot.make(document, version=version, issuer=own.oin, sealer=own.signer, now=now, valid_for=valid_for)
 
     return Publishing(store.register, store.snapshots, make, clock, valid_for=valid_for).act
+
+
+def _register_pages(parts: Parts, door: Any) -> list[Any]:
+    """The register's API."""
+    from adapters.endpoints import may_call
+    from adapters.osr import OsrPages
+    from adapters.osr_openapi import OsrOpenApiPages, description
+    from adapters.rest_party import Visits
+    from workers.register_desk import RegisterDesk
+
+    settings, worker = parts.settings, parts.worker
+    desk = RegisterDesk(
+        parts.store.register, parts.register, parts.clock, may_call=lambda address: may_call(address, settings.push_networks)
+    )
+    visits = Visits(door, worker.pause, lambda: worker.stopping)  # its own: a large register is read in other threads than mailboxes are
+    return [OsrPages(desk, door, visits, settings.register_reads), OsrOpenApiPages(description(url=settings.gateway_address))]
 
 
 def _relay(parts: Parts) -> list[Any]:

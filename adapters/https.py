@@ -157,18 +157,20 @@ class Door:
         self._busy: Tally[Oin] = Tally()
 
     @contextlib.contextmanager
-    def admitted(self, request: web.Request) -> Iterator[Oin]:
-        """Whose system it is, while its request is under way. Raises NotAllowed or OurFailure."""
+    def admitted(self, request: web.Request, *, anyone: bool = False) -> Iterator[Oin]:
+        """Whose system it is, while its request is under way. `anyone`: it need not be in the register. Raises NotAllowed or OurFailure."""
         system = OUTCOME.get().system = who(request, lambda der: self._certificates.certificate(der, at=datetime.now(UTC)))
-        self._enter(system)
+        self._enter(system, anyone)
         try:
             yield system
         finally:
             self._busy[system] -= 1
+            if not self._busy[system]:
+                del self._busy[system]
 
-    def _enter(self, system: Oin) -> None:
+    def _enter(self, system: Oin, anyone: bool) -> None:
         """Raises NotAllowed (DK0002) for a system that the register does not have, and OurFailure when it has too much under way."""
-        if not self._counter.may_connect(system):
+        if not anyone and not self._counter.may_connect(system):
             raise NotAllowed(
                 "Client.DK0002",
                 f"system {system} is not in the service register today with the channel https",
@@ -330,8 +332,8 @@ def fault_in(error: Exception) -> Fault:
     return OurFailure("the request could not be handled")
 
 
-async def read_body(request: web.Request) -> bytes:
-    """The request's body, unpacked. Raises Refused when it is larger than we take, packed or not, or packed in a way we do not know;
+async def read_body(request: web.Request, *, most: int = LARGEST) -> bytes:
+    """The request's body, unpacked. Raises Refused when it is larger than `most` bytes, packed or not, or packed in a way we do not know;
     OurFailure when it takes too long to come."""
     packing = request.headers.get("Content-Encoding", "identity").strip().lower()
     if packing not in ("identity", "gzip"):
@@ -343,14 +345,14 @@ async def read_body(request: web.Request) -> bytes:
         async with asyncio.timeout(READ_S * random.uniform(LEAST, 1.0)):  # noqa: S311
             async for part in request.content.iter_any():
                 packed += len(part)
-                if unpacker is not None and packed <= LARGEST:
+                if unpacker is not None and packed <= most:
                     if unpacker.eof:
                         raise zlib.error
-                    part = unpacker.decompress(part, LARGEST + 1 - size)
+                    part = unpacker.decompress(part, most + 1 - size)
                 size += len(part)
                 parts.append(part)
-                if packed > LARGEST or size > LARGEST or (unpacker is not None and unpacker.unconsumed_tail):
-                    raise Refused("Client.TOO_LARGE", f"more than {LARGEST:,} bytes; at most that many are taken here")
+                if packed > most or size > most or (unpacker is not None and unpacker.unconsumed_tail):
+                    raise Refused("Client.TOO_LARGE", f"more than {most:,} bytes; at most that many are taken here")
                 if unpacker is not None and unpacker.unused_data:  # another member, or anything: it would be kept, and never be looked at
                     raise zlib.error
     except TimeoutError:

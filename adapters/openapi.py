@@ -15,8 +15,8 @@ from adapters import rest_explain, rest_mailbox, rest_status
 from adapters.https import LARGEST
 from adapters.json_content import json_schema
 from adapters.json_shapes import NoJson
+from adapters.openapi_parts import Schema, in_path, json_answer, number, operation, problem_response, query
 from adapters.openapi_schemas import SCHEMAS, ref, text
-from adapters.problem import CONTENT_TYPE
 from adapters.rest_party import LONGEST_WAIT
 from schemas.contract import Contract, MessageKind
 from schemas.contracts import Contracts
@@ -24,7 +24,6 @@ from schemas.contracts import Contracts
 #: Version of this interface: the first number changes when a client that did well would not any more.
 VERSION: Final = "1.0"
 PATH: Final = "/rest/openapi.json"
-Schema = Mapping[str, Any]
 
 _OIN: Final = ref("Oin")
 
@@ -60,7 +59,7 @@ def description(contracts: Contracts, *, url: str) -> dict[str, Any]:
         "components": {
             "securitySchemes": {"certificate": {"type": "mutualTLS", "description": "With one OIN in subject.serialNumber."}},
             "schemas": SCHEMAS,
-            "responses": {"Problem": _problem_response()},
+            "responses": {"Problem": problem_response()},
         },
     }
 
@@ -83,46 +82,46 @@ class OpenApiPages:
 
 
 def _own() -> dict[str, Any]:
-    answer = {"200": _json("This description.", {"type": "object"})}
-    operation = {"operationId": "openapi", "tags": ["description"], "summary": "This description", "security": [], "responses": answer}
-    return {PATH: {"get": operation}}
+    answer = {"200": json_answer("This description.", {"type": "object"})}
+    described = {"operationId": "openapi", "tags": ["description"], "summary": "This description", "security": [], "responses": answer}
+    return {PATH: {"get": described}}
 
 
 def _status() -> dict[str, Any]:
     most = rest_status.MOST
     return {
         "/rest/status": {
-            "get": _operation(
+            "get": operation(
                 "status",
                 "status",
                 "What became of a message, or of a refused hand-in",
                 [
-                    _query("reference", text("Ours, from the receipt."), "Give exactly one of reference, message-id and business-id."),
-                    _query("message-id", text("wsa:MessageID.")),
-                    _query("business-id", text("identificatiecodeBedrijfsdocument.")),
-                    _query("sender", _OIN, "With business-id: only of this sender."),
+                    query("reference", text("Ours, from the receipt."), "Give exactly one of reference, message-id and business-id."),
+                    query("message-id", text("wsa:MessageID.")),
+                    query("business-id", text("identificatiecodeBedrijfsdocument.")),
+                    query("sender", _OIN, "With business-id: only of this sender."),
                 ],
-                _json("What there is, oldest first; empty when there is nothing of yours.", ref("Messages")),
+                json_answer("What there is, oldest first; empty when there is nothing of yours.", ref("Messages")),
             )
         },
         "/rest/changes": {
-            "get": _operation(
+            "get": operation(
                 "changes",
                 "status",
                 "Everything that changed since a cursor, as it stands now",
                 [
-                    _query("since", text("`next` of the page before, or `newest`."), "Left out: from the beginning."),
-                    _query("limit", _number(1, most, most)),
+                    query("since", text("`next` of the page before, or `newest`."), "Left out: from the beginning."),
+                    query("limit", number(1, most, most)),
                     _wait("change"),
                 ],
-                _json("A page of changes, in the order of the journal.", ref("Changes")),
+                json_answer("A page of changes, in the order of the journal.", ref("Changes")),
             )
         },
     }
 
 
 def _mailboxes() -> dict[str, Any]:
-    delivery = _path("delivery_id", {"type": "string", "pattern": "^[0-9A-Za-z-]{1,64}$"})
+    delivery = in_path("delivery_id", {"type": "string", "pattern": "^[0-9A-Za-z-]{1,64}$"})
     headers = ("Delivery-Id", "Message-Id", "Received-At", "Dienst", "Versie", "Routeringskenmerk", "Attempt")
     envelope = {
         "description": "The signed envelope, byte for byte as the AMQP mailbox has it. Verify it at Received-At.",
@@ -131,62 +130,62 @@ def _mailboxes() -> dict[str, Any]:
     }
     refusal = {"required": True, "content": {"application/json": {"schema": ref("Refusal")}}}
     confirmation = {"required": False, "content": {"application/json": {"schema": ref("Confirmation")}}}
-    heard = _json("What was said stands.", ref("Heard"))
+    heard = json_answer("What was said stands.", ref("Heard"))
     return {
         "/rest/mailboxes": {
-            "get": _operation(
+            "get": operation(
                 "mailboxes",
                 "mailboxes",
                 "Every mailbox you may empty today",
                 [],
-                _json("One for each endpoint with a mailbox.", ref("Mailboxes")),
+                json_answer("One for each endpoint with a mailbox.", ref("Mailboxes")),
             )
         },
         "/rest/mailbox": {
-            "get": _operation(
+            "get": operation(
                 "letters",
                 "mailboxes",
                 "What stands in your mailboxes, oldest first",
                 [
-                    _query("dienst", text("Code of the dienst.")),
-                    _query("versie", text("Version of the dienst.")),
-                    _query("routeringskenmerk", _OIN, "Of an administration, or the organisation's OIN."),
-                    _query("limit", _number(1, rest_mailbox.MOST, rest_mailbox.FEW)),
+                    query("dienst", text("Code of the dienst.")),
+                    query("versie", text("Version of the dienst.")),
+                    query("routeringskenmerk", _OIN, "Of an administration, or the organisation's OIN."),
+                    query("limit", number(1, rest_mailbox.MOST, rest_mailbox.FEW)),
                     _wait("delivery"),
                 ],
-                _json("Deliveries to be confirmed or refused.", ref("Letters")),
+                json_answer("Deliveries to be confirmed or refused.", ref("Letters")),
             )
         },
         "/rest/mailbox/{delivery_id}": {
-            "get": _operation("fetch", "mailboxes", "Fetch a delivery; journalled as seen", [delivery], envelope)
+            "get": operation("fetch", "mailboxes", "Fetch a delivery; journalled as seen", [delivery], envelope)
         },
         "/rest/mailbox/{delivery_id}/confirm": {
-            "post": _operation("confirm", "mailboxes", "Confirm a delivery", [delivery], heard, body=confirmation)
+            "post": operation("confirm", "mailboxes", "Confirm a delivery", [delivery], heard, body=confirmation)
         },
         "/rest/mailbox/{delivery_id}/refuse": {
-            "post": _operation("refuse", "mailboxes", "Refuse a delivery, with a reason", [delivery], heard, body=refusal)
+            "post": operation("refuse", "mailboxes", "Refuse a delivery, with a reason", [delivery], heard, body=refusal)
         },
     }
 
 
 def _explain() -> dict[str, Any]:
-    answer = _json("How things are for each school.", ref("Readiness"))
+    answer = json_answer("How things are for each school.", ref("Readiness"))
     question = {"required": True, "content": {"application/json": {"schema": ref("Question")}}}
     day = {"type": "string", "format": "date"}
     return {
         "/rest/explain": {
-            "get": _operation(
+            "get": operation(
                 "explainAll",
                 "readiness",
                 "Are certificate, mandate and endpoint right for every school that ever gave you a mandate?",
                 [
-                    _query("dienst", text("Code of the dienst."), required=True),
-                    _query("versie", text("Version of the dienst."), required=True),
-                    _query("as-of", day, "Another day than today."),
+                    query("dienst", text("Code of the dienst."), required=True),
+                    query("versie", text("Version of the dienst."), required=True),
+                    query("as-of", day, "Another day than today."),
                 ],
                 answer,
             ),
-            "post": _operation(
+            "post": operation(
                 "explain", "readiness", f"The same for up to {rest_explain.MOST:,} schools that you name", [], answer, body=question
             ),
         }
@@ -210,65 +209,21 @@ def _hand_in(contract: Contract) -> dict[str, Any]:
         "schema": {"type": "string", "pattern": "^[\\x21-\\x7e]{1,200}$"},
     }
     place = {"Location": {"required": True, "description": "Where to ask what became of it.", "schema": {"type": "string"}}}
-    return _operation(
+    return operation(
         f"handIn_{contract.dienst}_{contract.versie}".replace("-", "_").replace(".", "_"),
         "hand in",
         f"Hand in: {contract.name} ({contract.dienst} {contract.versie})",
         [
-            _query("edu-from", _OIN, "The school, or its routeringskenmerk.", required=True),
-            _query("edu-to", _OIN, "The receiver's OIN or routeringskenmerk.", required=True),
+            query("edu-from", _OIN, "The school, or its routeringskenmerk.", required=True),
+            query("edu-to", _OIN, "The receiver's OIN or routeringskenmerk.", required=True),
             key,
         ],
-        _json("Durable and authorised; it says nothing about what the receiver will make of it.", ref("Receipt")) | {"headers": place},
+        json_answer("Durable and authorised; it says nothing about what the receiver will make of it.", ref("Receipt"))
+        | {"headers": place},
         body=content,
         status="201",
     )
 
 
-# -- parts ---------------------------------------------------------------------------------------------------------------------------------
-
-
-def _operation(
-    id: str,
-    tag: str,
-    summary: str,
-    parameters: list[dict[str, Any]],
-    answer: dict[str, Any],
-    *,
-    body: dict[str, Any] | None = None,
-    status: str = "200",
-) -> dict[str, Any]:
-    operation: dict[str, Any] = {"operationId": id, "tags": [tag], "summary": summary, "parameters": parameters}
-    if body is not None:
-        operation["requestBody"] = body
-    operation["responses"] = {status: answer, "default": {"$ref": "#/components/responses/Problem"}}
-    return operation
-
-
-def _json(what: str, schema: Schema) -> dict[str, Any]:
-    return {"description": what, "content": {"application/json": {"schema": schema}}}
-
-
-def _problem_response() -> dict[str, Any]:
-    return {
-        "description": "Something is wrong (RFC 9457): with a code, whose turn it is, and what to do.",
-        "headers": {"Retry-After": {"description": "Seconds, where the same may succeed later (503).", "schema": {"type": "integer"}}},
-        "content": {CONTENT_TYPE: {"schema": ref("Problem")}},
-    }
-
-
-def _query(name: str, schema: Schema, about: str = "", *, required: bool = False) -> dict[str, Any]:
-    said = {"description": about} if about else {}
-    return {"name": name, "in": "query", "required": required, **said, "schema": schema}
-
-
-def _path(name: str, schema: Schema) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": schema}
-
-
-def _number(least: int, most: int, default: int) -> Schema:
-    return {"type": "integer", "minimum": least, "maximum": most, "default": default}
-
-
 def _wait(what: str) -> dict[str, Any]:
-    return _query("wait", _number(0, LONGEST_WAIT, 0), f"Seconds to wait for the first {what}, when there is none yet.")
+    return query("wait", number(0, LONGEST_WAIT, 0), f"Seconds to wait for the first {what}, when there is none yet.")

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
+from weakref import WeakValueDictionary
 
 from aiohttp import web
 
@@ -38,7 +39,7 @@ class Visits:
         """`pause`: sleeps so many seconds, and not through a stop. `stopping`: whether the gateway is to stop."""
         self._door, self._pause, self._stopping = door, pause, stopping
         self._waiting: Tally[Oin] = Tally()
-        self._lines: dict[Oin | None, asyncio.Lock] = {}  # of systems that the register has, so not many
+        self._lines: WeakValueDictionary[Oin | None, asyncio.Lock] = WeakValueDictionary()  #: of those that have something under way
         self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="party")
 
     async def aside(self, act: Callable[[], T]) -> T:

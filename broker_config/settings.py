@@ -184,6 +184,13 @@ class Settings:
         _number(10, 100_000),
         "500",
     )
+    register_reads: int = _setting(
+        "KOPPELPUNT_REGISTER_READS",
+        "how often a minute one certificate may read endpoints through the register's API, and as often lists of schools; "
+        "of each gateway process",
+        _number(1, 1_000_000),
+        "600",
+    )
     portal_port: int = _setting("KOPPELPUNT_PORTAL_PORT", "port of the portal (http)", _port, "8080")
     metrics_host: str = _setting("KOPPELPUNT_METRICS_HOST", "address on which health and metrics are shown", _host, "127.0.0.1")
     metrics_port: int = _setting(

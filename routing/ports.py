@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
@@ -12,6 +12,8 @@ from routing.mailbox import Copy, InMailbox, Standing, TakenBack, Withdrawn
 from routing.outcome import Asked, Heard
 from routing.party import Changes, Cursor, Letter, MailboxLine, Opened, Pile, Status, WordHeard
 from routing.register_book import RegisterBook as RegisterBook
+from routing.register_desk import Caller, EndpointChange, NewEndpoint, Written
+from routing.register_model import Mandate, Register
 from routing.release import Circuit
 from routing.work import (
     Claimed,
@@ -198,6 +200,35 @@ class Counter(Protocol):
 
     def schools_of(self, system: Oin) -> int:
         """For how many organisations it may act: what it may do at a time grows with that."""
+
+
+class RegisterDesk(Protocol):
+    """The service register as its API asks it. Everything raises StoreUnavailable, and may be called by several threads."""
+
+    def register(self) -> Register:
+        """The newest register, as it was known a second ago at most; after a change made here, with that."""
+
+    def kept(self) -> Register:
+        """The same as it was when somebody looked last, for an event loop: it raises NotKept (routing.register_stored) for what is not in
+        memory, and asks no store. Nothing but organisations, their mandates and endpoints may be asked of it."""
+
+    def today(self) -> date:
+        """The Amsterdam day."""
+
+    def owner_of_key(self, key: str) -> Caller | None:
+        """The system that an API key was given to; None for one that never was, or has ended."""
+
+    def mandate(self, token: str) -> Mandate | None:
+        """The mandate with this token, whatever its days."""
+
+    def mandates_of(self, system: str, dienst: str, *, after: str | None, limit: int) -> list[Mandate]:
+        """The mandates that a system was given for a dienst, of every day, by token; `after`: those with a higher one."""
+
+    def add_endpoint(self, wish: NewEndpoint, caller: Caller) -> Written:
+        """Makes it. Raises RuleBroken (routing.register_wishes), and OurFailure when others change too much."""
+
+    def change_endpoint(self, change: EndpointChange, caller: Caller) -> Written:
+        """Changes or ends it. Raises as above."""
 
 
 class HandIns(Protocol):

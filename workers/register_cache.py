@@ -47,6 +47,10 @@ class RegisterCache:
             raise StoreUnavailable(why)
         return self._register
 
+    def known(self) -> Register:
+        """As it was when somebody looked last, without asking the store."""
+        return self._register
+
     def newest(self) -> Register:
         """The register as the store has it at this moment: for whoever meets something that a newer version may explain."""
         with self._one_at_a_time:  # or a look that began before this would count as ours

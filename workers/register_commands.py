@@ -22,7 +22,7 @@ from routing.register_cli import SHOWN, explained, lines, made_ready
 from routing.register_cli import show as table_of
 from schemas.content import read_content
 from schemas.contracts import Contracts
-from workers import register_file_commands, register_plan_commands, register_wish_commands
+from workers import api_key_commands, register_file_commands, register_plan_commands, register_wish_commands
 from workers.clock import micros
 from workers.commands import WrongArgument
 from workers.register_work import Work, day_of, moment_of, oin_of
@@ -44,6 +44,7 @@ def add_arguments(parser: ArgumentParser, common: Callable[[ArgumentParser], Non
     common(show)
     register_wish_commands.add_arguments(what, common)
     register_plan_commands.add_arguments(what, common)
+    api_key_commands.add_arguments(what.add_parser("api-key", help="the keys with which systems change their endpoints"), common)
     explain = what.add_parser("explain", help="the dry run: where would this go, and why; or is a system ready for its schools")
     explain.add_argument("--message", type=Path, metavar="FILE", help="a signed message")
     explain.add_argument("--from", dest="sender", metavar="OIN", help="without a message: who sends (OIN or BRIN)")
@@ -180,5 +181,7 @@ def run(
             return register_plan_commands.lists(arguments, work, last_delivered)
         case "history":
             return register_plan_commands.history(arguments, work)
+        case "api-key":
+            return api_key_commands.api_key(arguments, work)
         case _:
             return register_wish_commands.run(arguments, work)

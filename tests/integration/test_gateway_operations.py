@@ -108,7 +108,7 @@ def test_a_gateway_is_woken_at_once_because_somebody_waits_for_its_answers(gatew
 def test_a_revocation_counts_within_seconds_when_its_list_stands_in_a_file_or_somebody_asks_for_it(gateways: Gateways) -> None:
     def operator(*arguments: str) -> tuple[int, str]:
         command = [sys.executable, str(run.ROOT / "run.py"), *arguments]
-        done = subprocess.run(command, env=gateways.environment(), capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, env=gateways.shell(), capture_output=True, text=True, timeout=60, check=False)
         return done.returncode, done.stdout + done.stderr
 
     def is_refused(party: pki.Party) -> bool:

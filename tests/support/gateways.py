@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -79,7 +79,16 @@ class Sender:
 class Gateways:
     """Use as `with`. `folder`: the PKI, made by whoever needs a special one."""
 
-    def __init__(self, home: Path, *, count: int = 1, **pki_options: Any) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        count: int = 1,
+        settings: Mapping[str, str] | None = None,
+        document: Mapping[str, Any] | None = DOCUMENT,
+        **pki_options: Any,
+    ) -> None:
+        """`settings`: more than the usual ones. `document`: the service register; None: as it is in the store."""
         self.home, self.folder = home, home / "own-pki"
         if not self.folder.exists():
             pki.init(self.folder, **pki_options)
@@ -88,7 +97,7 @@ class Gateways:
         self.las = pki.issue(self.folder, oin=LAS, name="las", key_size=size)
         self.sender = Sender(self.folder, self.las)
         self.port, self.first_metrics_port = free_port(), free_port()
-        self._environment = {
+        self.environment = {
             "KOPPELPUNT_HOME": str(home),
             "KOPPELPUNT_OIN": HUB,
             "KOPPELPUNT_KEY": str(self.ours.key),
@@ -98,10 +107,12 @@ class Gateways:
             "KOPPELPUNT_GATEWAY_PORT": str(self.port),
             "KOPPELPUNT_METRICS_PORT": str(self.first_metrics_port),
             "AMQP_URL": "amqp://nobody:x@127.0.0.1:1/none",
+            **(settings or {}),
         }
-        self.settings = make_private_home(Settings.from_environment(self._environment), environment=self._environment)
+        self.settings = make_private_home(Settings.from_environment(self.environment), environment=self.environment)
         self.store = program.open_store_of(self.settings)
-        self.store.registry.save_register(DOCUMENT, who="test", now_us=int(time.time() * 1e6))
+        if document is not None:
+            self.store.registry.save_register(document, who="test", now_us=int(time.time() * 1e6))
         self.fetch_crls()
         self._count = count
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -141,12 +152,12 @@ class Gateways:
     def _launch(self, worker: str) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
             command = [sys.executable, str(program.ROOT / "run.py"), "work", worker]
-            return subprocess.Popen(command, env=self.environment(), stdout=log, stderr=log)
+            return subprocess.Popen(command, env=self.shell(), stdout=log, stderr=log)
 
-    def environment(self) -> dict[str, str]:
+    def shell(self) -> dict[str, str]:
         """Of a process, or of an operator's shell."""
         others = {name: value for name, value in os.environ.items() if not name.startswith("KOPPELPUNT_") and name != "AMQP_URL"}
-        return others | self._environment
+        return others | self.environment
 
     def fetch_crls(self) -> None:
         """As the timetable does."""
