@@ -13,7 +13,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from adapters import problem
-from adapters.https import COME_AGAIN_S
+from adapters.problem import COME_AGAIN_S
 from schemas.faults import Fault
 from schemas.privacy import redact
 
