@@ -730,7 +730,7 @@ def certificate(arguments: Arguments) -> int:
     from workers.register_cache import RegisterCache
 
     settings = read_settings(arguments)
-    current, store = ours(settings)(), existing_store_of(settings)
+    store, current = existing_store_of(settings), ours(settings)()
     register, who = RegisterCache(store.register)(), operator(os.environ)
     return commands.run(arguments, store.certificates, register, current=current, read=read, who=who, now=Clock().now())
 
@@ -925,7 +925,7 @@ COMMANDS: dict[str, Command] = {
     "up": (up_arguments, up, "everything on this machine for real: broker, store, gateway and all workers, until SIGTERM"),
     "work": (work_arguments, work, "one worker, for real deployments"),
     "status": (_home_and_json, status, "what runs, what is queued, what is open, how old register and CRLs are"),
-    "send": (send_arguments, send_, "hand in signed messages over AMQP, and print the receipts"),
+    "send": (send_arguments, send_, "hand in signed messages over AMQP or HTTPS, and print the receipts"),
     "sandbox": (
         _of("adapters.parties.sandbox_cli", "add_arguments"),
         sandbox,

@@ -23,7 +23,7 @@ from workers.loop import Worker
 def attempt(fate: Published, **changed: Any) -> Settlement:
     """What is settled when the broker says this of the mailbox of Utrecht's system. `changed`: of the register."""
     register, settled = chain(**changed), list[Settlement]()
-    (endpoint,) = [one for one in chain().endpoints.values() if one.organisation == UTRECHT]
+    (endpoint,) = [one for one in chain().parts.every_endpoint() if one.organisation == UTRECHT]
     values: dict[str, Any] = {field.name: None for field in dataclasses.fields(Claimed)} | {
         "seq": 1, "release": 1, "id": "d1", "attempts": 0, "receiver": UTRECHT, "endpoint": endpoint.id, "lane": endpoint.lane,
         "receiver_system": CIVIC, "action": "a", "dienst": "vva", "versie": "1", "message_id": "urn:uuid:1", "reference": "r",
