@@ -40,10 +40,12 @@ class RegisterBook(Protocol):
 
     def change(self, changes: Sequence[RowChange], *, who: str, why: str, now_us: int, expected: int | None = None) -> int:
         """Makes the next version, in one transaction with its journal event; returns it, or the newest when nothing is different.
-        Raises ValueError for a row that cannot be read, and RegisterMoved when `expected` is not the newest version."""
+        Raises ValueError for a row that cannot be read, RegisterMoved when `expected` is not the newest version, and RuleBroken (FOLLOWS)
+        for a register that is the copy of another one."""
 
-    def save(self, document: Mapping[str, Any], *, who: str, why: str, now_us: int) -> int:
-        """Makes the register what a document says. A mandate without a token keeps the one that it has in the store. Raises ValueError."""
+    def save(self, document: Mapping[str, Any], *, who: str, why: str, now_us: int, follower: bool = False) -> int:
+        """Makes the register what a document says. A mandate without a token keeps the one that it has in the store. `follower`: it is what
+        the register that is followed says. Raises ValueError, and RuleBroken as above for anybody else's."""
 
     def document(self, version: int) -> dict[str, list[dict[str, Any]]]:
         """The whole register of a version. Raises KeyError for one that does not exist."""

@@ -103,7 +103,7 @@ class Follower:
         now = self._clock.now()
         found = self._read(raw, known.version if known else 0, now)
         why = f"snapshot of the register of {found.issuer}, version {found.version}"
-        ours = self._book.save(found.document, who=self._actor, why=why, now_us=micros(now))
+        ours = self._book.save(found.document, who=self._actor, why=why, now_us=micros(now), follower=True)
         followed = Followed(
             issuer=found.issuer,
             version=found.version,

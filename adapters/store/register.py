@@ -19,6 +19,7 @@ from adapters.store.tables import register_api_key
 from routing.following import NOTE, Followed
 from routing.register_book import RegisterMoved, RowChange
 from routing.register_rows import FIELDS
+from routing.register_wishes import RuleBroken
 from schemas.events import Event
 
 _LOCK: Final = b"register"
@@ -120,19 +121,26 @@ class RegisterBook:
                 raise RegisterMoved(expected, last)
             return self._make(tx, last, wanted, whole=False, kind="register_changed", who=who, why=why, now_us=now_us)
 
-    def save(self, document: Mapping[str, Any], *, who: str, why: str = "", now_us: int) -> int:
+    def save(self, document: Mapping[str, Any], *, who: str, why: str = "", now_us: int, follower: bool = False) -> int:
         """See the port. The first document makes a version even when it is empty: somebody said that the register is that."""
         while True:
             seen = self.newest()
             with self._db.read() as connection:
                 wanted = wanted_of(connection, document)
             with self._db.write() as tx:
-                last = self._begin(tx)
+                last = self._begin(tx, follower=follower)
                 if last == seen:  # else another change came first, and tokens are to be looked up again
                     return self._make(tx, last, wanted, whole=True, kind="register_loaded", who=who, why=why, now_us=now_us)
 
-    def _begin(self, tx: Connection) -> int:
+    def _begin(self, tx: Connection, *, follower: bool = False) -> int:
         self._db.one_at_a_time(tx, [_LOCK])
+        followed = None if follower else Followed.from_json(_FOLLOWED(tx, name=NOTE).scalar())
+        if followed is not None:
+            raise RuleBroken(
+                "FOLLOWS",
+                f"Dit register volgt dat van {followed.issuer}; wijzig het daar.",
+                f"This register follows that of {followed.issuer}; change it there.",
+            )
         adopt(tx)
         return newest(tx)
 

@@ -20,6 +20,8 @@ from adapters.snapshot_http import PATH
 from adapters.store import Store
 from broker_config.settings import Settings
 from routing.following import Followed, Made
+from routing.register_book import RowChange
+from routing.register_wishes import RuleBroken
 from routing.work import StoreUnavailable
 from schemas.events import decode
 from tests.support.exchange import DOCUMENT, HUB
@@ -163,6 +165,17 @@ def test_a_gateway_whose_copy_has_expired_says_come_again_and_takes_in_nothing(h
     wait(lambda: b"DK0051" in hub.ask(message)[1], within_s=40)
     asyncio.run(job(hub.settings, hub.store)())  # an operator who follows nobody
     wait(lambda: hub.ask(message)[0] == 200)
+
+
+def test_a_copy_is_not_changed_here(hub: Gateways, store: Store) -> None:
+    publish(hub)
+    follow(hub, store)
+    row = store.register.rows("systems")[0]
+    with pytest.raises(RuleBroken, match=f"follows that of {HUB}; change it there"):
+        store.register.change([RowChange("systems", row["oin"], {**row, "name": "x"})], who="test", why="", now_us=micros(Clock().now()))
+    with pytest.raises(RuleBroken):
+        store.registry.save_register({}, who="test", now_us=micros(Clock().now()))
+    assert says(store) == says(hub.store)
 
 
 def test_who_no_longer_follows_keeps_the_copy_as_its_own_register(hub: Gateways, store: Store) -> None:
