@@ -314,8 +314,32 @@ def _party_pages(parts: Parts, door: Any, contracts: Contracts, credentials: Any
     postbox = Postbox(store.letters, parts.register, parcels, parts.clock, actor=worker.id)
     explain = ExplainPages(parts.register, visits, lambda: amsterdam_day(parts.clock.now()))
     openapi = OpenApiPages(description(contracts, url=parts.settings.gateway_address))
-    snapshots = SnapshotPages(store.snapshots, visits)
+    snapshots = SnapshotPages(store.snapshots, visits, parts.settings.followers)
     return [openapi, StatusPages(store.enquiries, visits), MailboxPages(postbox, visits), explain, snapshots]
+
+
+def _follower(settings: Settings, store: Store, clock: Any, actor: str) -> Any:
+    """Follows another register. Raises UsageError without its address, or without the OIN of whoever keeps it."""
+    from datetime import datetime
+
+    from adapters import snapshot
+    from adapters.crls import FollowingVerifier
+    from adapters.endpoints import context_of
+    from adapters.errors import UsageError
+    from adapters.snapshot_http import SnapshotSource
+    from workers.snapshots import Follower
+
+    if not settings.follow_url or not settings.follow_oin:
+        raise UsageError(
+            "Set KOPPELPUNT_FOLLOW_URL to the other register's snapshots, and KOPPELPUNT_FOLLOW_OIN to the OIN of whoever signs them."
+        )
+    source = SnapshotSource(settings.follow_url, lambda: context_of(settings))
+    check, issuer = FollowingVerifier.for_amqp(settings, store.registry).certificate, settings.follow_oin
+
+    def read(raw: bytes, at_least: int, now: datetime) -> snapshot.Snapshot:
+        return snapshot.read(raw, check=check, issuer=issuer, now=now, at_least=at_least)
+
+    return Follower(store.register, store.snapshots, clock, actor=actor, issuer=issuer, fetch=source.fetch, read=read)
 
 
 def _snapshots(parts: Parts) -> Any:
@@ -325,32 +349,26 @@ def _snapshots(parts: Parts) -> Any:
 
     from adapters import snapshot
     from adapters.credentials import ours
-    from adapters.crls import FollowingVerifier
-    from adapters.endpoints import context_of
-    from adapters.errors import UsageError
-    from adapters.snapshot_http import SnapshotSource
-    from workers.snapshots import Follower, Publishing, stop_following
+    from workers.snapshots import Publishing, look_whether_followed
 
     settings, store, clock = parts.settings, parts.store, parts.clock
-    if settings.follow_url:
-        if not settings.follow_oin:
-            raise UsageError("Set KOPPELPUNT_FOLLOW_OIN to the OIN of whoever signs the register at KOPPELPUNT_FOLLOW_URL.")
-        source = SnapshotSource(settings.follow_url, lambda: context_of(settings))
-        check, issuer = FollowingVerifier.for_amqp(settings, store.registry).certificate, settings.follow_oin
-
-        def read(raw: bytes, at_least: int, now: datetime) -> snapshot.Snapshot:
-            return snapshot.read(raw, check=check, issuer=issuer, now=now, at_least=at_least)
-
-        return Follower(store.register, store.snapshots, clock, actor=parts.worker.id, fetch=source.fetch, read=read).act
+    if settings.follow_url or settings.follow_oin:
+        return _follower(settings, store, clock, parts.worker.id).act
     if not settings.snapshot_hours:
-        return partial(stop_following, store.register, store.snapshots)
+        return partial(look_whether_followed, store.register)
     credentials, valid_for = ours(settings), timedelta(hours=settings.snapshot_hours)
 
     def make(document: Mapping[str, Any], version: int, now: datetime) -> bytes:
         own = credentials()
         return snapshot.make(document, version=version, issuer=own.oin, sealer=own.signer, now=now, valid_for=valid_for)
 
-    return Publishing(store.register, store.snapshots, make, clock, valid_for=valid_for).act
+    publishing = Publishing(store.register, store.snapshots, make, clock, valid_for=valid_for)
+
+    async def act() -> None:
+        await look_whether_followed(store.register)
+        await publishing.act()
+
+    return act
 
 
 def _register_pages(parts: Parts, door: Any) -> list[Any]:
@@ -697,7 +715,9 @@ def register(arguments: Arguments) -> int:
     from workers.register_work import Work
 
     settings = read_settings(arguments)
-    store = open_store_of(settings) if arguments.what == "load" else existing_store_of(settings)
+    store = open_store_of(settings) if arguments.what in ("load", "follow") else existing_store_of(settings)
+    if arguments.what in ("follow", "unfollow"):
+        return _follow_or_not(arguments.what, settings, store)
     empty = read_register({}, version=0)
     return commands.run(
         arguments,
@@ -713,6 +733,20 @@ def register(arguments: Arguments) -> int:
         last_delivered=store.queries.last_delivered,
         certificate=standing_of,
     )
+
+
+def _follow_or_not(what: str, settings: Settings, store: Store) -> int:
+    """`register follow`, and `register unfollow`."""
+    import asyncio
+
+    from workers.clock import Clock
+    from workers.commands import operator
+    from workers.snapshots import follow_now, unfollow
+
+    who = operator(os.environ)
+    if what == "unfollow":
+        return unfollow(store.register, store.snapshots)
+    return asyncio.run(follow_now(_follower(settings, store, Clock(), who), store.register))
 
 
 def certificate_arguments(parser: Parser) -> None:

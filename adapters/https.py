@@ -289,7 +289,7 @@ class GatewayServer:
                 "request",
                 extra={
                     "method": request.method,
-                    "path": request.path[:200],
+                    "path": _shown(request),
                     "status": response.status,
                     "system": outcome.system,
                     "reference": outcome.reference,
@@ -306,6 +306,12 @@ class GatewayServer:
         until = time.monotonic() + HOLD_BACK_S * random.uniform(0.5, 1.5)  # noqa: S311 - so that they do not come again all at once
         while "Retry-After" in response.headers and not self._stopping and time.monotonic() < until:
             await asyncio.sleep(0.1)
+
+
+def _shown(request: web.Request) -> str:
+    """The path as it may stand in a log: a token in it (of a mandate, or of an endpoint) is its system's."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None and "{token" in resource.canonical else request.path[:200]
 
 
 def _elsewhere(request: web.Request, told: web.HTTPException) -> web.Response:

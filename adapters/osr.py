@@ -39,6 +39,8 @@ log = logging.getLogger("koppelpunt.register")
 
 #: Rows in an answer.
 MOST_ROWS: Final = 1_000
+#: Rows that one system may change in a minute, at each gateway process; each is a version of the register.
+WRITES: Final = 600
 #: The header with the key.
 API_KEY: Final = "X-Api-Key"
 #: Bytes of a body.
@@ -54,7 +56,8 @@ class OsrPages:
     def __init__(self, desk: RegisterDesk, door: Door, visits: Visits, per_minute: int) -> None:
         """`per_minute`: how often one certificate may read endpoints, and as often lists of schools, of which each is a thousand rows."""
         self._desk, self._door, self._visits = desk, door, visits
-        self._endpoint_reads, self._school_reads = Rate(per_minute), Rate(per_minute)
+        self._endpoint_reads, self._school_reads, self._mandate_reads = Rate(per_minute), Rate(per_minute), Rate(per_minute)
+        self._writes = Rate(WRITES)
 
     def routes(self) -> Iterable[web.RouteDef]:
         """See `https.Pages`."""
@@ -65,13 +68,13 @@ class OsrPages:
             "services/{code}": self._service,
             "service-versions": self._versions,
             "service-versions/{id}": self._version,
-            "mandates": self._mandate,
             "mandates/{token}": self._own_mandate,
             "school-mandates": self._school_mandates,
         }
         for path, act in reads.items():
             yield web.get(f"{BASE}/{path}", self._read(act), allow_head=False)
         yield web.get(f"{BASE}/schools", self._read(self._schools, self._school_reads, small=False), allow_head=False)
+        yield web.get(f"{BASE}/mandates", self._read(self._mandate, self._mandate_reads), allow_head=False)
         yield web.get(f"{BASE}/endpoints", self._read(self._endpoints, self._endpoint_reads), allow_head=False)
         one = f"{BASE}/endpoints/{{token:(?!bulk$)[^{{}}/]+}}"
         yield web.get(one, self._read(self._endpoint, self._endpoint_reads, small=False), allow_head=False)
@@ -265,12 +268,12 @@ class OsrPages:
         return as_json({"status": "OK"})
 
     def _own_mandate(self, request: web.Request, system: Oin, register: Register) -> web.Response:
-        token = request.match_info["token"]
+        token = shapes.token_in(request)
         question(request).check()
         caller = self._must_have_key(request, system)
-        row = self._desk.mandate(token.lower())
+        row = self._desk.mandate(token.lower()) if token is not None else None
         if row is None or row.system != caller.system:  # another's is none for this system
-            raise not_found("Mandate not found", f"none of your mandates has the token {_named(token)}")
+            raise not_found("Mandate not found", f"none of your mandates has the token {_named(token or '')}")
         return as_json(shapes.mandate(row))
 
     def _school_mandates(self, request: web.Request, system: Oin, register: Register) -> web.Response:
@@ -319,30 +322,41 @@ class OsrPages:
         return as_json([shapes.endpoint(row, version) for row in rows])
 
     def _endpoint(self, request: web.Request, system: Oin, register: Register) -> web.Response:
-        id = request.match_info["token"]
+        id = shapes.token_in(request)
         question(request).check()
         self._key(request, system)
-        row = register.endpoint(id)
+        row = register.endpoint(id) if id is not None else None
         if row is None:
-            raise not_found(f"Endpoint with id {_named(id)} does not exist")
+            raise not_found(f"Endpoint with id {_named(request.match_info['token'])} does not exist")
         return as_json(shapes.endpoint(row, _version(register, row.dienst, row.versie)))
 
     def _add(self, request: web.Request, caller: Caller, said: Mapping[str, Any]) -> web.Response:
+        self._writes.check(caller.system)
         made = self._done(caller, new_endpoint(said))
         return as_json(made, status=201, headers={"Location": made["_links"]["self"]["href"]})
 
     def _change(self, request: web.Request, caller: Caller, said: Mapping[str, Any]) -> web.Response:
-        made = self._done(caller, change_of(request.match_info["token"], said))
+        self._writes.check(caller.system)
+        token = shapes.token_in(request)
+        if token is None:
+            raise not_found("Endpoint with this id does not exist")
+        made = self._done(caller, change_of(token, said))
         return as_json(made) if made else web.Response(status=204, headers={"Cache-Control": "no-store"})
 
     def _bulk(self, request: web.Request, caller: Caller, said: Mapping[str, Any]) -> web.Response:
         """Row after row, so that one row may follow on another; each is done, or not, by itself."""
         results: list[dict[str, Any]] = []
         away: Wrong | None = None  # the store; one row waited for it, and the others need not
-        for number, row in enumerate(rows_of(said), 1):
+        rows, changed = rows_of(said), set[str]()
+        self._writes.check(caller.system, len(rows))
+        for number, row in enumerate(rows, 1):
             try:
                 if away is not None:
                     raise away
+                if isinstance(token := row.get("token"), str):
+                    if token in changed:
+                        raise invalid(("token", "an earlier row changes this endpoint already"))
+                    changed.add(token)
                 wish = new_endpoint(row) if "token" not in row else change_of(*_token_of(row))
                 made = self._done(caller, wish)
                 results.append({"row": number, "status": 201 if isinstance(wish, NewEndpoint) else 200, "endpoint": made or None})

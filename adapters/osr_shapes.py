@@ -134,6 +134,10 @@ def page(request: web.Request, rows: Sequence[T], limit: int, show: Callable[[T]
 
 # -- what comes in -------------------------------------------------------------------------------------------------------------------------
 
+#: Mistakes that are named in one answer, and parameters of a question.
+MOST_ERRORS: Final = 20
+MOST_PARAMETERS: Final = 30
+
 
 class Fields:
     """Named values of a request, each read with its shape; everything that is wrong is collected, for one answer."""
@@ -143,7 +147,10 @@ class Fields:
         self.errors = [] if errors is None else errors
         for name in given:
             if name not in known:
-                self.errors.append((str(name)[:40], f"there is no such field here; there are: {', '.join(known) or 'none'}"))
+                there = "; see the others" if self.errors else f"; there are: {', '.join(known) or 'none'}"
+                self.wrong(str(name)[:40], f"there is no such field here{there}")
+                if len(self.errors) >= MOST_ERRORS:  # a megabyte of names would be an answer of fifty
+                    break
 
     def __contains__(self, name: str) -> bool:
         return name in self._given
@@ -154,8 +161,9 @@ class Fields:
             raise invalid(*self.errors)
 
     def wrong(self, name: str, reason: str) -> None:
-        """Note a mistake."""
-        self.errors.append((name, reason))
+        """Note a mistake, as long as anybody reads them."""
+        if len(self.errors) < MOST_ERRORS:
+            self.errors.append((name, reason))
 
     def _read(self, name: str, good: Callable[[str], bool], must: str, *, required: bool, most: int = LONGEST) -> str | None:
         value = self._given.get(name)
@@ -248,11 +256,19 @@ class Fields:
 
 
 def question(request: web.Request, *names: str) -> Fields:
-    """The parameters behind the question mark."""
+    """The parameters behind the question mark. Raises Wrong when there are more than anything here has."""
+    if len(request.query) > MOST_PARAMETERS:
+        raise invalid(("query", f"it has more than {MOST_PARAMETERS} parameters"))
     asked = Fields(dict(request.query), names)
     for name in {name for name in request.query if len(request.query.getall(name)) > 1}:
         asked.wrong(name[:40], "it is given more than once")
     return asked
+
+
+def token_in(request: web.Request) -> str | None:
+    """The token in the path; None when it cannot be one."""
+    token = request.match_info["token"]
+    return token if len(token) <= LONGEST and token.isprintable() else None
 
 
 def _is_day(text: str) -> bool:

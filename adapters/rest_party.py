@@ -20,6 +20,7 @@ from schemas.faults import OurFailure, Refused
 from schemas.oin import Oin, is_oin
 
 T = TypeVar("T")
+R = TypeVar("R", bound=web.StreamResponse)
 
 #: Seconds that a request may wait for something to come, at most.
 LONGEST_WAIT: Final = 30
@@ -52,7 +53,7 @@ class Visits:
         except StoreUnavailable:
             raise OurFailure("the store is not available now") from None
 
-    async def answer(self, request: web.Request, act: Callable[[Oin], Awaitable[web.Response]]) -> web.Response:
+    async def answer(self, request: web.Request, act: Callable[[Oin], Awaitable[R]]) -> R | web.Response:
         """What `act` answers to the system that is connected, or what is wrong, as problem+json."""
         try:
             with self._door.admitted(request) as system:

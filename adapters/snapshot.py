@@ -128,7 +128,7 @@ def _parts(raw: bytes) -> tuple[bytes, bytes, bytes]:
 def _said(header: bytes) -> dict[str, Any]:
     try:
         said = json.loads(header)
-    except ValueError:
+    except (ValueError, RecursionError):
         said = None
     if not isinstance(said, dict) or said.get("format") != FORMAT:
         raise SnapshotRefused(f"this is no snapshot of a register: its first line does not say {FORMAT}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final, Protocol
 
 import aiohttp
@@ -13,7 +14,7 @@ from adapters import problem
 from adapters.rest_party import Visits
 from adapters.snapshot import LARGEST_PACKED
 from routing.following import Made
-from schemas.faults import Refused
+from schemas.faults import NotAllowed, OurFailure, Owner, Refused
 from schemas.oin import Oin
 
 PATH: Final = "/osr/api/v2/snapshot"
@@ -21,6 +22,8 @@ MEDIA_TYPE: Final = "application/vnd.koppelpunt.register-snapshot"
 #: Seconds to get a connection, and for the whole of a snapshot: ten megabytes take eighty at 1 Mbit/s.
 CONNECT_S: Final = 10.0
 FETCH_S: Final = 120.0
+#: Bytes that are given to the connection at a time.
+PIECE: Final = 64 << 10
 
 
 class Shelf(Protocol):
@@ -34,16 +37,20 @@ class Shelf(Protocol):
 class SnapshotPages:
     """`GET /osr/api/v2/snapshot`, for systems of the register that may connect. Ours: the sources have no such call."""
 
-    def __init__(self, shelf: Shelf, visits: Visits) -> None:
-        self._shelf, self._visits = shelf, visits
+    def __init__(self, shelf: Shelf, visits: Visits, followers: Collection[str]) -> None:
+        """`followers`: the systems that may have all of the register; nobody else may."""
+        self._shelf, self._visits, self._followers = shelf, visits, frozenset(followers)
+        self._sending: set[Oin] = set()
         self._kept: tuple[str, bytes] | None = None  # ten megabytes, asked for by every follower every half minute
 
     def routes(self) -> Iterable[web.RouteDef]:
         """See `https.Pages`."""
         return (web.get(PATH, self._show, allow_head=False),)
 
-    async def _show(self, request: web.Request) -> web.Response:
-        async def act(_: Oin) -> web.Response:
+    async def _show(self, request: web.Request) -> web.StreamResponse:
+        async def act(system: Oin) -> web.StreamResponse:
+            if system not in self._followers:
+                raise NotAllowed("Client.DK0002", f"system {system} may not follow this register", where="TLS", owner=Owner.SUPPLIER)
             known = request.headers.get("If-None-Match")
             found = await self._visits.aside(lambda: self._newest(known))
             if found is None:
@@ -52,9 +59,28 @@ class SnapshotPages:
             mark, raw = found
             if raw is None:
                 return web.Response(status=304, headers={"ETag": mark})
-            return web.Response(body=raw, content_type=MEDIA_TYPE, headers={"ETag": mark, "Cache-Control": "no-cache"})
+            return await self._send(request, system, mark, raw)
 
         return await self._visits.answer(request, act)
+
+    async def _send(self, request: web.Request, system: Oin, mark: str, raw: bytes) -> web.StreamResponse:
+        """Piece by piece, to each one at a time: what nobody reads would stand in memory once more."""
+        if system in self._sending:
+            raise OurFailure(f"system {system} is being sent the snapshot already")
+        self._sending.add(system)
+        try:
+            response = web.StreamResponse(headers={"ETag": mark, "Cache-Control": "no-cache", "Content-Type": MEDIA_TYPE})
+            response.content_length = len(raw)
+            async with asyncio.timeout(FETCH_S):
+                await response.prepare(request)
+                for start in range(0, len(raw), PIECE):
+                    await response.write(raw[start : start + PIECE])
+                await response.write_eof()
+            return response
+        except TimeoutError:
+            raise ConnectionError("the snapshot was not read in time") from None
+        finally:
+            self._sending.discard(system)
 
     def _newest(self, known: str | None) -> tuple[str, bytes | None] | None:
         """Its mark; and its bytes, unless whoever asks has them. None when no snapshots are made here."""

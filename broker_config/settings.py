@@ -63,6 +63,10 @@ def _oins(value: str) -> tuple[str, ...]:
     return oins
 
 
+def _oins_or_none(value: str) -> tuple[str, ...]:
+    return _oins(value) if value.strip() else ()
+
+
 def _oin(value: str) -> str:
     return _oins(value)[0]
 
@@ -210,6 +214,9 @@ class Settings:
         "hours for which a signed snapshot of our register is good, for whoever follows it; 0: none is made",
         _number(0, 8_784),
         "0",
+    )
+    followers: tuple[str, ...] = _setting(
+        "KOPPELPUNT_FOLLOWERS", "OINs of the systems that may fetch those snapshots, separated by commas", _oins_or_none, ""
     )
     follow_url: str | None = _setting(
         "KOPPELPUNT_FOLLOW_URL",

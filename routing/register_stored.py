@@ -134,7 +134,9 @@ class StoredParts:
         found = self._endpoints.get(id)
         if found is None:
             rows = self._book.rows("endpoints", version=self._version, key=id)
-            found = (cast(Endpoint, value_of("endpoints", rows[0])) if rows else None,)
+            if not rows:  # not kept: there is no end to what is none
+                return None
+            found = (cast(Endpoint, value_of("endpoints", rows[0])),)
             self._endpoints.put(id, found)
         return found[0]
 

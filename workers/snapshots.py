@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from routing.following import Followed, Made
 from routing.register_book import RegisterBook
 from workers.clock import Clock, micros
+from workers.commands import WrongArgument
+from workers.tables import say
 
 log = logging.getLogger("koppelpunt.timetable")
 
@@ -64,6 +66,8 @@ class Publishing:
 
     def _act(self) -> None:
         newest, now, known = self._book.newest(), self._clock.now(), self._shelf.made()
+        if self._book.followed() is not None:  # another's register is not ours to sign
+            return
         if not newest or (known is not None and known.version == newest and micros(now + self._valid_for / 2) < known.until_us):
             return
         raw = self._make(self._book.document(newest), newest, now)
@@ -81,23 +85,36 @@ class Follower:
         clock: Clock,
         *,
         actor: str,
+        issuer: str,
         fetch: Callable[[str | None], Awaitable[tuple[bytes, str] | None]],
         read: Callable[[bytes, int, datetime], Snapshot],
     ) -> None:
-        """`fetch`: the mark of what we have -> bytes and their mark, or None when there is nothing else; raises OSError. `read`: bytes,
-        least version, moment -> what was verified; raises ValueError."""
-        self._book, self._shelf, self._clock, self._actor, self._fetch, self._read = book, shelf, clock, actor, fetch, read
+        """`issuer`: OIN of whose register it is. `fetch`: the mark of what we have -> bytes and their mark, or None when there is nothing
+        else; raises OSError. `read`: bytes, least version, moment -> what was verified; raises ValueError."""
+        self._book, self._shelf, self._clock, self._actor, self._issuer = book, shelf, clock, actor, issuer
+        self._fetch, self._read = fetch, read
 
     async def act(self) -> None:
         """Looks once. What goes wrong is logged: the next look may go well. Raises StoreUnavailable."""
         known = await asyncio.to_thread(self._book.followed)
         try:
-            fetched = await self._fetch(known.mark if known else None)
-            if fetched is not None:
-                await asyncio.to_thread(self._take_over, *fetched, known)
+            if known is None and await asyncio.to_thread(self._book.newest) > 0:
+                raise ValueError("the register here is one of its own; run register follow to put the other one in its place")
+            await self.take_over(known)
         except (OSError, ValueError) as error:
             until_us = known.valid_until_us if known else None
             log.error("register_not_followed", extra={"error": str(error), "valid_until_us": until_us})
+
+    async def take_over(self, known: Followed | None) -> bool:
+        """Fetches, and makes the register here the same, whatever it was; False when there is nothing else than what is known. Raises
+        OSError, ValueError and StoreUnavailable."""
+        if known is not None and known.issuer != self._issuer:  # its versions and marks say nothing of this one's
+            known = None
+        fetched = await self._fetch(known.mark if known else None)
+        if fetched is None:
+            return False
+        await asyncio.to_thread(self._take_over, *fetched, known)
+        return True
 
     def _take_over(self, raw: bytes, mark: str, known: Followed | None) -> None:
         now = self._clock.now()
@@ -116,8 +133,33 @@ class Follower:
         log.info("register_followed", extra={"issuer": found.issuer, "version": found.version, "register_version": ours})
 
 
-async def stop_following(book: RegisterBook, shelf: Shelf) -> None:
-    """For an operator who no longer follows: the copy becomes our own register, and does not expire. Raises StoreUnavailable."""
-    if await asyncio.to_thread(book.followed) is not None:
-        await asyncio.to_thread(shelf.stop_following)
-        log.warning("register_no_longer_followed")
+async def look_whether_followed(book: RegisterBook) -> None:
+    """For a hub that is not told to follow: a copy that is left keeps its time until somebody says that it is ours. Raises
+    StoreUnavailable."""
+    followed = await asyncio.to_thread(book.followed)
+    if followed is not None:
+        whose = f"the register here is a copy of that of {followed.issuer}"
+        error = f"KOPPELPUNT_FOLLOW_URL is not set, and {whose}: set it, or run register unfollow"
+        log.error("register_not_followed", extra={"error": error, "valid_until_us": followed.valid_until_us})
+
+
+async def follow_now(follower: Follower, book: RegisterBook) -> int:
+    """The command `register follow`. Raises OSError, and WrongArgument for a snapshot that is refused."""
+    try:
+        await follower.take_over(book.followed())
+    except ValueError as error:
+        raise WrongArgument(f"Nothing was changed: {error}.") from None
+    followed = book.followed()
+    assert followed is not None, "it was taken over"
+    say(f"The register here is version {followed.version} of that of {followed.issuer}, and follows it from now on.")
+    return 0
+
+
+def unfollow(book: RegisterBook, shelf: Shelf) -> int:
+    """The command `register unfollow`. Raises WrongArgument when nothing is followed."""
+    followed = book.followed()
+    if followed is None:
+        raise WrongArgument("The register here follows no other one.")
+    shelf.stop_following()
+    say(f"The copy of the register of {followed.issuer} is our own from now on, and does not expire.")
+    return 0

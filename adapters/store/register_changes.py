@@ -40,6 +40,8 @@ _MORE: Final = Sql("SELECT id FROM register_row WHERE before IS NULL LIMIT 1 OFF
 _CURRENT: Final = Sql("SELECT list, fields FROM register_row WHERE before IS NULL ORDER BY id")
 _NOT_ADOPTED: Final = Sql("SELECT version, document FROM register_version WHERE why IS NULL ORDER BY version")
 _ADOPTED: Final = Sql("UPDATE register_version SET why = '' WHERE version = :version")
+#: The version before reads the newest only; its rows are there.
+_FORGET_DOCUMENT: Final = Sql("UPDATE register_version SET document = 'null' WHERE version = :version AND why IS NOT NULL")
 _ADD_VERSION: Final = Insert(register_version, "version", "at_us", "who", "document", "why")
 _ADD_ROWS: Final = Insert(
     register_row,
@@ -176,6 +178,7 @@ def _columns(row: Dated) -> Columns:
 
 def add_version(tx: Connection, version: int, *, kind: str, who: str, why: str, now_us: int, count: int, digest: bytes) -> None:
     """The version itself, and its event in the journal."""
+    _FORGET_DOCUMENT(tx, version=version - 1)
     _ADD_VERSION(tx, [(version, now_us, who, _document(tx), redact(why))])
     happened = Event(
         kind=kind,

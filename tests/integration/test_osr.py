@@ -443,6 +443,9 @@ def test_each_row_of_many_has_its_own_result(api: Api) -> None:
     results = ok(api.ask("POST", "/endpoints/bulk", LAS, key=True, json={"endpoints": rows}))["results"]
     assert [(row["row"], row["status"]) for row in results] == [(1, 201), (2, 409), (3, 400), (4, 403), (5, 400)]
     assert results[1]["problem"]["conflict"]["row"] == results[0]["endpoint"]["token"]
+    twice = [{"token": results[0]["endpoint"]["token"], "at_once": number} for number in (1, 2)]
+    answers = ok(api.ask("POST", "/endpoints/bulk", LAS, key=True, json={"endpoints": twice}))["results"]
+    assert [row["status"] for row in answers] == [200, 400], "each row is a version of the register"
     change = [{"token": results[0]["endpoint"]["token"], "attributes": ["x"]}]
     (changed,) = ok(api.ask("POST", "/endpoints/bulk", LAS, key=True, json={"endpoints": change}))["results"]
     assert changed["endpoint"]["attributes"] == ["x"]
@@ -480,6 +483,21 @@ def test_every_request_is_one_line_in_the_access_log_without_its_question(api: A
     assert len(lines) == 1
     assert all(fact in lines[0] for fact in (" request ", "status=404", f'system="{STRANGER}"', 'code="REGISTER_UNKNOWN"'))
     assert f"secret{mark}" not in api.gateways.log()
+
+
+def test_a_question_of_a_thousand_names_gets_a_short_answer(api: Api) -> None:
+    answer = api.get("/mandates", STRANGER, **{f"a{number:x}": "" for number in range(1_000)})
+    assert wrong(answer, 400, "Validation error(s)") == "REQUEST_INVALID"
+    assert len(str(answer.said)) < 1_000
+
+
+def test_a_token_that_cannot_be_one_is_unknown_and_no_token_stands_in_the_log(api: Api) -> None:
+    assert api.get(f"/endpoints/{'x' * 201}", STRANGER).status == 404
+    assert api.ask("PATCH", f"/endpoints/{'x' * 201}", LAS, key=True, json={"attributes": []}).status == 404
+    token = token_of(api, LAS, SCHOOL)
+    ok(api.get(f"/mandates/{token}", LAS, key=True))
+    assert token not in api.gateways.log()
+    assert f'path="{BASE}/mandates/{{token}}"' in api.gateways.log()
 
 
 # -- how often -----------------------------------------------------------------------------------------------------------------------------

@@ -24,17 +24,18 @@ from routing.register_book import RowChange
 from routing.register_wishes import RuleBroken
 from routing.work import StoreUnavailable
 from schemas.events import decode
-from tests.support.exchange import DOCUMENT, HUB
+from tests.support.exchange import DOCUMENT, HUB, LAS, SIS
 from tests.support.gateways import Gateways, wait
 from tests.support.store import run_sql
 from workers.clock import Clock, micros
 from workers.register_cache import RegisterCache
+from workers.snapshots import follow_now, unfollow
 
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateways]:
     """Keeps the register. The system of the LAS is the hub that follows it."""
-    with Gateways(tmp_path_factory.mktemp("hub")) as running:
+    with Gateways(tmp_path_factory.mktemp("hub"), settings={"KOPPELPUNT_FOLLOWERS": LAS}) as running:
         yield running
 
 
@@ -163,7 +164,10 @@ def test_a_gateway_whose_copy_has_expired_says_come_again_and_takes_in_nothing(h
     hub.store.snapshots.follow(Followed(**expired), actor="test")
     message = hub.sender.message()
     wait(lambda: b"DK0051" in hub.ask(message)[1], within_s=40)
-    asyncio.run(job(hub.settings, hub.store)())  # an operator who follows nobody
+    asyncio.run(job(replace(hub.settings, snapshot_hours=24), hub.store)())
+    assert hub.store.snapshots.made() == made, "another's register is not ours to sign"
+    assert b"DK0051" in hub.ask(message)[1], "a setting that is gone gives no register back"
+    assert unfollow(hub.store.register, hub.store.snapshots) == 0
     wait(lambda: hub.ask(message)[0] == 200)
 
 
@@ -178,10 +182,27 @@ def test_a_copy_is_not_changed_here(hub: Gateways, store: Store) -> None:
     assert says(store) == says(hub.store)
 
 
-def test_who_no_longer_follows_keeps_the_copy_as_its_own_register(hub: Gateways, store: Store) -> None:
+def test_a_register_of_ones_own_is_not_replaced_unless_somebody_says_so(
+    hub: Gateways, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish(hub)
+    own = {"systems": DOCUMENT["systems"][:1]}
+    store.registry.save_register(own, who="test", now_us=micros(Clock().now()))
+    follow(hub, store)
+    assert "run register follow" in why_not(caplog)
+    assert len(says(store)["systems"]) == 1 and not says(store)["mandates"]
+    follower = program._follower(settings_of(hub), store, Clock(), "operator")
+    assert asyncio.run(follow_now(follower, store.register)) == 0
+    assert says(store) == says(hub.store)
+
+
+def test_who_no_longer_follows_keeps_the_copy_as_its_own_register(hub: Gateways, store: Store, caplog: pytest.LogCaptureFixture) -> None:
     publish(hub)
     follow(hub, store)
     asyncio.run(job(Settings.from_environment({}, home=hub.home), store)())
+    assert "register unfollow" in why_not(caplog)
+    assert store.register.followed() is not None, "a setting that was forgotten gives a copy no endless life"
+    unfollow(store.register, store.snapshots)
     assert store.register.followed() is None
     assert says(store) == says(hub.store)
 
@@ -227,6 +248,13 @@ def test_only_the_register_that_was_named_is_followed(hub: Gateways, store: Stor
     assert store.register.newest() == 0
 
 
+def test_a_system_that_was_not_named_as_a_follower_gets_no_snapshot(hub: Gateways, store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    publish(hub)
+    other = pki.issue(hub.folder, oin=SIS, name="sis")
+    follow(hub, store, party=other)
+    assert "HTTP status 403" in why_not(caplog)
+
+
 def test_whoever_is_not_in_the_register_gets_no_snapshot(hub: Gateways, store: Store, caplog: pytest.LogCaptureFixture) -> None:
     publish(hub)
     stranger = pki.issue(hub.folder, oin="00000003272448360077", name="stranger")
@@ -236,7 +264,7 @@ def test_whoever_is_not_in_the_register_gets_no_snapshot(hub: Gateways, store: S
 
 def test_where_no_snapshots_are_made_a_follower_is_told_so(store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR)
-    with Gateways(tmp_path / "none") as other:
+    with Gateways(tmp_path / "none", settings={"KOPPELPUNT_FOLLOWERS": LAS}) as other:
         follow(other, store)
     assert "HTTP status 404" in why_not(caplog)
 

@@ -180,6 +180,22 @@ def test_a_rate_lets_a_minutes_worth_through_and_then_one_by_one() -> None:
     assert [rate.take(LAS) for _ in range(7)] == [0] * 6 + [10]  # what was not used is not saved up
 
 
+def test_many_rows_at_once_are_let_through_and_waited_for_afterwards() -> None:
+    now = [0.0]
+    rate = Rate(60, lambda: now[0])
+    assert [rate.take(LAS, 500), rate.take(LAS), rate.take(SIS)] == [0, 441, 0]
+    now[0] = 441.0
+    assert [rate.take(LAS, 500), rate.take(LAS, 500)] == [0, 500]
+
+
+def test_a_flood_of_unknown_fields_is_answered_with_the_first_of_them() -> None:
+    fields = Fields({f"x{number}": 1 for number in range(100_000)}, ("url",))
+    with pytest.raises(Wrong) as refused:
+        fields.check()
+    assert len(refused.value.errors) == 20
+    assert len(refused.value.en) < 2_000
+
+
 def test_a_rate_forgets_who_asked_longest_ago() -> None:
     rate = Rate(1, lambda: 0.0)
     assert rate.take(LAS) == 0
