@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import run as program
+from adapters.credentials import standing_of
 from adapters.parties import invented
 from adapters.signing import Signer
 from routing.amsterdam import AMSTERDAM
@@ -97,7 +98,12 @@ class Play:
         )
         arguments = parser.parse_args([str(word) for word in words])
         register_commands.run(
-            arguments, work, contracts=load_contracts, verifier=lambda: s.verifier(), last_delivered=store.queries.last_delivered
+            arguments,
+            work,
+            contracts=load_contracts,
+            verifier=lambda: s.verifier(),
+            last_delivered=store.queries.last_delivered,
+            certificate=standing_of,
         )
         return " ".join(self._capsys.readouterr().out.split())
 
