@@ -190,7 +190,7 @@ class FollowingVerifier:
         self._source, self._policy, self._registry, self._waits = trust, policy, registry, waits
         self._trust = self._noticed = trust()
         self._verifier = Verifier(self._trust, policy)
-        self._stamp = -1
+        self._stamp = ""
         self._look_at = 0.0
 
     @classmethod

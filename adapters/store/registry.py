@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import bindparam, delete, func, insert, select, text, update
+from sqlalchemy import bindparam, delete, insert, select, text, update
 
 from adapters.store.database import Database
 from adapters.store.register import RegisterBook
@@ -175,10 +176,10 @@ class Registry:
                 for r in connection.execute(select(*columns).order_by(crl.c.source))
             ]
 
-    def crl_stamp(self) -> int:
-        """Changes when any CRL does: what processes poll before they read them all."""
-        with self._db.read() as connection:
-            return int(connection.execute(select(func.coalesce(func.max(crl.c.fetched_us), 0))).scalar_one())
+    def crl_stamp(self) -> str:
+        """Changes when any CRL does: what processes poll before they read them all. Of every row, because what is saved last need not have
+        the latest moment: downloads take time, and clocks are put right."""
+        return hashlib.sha256(repr(self.crl_times()).encode()).hexdigest()
 
     def note(self, name: str) -> str | None:
         """A single value, such as the broker's epoch."""

@@ -106,6 +106,22 @@ def test_each_reason_why_a_process_is_not_ready_is_named(store: Store, tmp_path:
     assert reasons(operations) == {"broker": "the broker takes no messages now (low on disk)"}
 
 
+def test_a_crl_is_seen_whatever_moment_it_was_fetched_at(store: Store) -> None:
+    """Verifiers read the lists again when the stamp changes."""
+    stamps = [store.registry.crl_stamp()]
+
+    def saved(source: str, fetched: int, *, updated: int = NOW) -> None:
+        store.registry.save_crl(StoredCrl(source, b"", updated, updated + 60 * SECOND, fetched))
+        stamps.append(store.registry.crl_stamp())
+
+    saved("b.pem", NOW)
+    saved("a.pem", NOW - SECOND)  # its download began earlier and took longer
+    saved("b.pem", NOW - 9 * SECOND)  # the clock was put back
+    saved("b.pem", NOW - 9 * SECOND, updated=NOW + 1)
+    assert len(set(stamps)) == len(stamps) == 5
+    assert store.registry.crl_stamp() == stamps[-1]
+
+
 @pytest.mark.parametrize(("days", "word"), [(366, "expired on"), (-400, "not valid before")])
 def test_a_process_whose_certificate_is_not_valid_is_not_ready(tmp_path: Path, days: int, word: str) -> None:
     store = open_store(fresh_url("sqlite", tmp_path))
