@@ -103,20 +103,27 @@ class CrlFetcher:
         """Why it could not be used; None when it was."""
         async with self._turn:  # what was read before is not saved after what was read later
             now = datetime.now(UTC)
-            known = next((crl for crl in self._registry.crls() if crl.source == source), None)
             try:
-                fresh = self._judged(source, await _read(source), known, now)
+                fresh = self._saved(source, await _read(source), now)
             except (OSError, ValueError, aiohttp.ClientError, TimeoutError) as error:
                 self._not_before[source] = now + RETRY_AFTER
                 why = f"{type(error).__name__}: {error}"
                 log.error("crl_not_fetched", extra={"source": mask(source), "error": why})
                 return why
-            self._registry.save_crl(fresh)
         log.info(
             "crl_fetched",
             extra={"source": mask(source), "next_update": datetime.fromtimestamp(fresh.next_update_us // 1_000_000, UTC).isoformat()},
         )
         return None
+
+    def _saved(self, source: str, data: bytes, now: datetime) -> StoredCrl:
+        """Raises ValueError for what cannot be used. Other processes fetch too (the command line, an old leader): what is replaced is
+        what it was compared with, and not what they saved in the meantime."""
+        while True:
+            known = next((crl for crl in self._registry.crls() if crl.source == source), None)
+            fresh = self._judged(source, data, known, now)
+            if self._registry.save_crl(fresh, known=known):
+                return fresh
 
     def _judged(self, source: str, data: bytes, known: StoredCrl | None, now: datetime) -> StoredCrl:
         """Raises ValueError for what cannot be used."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from sqlalchemy import bindparam, delete, insert, select, text, update
@@ -29,10 +29,9 @@ _KEEP_LEASE: Final = (
     .values(until_us=bindparam("until"))
     .returning(lease.c.token)
 )
-_SET_CRL: Final = text(
+_ADD_CRL: Final = text(
     "INSERT INTO crl (source, pem, this_update_us, next_update_us, fetched_us) "
-    "VALUES (:source, :pem, :this_update_us, :next_update_us, :fetched_us) ON CONFLICT (source) DO UPDATE "
-    "SET pem = :pem, this_update_us = :this_update_us, next_update_us = :next_update_us, fetched_us = :fetched_us"
+    "VALUES (:source, :pem, :this_update_us, :next_update_us, :fetched_us) ON CONFLICT (source) DO NOTHING"
 )
 
 
@@ -145,19 +144,14 @@ class Registry:
             return [dict(row._mapping) for row in connection.execute(select(worker).order_by(worker.c.name, worker.c.started_us))]
 
     # -- CRLs and single values --------------------------------------------------------------------------------------------------------
-    def save_crl(self, fetched: StoredCrl) -> None:
-        """Replaces what was known of this source."""
+    def save_crl(self, fetched: StoredCrl, *, known: StoredCrl | None) -> bool:
+        """Replaces what was known of this source, which is what it was compared with (None: nothing). False, and nothing is done, when
+        another process has saved another one since: then compare again."""
         with self._db.write() as tx:
-            tx.execute(
-                _SET_CRL,
-                {
-                    "source": fetched.source,
-                    "pem": fetched.pem,
-                    "this_update_us": fetched.this_update_us,
-                    "next_update_us": fetched.next_update_us,
-                    "fetched_us": fetched.fetched_us,
-                },
-            )
+            if known is None:
+                return tx.execute(_ADD_CRL, asdict(fetched)).rowcount == 1
+            as_known = (crl.c[name] == value for name, value in asdict(known).items())
+            return tx.execute(update(crl).where(*as_known).values(**asdict(fetched))).rowcount == 1
 
     def crls(self) -> list[StoredCrl]:
         """All CRLs, as last fetched."""

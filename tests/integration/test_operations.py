@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -95,11 +96,12 @@ def test_each_reason_why_a_process_is_not_ready_is_named(store: Store, tmp_path:
     operations.connections.append(connection)
     assert list(reasons(operations)) == ["register", "crls"]
     load_register(store)
-    store.registry.save_crl(StoredCrl("a.pem", b"", us, us + 60 * SECOND, us))
+    assert store.registry.save_crl(StoredCrl("a.pem", b"", us, us + 60 * SECOND, us), known=None)
     assert reasons(operations) == {"crls": "the CRL https://u:***@crl.example/b.crl was not fetched yet"}
-    store.registry.save_crl(StoredCrl("https://u:geheim@crl.example/b.crl", b"", us - 9 * SECOND, us - SECOND, us))
+    expired = StoredCrl("https://u:geheim@crl.example/b.crl", b"", us - 9 * SECOND, us - SECOND, us)
+    assert store.registry.save_crl(expired, known=None)
     assert "expired on" in reasons(operations)["crls"]
-    store.registry.save_crl(StoredCrl("https://u:geheim@crl.example/b.crl", b"", us, us + 60 * SECOND, us))
+    assert store.registry.save_crl(replace(expired, this_update_us=us, next_update_us=us + 60 * SECOND), known=expired)
     connection.problem = "The broker at mq did not answer."
     assert reasons(operations) == {"broker": "The broker at mq did not answer."}
     connection.problem, connection.blocked = None, "low on disk"
@@ -111,7 +113,8 @@ def test_a_crl_is_seen_whatever_moment_it_was_fetched_at(store: Store) -> None:
     stamps = [store.registry.crl_stamp()]
 
     def saved(source: str, fetched: int, *, updated: int = NOW) -> None:
-        store.registry.save_crl(StoredCrl(source, b"", updated, updated + 60 * SECOND, fetched))
+        known = next((crl for crl in store.registry.crls() if crl.source == source), None)
+        assert store.registry.save_crl(StoredCrl(source, b"", updated, updated + 60 * SECOND, fetched), known=known)
         stamps.append(store.registry.crl_stamp())
 
     saved("b.pem", NOW)
@@ -120,6 +123,16 @@ def test_a_crl_is_seen_whatever_moment_it_was_fetched_at(store: Store) -> None:
     saved("b.pem", NOW - 9 * SECOND, updated=NOW + 1)
     assert len(set(stamps)) == len(stamps) == 5
     assert store.registry.crl_stamp() == stamps[-1]
+
+
+def test_a_crl_replaces_only_the_one_it_was_compared_with(store: Store) -> None:
+    known = StoredCrl("a.pem", b"1", NOW, NOW + SECOND, NOW)
+    assert store.registry.save_crl(known, known=None)
+    for other in (None, *(replace(known, **change) for change in ({"pem": b"2"}, {"fetched_us": NOW - 1}, {"source": "b.pem"}))):
+        assert not store.registry.save_crl(replace(known, pem=b"3"), known=other)
+    assert store.registry.crls() == [known]
+    assert store.registry.save_crl(replace(known, pem=b"3"), known=known)
+    assert store.registry.crls() == [replace(known, pem=b"3")]
 
 
 @pytest.mark.parametrize(("days", "word"), [(366, "expired on"), (-400, "not valid before")])
@@ -315,7 +328,7 @@ def test_figures_about_the_store_say_what_is_open_and_what_fell_out(store: Store
     route(store, *take(store, "5"), to=[waiting_delivery()])
     take(store, "6", "7", received_us=NOW - 20 * SECOND)
     hand_in(store, a_refusal())
-    store.registry.save_crl(StoredCrl("a.pem", b"", NOW, NOW + 60 * SECOND, NOW - 5 * SECOND))
+    assert store.registry.save_crl(StoredCrl("a.pem", b"", NOW, NOW + 60 * SECOND, NOW - 5 * SECOND), known=None)
     found = store.figures()
     assert (found.unrouted, found.depth) == (2, 3)
     assert found.deliveries == {"routed": 1, "postponed": 0, "released": 0, "delivered": 1}

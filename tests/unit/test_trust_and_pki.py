@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -261,12 +263,18 @@ class Shelf:
 
     def __init__(self) -> None:
         self.kept: dict[str, StoredCrl] = {}
+        self.meanwhile: list[StoredCrl] = []  #: what another process saves just before us
 
     def crls(self) -> list[StoredCrl]:
         return list(self.kept.values())
 
-    def save_crl(self, fetched: StoredCrl) -> None:
+    def save_crl(self, fetched: StoredCrl, *, known: StoredCrl | None) -> bool:
+        if self.meanwhile:
+            self.kept[fetched.source] = self.meanwhile.pop()
+        if self.kept.get(fetched.source) != known:
+            return False
         self.kept[fetched.source] = fetched
+        return True
 
 
 def test_a_fetched_crl_never_replaces_one_that_knows_more(tmp_path: Path) -> None:
@@ -285,6 +293,35 @@ def test_a_fetched_crl_never_replaces_one_that_knows_more(tmp_path: Path) -> Non
     for worse in ([old, crl("root")], [new], [crl("inter", by=key("other"), updated=NOW + DAY)]):
         assert fetched(*worse) == good
     assert fetched(crl("inter", updated=NOW), crl("root", updated=NOW)) != good
+
+
+def by_another(source: str, *revoked: tuple[int, datetime]) -> StoredCrl:
+    pem = crl("inter", *revoked, updated=NOW).public_bytes(Encoding.PEM)
+    return StoredCrl(source, pem, *(int(moment.timestamp() * 1e6) for moment in (NOW, NOW + DAY, NOW)))
+
+
+@pytest.mark.parametrize("during", ["download", "save"])
+def test_a_list_that_another_process_saved_during_a_fetch_is_not_replaced_by_an_older_one(during: str) -> None:
+    shelf, older = Shelf(), crl("inter").public_bytes(Encoding.DER)
+
+    async def fetched() -> tuple[str, dict[str, str]]:
+        async def answer(_: web.Request) -> web.Response:
+            newer = by_another(source, (LEAF.serial_number, NOW))
+            if during == "download":
+                shelf.kept[source] = newer
+            else:
+                shelf.meanwhile.append(newer)
+            return web.Response(body=older)
+
+        app = web.Application()
+        app.router.add_get("/crl", answer)
+        async with TestServer(app) as server:
+            source = str(server.make_url("/crl"))
+            return source, await CrlFetcher([source], shelf, lambda: TrustStore([ROOT, INTER])).fetch_all()  # type: ignore[arg-type]
+
+    source, refused = asyncio.run(fetched())
+    assert len(read_crls(shelf.kept[source].pem)[0]) == 1, "the newer one, with its revocation"
+    assert "older" in refused[source]
 
 
 def test_a_list_in_a_file_is_taken_as_soon_as_another_stands_there_and_not_in_the_midst_of_writing(tmp_path: Path) -> None:
