@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 from routing.amsterdam import dutch_days
 from routing.register import Board, Endpoint, Mandate, Organisation, Register, Standing, System, is_https
 from routing.register_book import RowChange
+from routing.register_rows import endpoint_id
 from routing.register_spans import DAY, Span, in_words, limits, span
-from routing.register_wishes import ALL, MAY, OWN_IS, Actor, Role, RuleBroken
+from routing.register_wishes import ALL, MAY, OWN_IS, Actor, AddEndpoint, Role, RuleBroken
 from schemas.privacy import plain, redact
 
 #: Longer than any that a server takes.
@@ -87,6 +88,7 @@ class Case:
     today: date
     may_call: Callable[[str], bool] = public  #: whether an IP address may stand in a URL
     warnings: list[Sentence] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set)  #: of endpoints that the wish makes
 
     # -- words -------------------------------------------------------------------------------------------------------------------------
     def broken(self, why: str, *, row: str | None = None, **facts: object) -> RuleBroken:
@@ -193,6 +195,16 @@ class Case:
         if days[0] > self.today:
             return None
         raise self.broken("days-turned", start=days[0], until=until)
+
+    def free_id(self, row: AddEndpoint | Endpoint, start: date) -> str:
+        """An id that no endpoint has, made from what it is for, as a document without ids has them."""
+        base = endpoint_id(row.routeringskenmerk or row.organisation, row.dienst, row.versie, row.system, start)
+        number, id = 1, base
+        while id in self.ids or self.register.endpoint(id) is not None:
+            number += 1
+            id = f"{base}/{number}"
+        self.ids.add(id)
+        return id
 
     def url(self, url: str | None) -> None:
         """Raises RuleBroken for a URL that may not be called; a name is looked up when it is called, and judged again then."""

@@ -12,11 +12,11 @@ from dataclasses import replace
 from datetime import date
 from typing import Any, Final
 
-from routing.register import Endpoint, Register, is_address
+from routing.register import Endpoint, is_address
 from routing.register_book import RowChange
 from routing.register_case import Case, Judged, dated, days_in_words
 from routing.register_mandates import covered_by, shortening
-from routing.register_rows import endpoint_id, write_row
+from routing.register_rows import write_row
 from routing.register_spans import DAY, Span, holds, in_words, limits, shared, span, union
 from routing.register_wishes import AddEndpoint, ChangeEndpoint, EndEndpoint, MoveAddress, RuleBroken, _Absent
 from schemas.oin import Oin, institution_of, is_oin
@@ -45,7 +45,7 @@ def add(case: Case, wish: AddEndpoint) -> Judged:
         raise case.broken("id-taken", row=wish.id)
     days = _days(case, wish, _covered(case, wish.organisation, wish.dienst, wish.system, wish.token))
     endpoint = Endpoint(
-        id=wish.id or free_id(case.register, wish, days[0]),
+        id=wish.id or case.free_id(wish, days[0]),
         organisation=organisation.oin,
         routeringskenmerk=wish.routeringskenmerk,
         dienst=wish.dienst,
@@ -56,6 +56,7 @@ def add(case: Case, wish: AddEndpoint) -> Judged:
         **_more(case, wish.more),
         **dated(days),
     )
+    case.ids.add(endpoint.id)
     changes = _room_for(case, endpoint)
     _version_covers(case, endpoint)
     return Judged((*changes, RowChange("endpoints", endpoint.id, write_row(endpoint))), tuple(case.warnings))
@@ -106,16 +107,6 @@ def move(case: Case, wish: MoveAddress) -> Judged:
     if not changes:
         raise case.broken("nothing-there", key=system.oin, day=wish.day, address=wish.old or "mailbox")
     return Judged(tuple(changes), tuple(case.warnings))
-
-
-def free_id(register: Register, row: AddEndpoint | Endpoint, start: date) -> str:
-    """An id that no endpoint has, made from what it is for, as a document without ids has them."""
-    base = endpoint_id(row.routeringskenmerk or row.organisation, row.dienst, row.versie, row.system, start)
-    number, id = 1, base
-    while register.endpoint(id) is not None:
-        number += 1
-        id = f"{base}/{number}"
-    return id
 
 
 def _theirs(case: Case, id: str) -> Endpoint:
@@ -233,7 +224,7 @@ def _from(case: Case, endpoint: Endpoint, day: date | None) -> tuple[Endpoint | 
     case.new_days(day, None)
     if endpoint.until is not None and endpoint.until < day:
         raise case.broken("over", key=endpoint.id, until=endpoint.until)
-    return replace(endpoint, until=day - DAY), replace(endpoint, id=free_id(case.register, endpoint, day), start=day)
+    return replace(endpoint, until=day - DAY), replace(endpoint, id=case.free_id(endpoint, day), start=day)
 
 
 def _replaced(case: Case, endpoint: Endpoint, before: Endpoint | None, after: Endpoint) -> Iterable[RowChange]:
@@ -248,7 +239,7 @@ def _rows(before: Endpoint | None, after: Endpoint) -> Iterable[RowChange]:
 def _room_for(case: Case, endpoint: Endpoint, *, besides: str | None = None) -> list[RowChange]:
     """Raises RuleBroken for a day on which there is another for the same receiver and dienst version.
 
-    One that outlived its mandate (a document can say so) is in nobody's way: it is shortened to the days it has a mandate for.
+    One that outlived its mandate (a document can say so) is in nobody's way: it keeps the days it has a mandate for.
     """
     changes: list[RowChange] = []
     receiver = endpoint.routeringskenmerk or endpoint.organisation

@@ -51,24 +51,20 @@ def give(case: Case, wish: GiveMandate) -> Judged:
 
 def end(case: Case, wish: EndMandate) -> Judged:
     """Shorter or longer; what is under it is shortened with it, and never made longer. Raises RuleBroken."""
-    mandate = _theirs(case, wish.organisation, wish.token)
-    last = case.last_day(wish.token, span(mandate), wish.until)
-    if last is None:
-        return _judged(case, mandate, None)
-    changed = replace(mandate, until=last)
-    for row in case.register.mandates_of(mandate.organisation, mandate.dienst):
-        if row.token != mandate.token and row.system == mandate.system and not row.revoked and shared(span(row), span(changed)):
-            raise _already(case, case.organisation(mandate.organisation), row)
-    return _judged(case, mandate, changed)
+    return Judged(tuple(_with_endpoints(case, [_ended(case, wish)])), tuple(case.warnings))
 
 
 def end_all(case: Case, wish: EndMandates) -> Judged:
     """The same for each that would go on after that day. Raises RuleBroken when there is none."""
     changes: list[RowChange] = []
     for organisation in _givers(case, wish.organisation, (case.today, date.max)):
-        for row in case.register.mandates_of(organisation.oin, wish.dienst):
-            if row.system == wish.system and not row.revoked and (row.until is None or row.until > wish.until):
-                changes += end(case, EndMandate(organisation=organisation.oin, token=key_of(row), until=wish.until)).changes
+        rows = [
+            row
+            for row in case.register.mandates_of(organisation.oin, wish.dienst)
+            if row.system == wish.system and not row.revoked and (row.until is None or row.until > wish.until)
+        ]
+        ended = [_ended(case, EndMandate(organisation=organisation.oin, token=key_of(row), until=wish.until)) for row in rows]
+        changes += _with_endpoints(case, ended)
     if not changes:
         raise case.broken("no-mandate", name=wish.organisation, system=wish.system, dienst=wish.dienst)
     return Judged(tuple(changes), tuple(case.warnings))
@@ -77,7 +73,7 @@ def end_all(case: Case, wish: EndMandates) -> Judged:
 def revoke(case: Case, wish: RevokeMandate) -> Judged:
     """On no day any more. Endpoints end yesterday: today nothing goes there. Raises RuleBroken."""
     mandate = _theirs(case, wish.organisation, wish.token)
-    return _judged(case, mandate, replace(mandate, revoked=True))
+    return Judged(tuple(_with_endpoints(case, [(mandate, replace(mandate, revoked=True))])), tuple(case.warnings))
 
 
 def covered_by(mandates: Iterable[Mandate], system: str, *, today: date) -> list[Span]:
@@ -90,25 +86,24 @@ def covered_by(mandates: Iterable[Mandate], system: str, *, today: date) -> list
     return union(spans)
 
 
-def shortened(endpoint: Endpoint, covered: Sequence[Span]) -> Endpoint | None:
-    """The endpoint for the first days that it has a mandate for; None: for none."""
-    parts = [part for part in (shared(span(endpoint), days) for days in covered) if part is not None]
-    if not parts:
-        return None
-    start, until = limits(parts[0])
-    return endpoint if (start, until) == (endpoint.start, endpoint.until) else replace(endpoint, start=start, until=until)
-
-
 def shortening(case: Case, endpoints: Iterable[Endpoint], covered: Sequence[Span]) -> list[RowChange]:
-    """The rows of endpoints that are not over, as far as the days left to them make a difference."""
+    """The rows of endpoints that are not over, as far as the days left to them make a difference: what is left after a day without a
+    mandate becomes a row of its own."""
     changes = []
     for endpoint in endpoints:
-        left = shortened(endpoint, covered)
-        if left is not endpoint and (endpoint.until is None or endpoint.until >= case.today - DAY):
-            changes.append(RowChange("endpoints", endpoint.id, write_row(left) if left else None))
-            when = limits(span(left))[1] if left else None
-            nl, en = (f"eindigt op {when}", f"ends on {when}") if left else ("vervalt", "is taken back")
-            case.warn(f"Endpoint {endpoint.id} {nl}.", f"Endpoint {endpoint.id} {en}.")
+        parts = [part for part in (shared(span(endpoint), days) for days in covered) if part is not None]
+        if parts == [span(endpoint)] or (endpoint.until is not None and endpoint.until < case.today - DAY):
+            continue
+        left = [
+            replace(endpoint, id=case.free_id(endpoint, part[0]) if number else endpoint.id, start=limits(part)[0], until=limits(part)[1])
+            for number, part in enumerate(parts)
+        ]
+        changes.append(RowChange("endpoints", endpoint.id, write_row(left[0]) if left else None))
+        changes += [RowChange("endpoints", row.id, write_row(row)) for row in left[1:]]
+        nl, en = (f"eindigt op {left[0].until}", f"ends on {left[0].until}") if left else ("vervalt", "is taken back")
+        case.warn(f"Endpoint {endpoint.id} {nl}.", f"Endpoint {endpoint.id} {en}.")
+        for row in left[1:]:
+            case.warn(f"Het gaat verder als {row.id}, vanaf {row.start}.", f"It goes on as {row.id}, from {row.start}.")
     return changes
 
 
@@ -117,14 +112,30 @@ def of_system(register: Register, organisation: str, dienst: str, system: str) -
     return [row for row in register.parts.of_organisation(organisation).endpoints if row.system == system and row.dienst == dienst]
 
 
-def _judged(case: Case, mandate: Mandate, changed: Mandate | None) -> Judged:
-    """The mandate's row and those of the endpoints under it."""
-    changes = [RowChange("mandates", key_of(mandate), write_row(changed) if changed else None)]
-    if mandate.organisation != mandate.system:
-        others = (row for row in case.register.mandates_of(mandate.organisation, mandate.dienst) if row.token != mandate.token)
-        covered = covered_by((*others, *((changed,) if changed else ())), mandate.system, today=case.today)
-        changes += shortening(case, of_system(case.register, mandate.organisation, mandate.dienst, mandate.system), covered)
-    return Judged(tuple(changes), tuple(case.warnings))
+def _ended(case: Case, wish: EndMandate) -> tuple[Mandate, Mandate | None]:
+    """The mandate, and what becomes of it: None when it is taken back whole. Raises RuleBroken."""
+    mandate = _theirs(case, wish.organisation, wish.token)
+    last = case.last_day(wish.token, span(mandate), wish.until)
+    if last is None:
+        return mandate, None
+    changed = replace(mandate, until=last)
+    for row in case.register.mandates_of(mandate.organisation, mandate.dienst):
+        if row.token != mandate.token and row.system == mandate.system and not row.revoked and shared(span(row), span(changed)):
+            raise _already(case, case.organisation(mandate.organisation), row)
+    return mandate, changed
+
+
+def _with_endpoints(case: Case, mandates: Sequence[tuple[Mandate, Mandate | None]]) -> list[RowChange]:
+    """The rows of mandates of one organisation, dienst and system, before and after, and those of the endpoints under them: judged by
+    what is left of all, since an endpoint may be under several."""
+    changes = [RowChange("mandates", key_of(old), write_row(new) if new else None) for old, new in mandates]
+    one = mandates[0][0] if mandates else None
+    if one is not None and one.organisation != one.system:
+        changed = {key_of(old) for old, _ in mandates}
+        others = (row for row in case.register.mandates_of(one.organisation, one.dienst) if key_of(row) not in changed)
+        covered = covered_by((*others, *(new for _, new in mandates if new)), one.system, today=case.today)
+        changes += shortening(case, of_system(case.register, one.organisation, one.dienst, one.system), covered)
+    return changes
 
 
 def _theirs(case: Case, organisation: str, token: str) -> Mandate:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from routing.register import Register, read_register
 from routing.register_book import RowChange
 from routing.register_rules import OPERATOR, Actor, Judged, Role, RuleBroken, judge
-from routing.register_spans import holds, shared, span, union
+from routing.register_spans import holds, limits, shared, span, union
 from routing.register_wishes import (
     ABSENT,
     ACTION,
@@ -125,6 +125,81 @@ def test_an_endpoint_that_a_document_let_outlive_its_mandate_is_in_nobodys_way()
     ]
     found = after(register(mandates=mandates), Actor(Role.SUPPLIER, OTHER_LAS), add())
     assert found.endpoint(OLD_ENDPOINT).until == date(2026, 3, 1)
+
+
+TWO_WITH_A_GAP = [
+    {"organisation": VO, "dienst": "vva", "system": LAS, "token": "spring", "until": "2026-03-10"},
+    {"organisation": VO, "dienst": "vva", "system": LAS, "token": "autumn", "from": "2026-08-01"},
+    {"organisation": VO, "dienst": "vva", "system": OTHER_LAS, "token": "new", "from": "2026-04-01", "until": "2026-07-31"},
+]
+
+
+def test_an_endpoint_that_spans_a_gap_between_two_mandates_makes_room_there_and_goes_on_after_it():
+    judged = judge(register(mandates=TWO_WITH_A_GAP), Actor(Role.SUPPLIER, OTHER_LAS), add(), TODAY)
+    found = applied(register(mandates=TWO_WITH_A_GAP), judged.changes)
+    rows = [(row.id, row.system, *limits(span(row))) for row in sorted(found.endpoints_of(VO, "vva", "1"), key=lambda row: span(row))]
+    assert [row[1:] for row in rows] == [
+        (LAS, None, date(2026, 3, 10)),
+        (OTHER_LAS, date(2026, 4, 1), JULY),
+        (LAS, AUGUST, None),
+    ]
+    assert rows[0][0] == OLD_ENDPOINT
+    said = " ".join(warning.en for warning in judged.warnings)
+    assert OLD_ENDPOINT in said and rows[2][0] in said and "2026-08-01" in said
+
+
+def test_the_row_that_goes_on_after_a_gap_takes_no_id_that_the_wish_itself_gives():
+    taken = f"{VO}/vva/1/{LAS}/{AUGUST}"
+    found = after(register(mandates=TWO_WITH_A_GAP), OPERATOR, add(id=taken))
+    assert len(found.endpoints_of(VO, "vva", "1")) == 3
+    assert found.endpoint(taken).system == OTHER_LAS
+
+
+def test_revoking_the_middle_one_of_three_mandates_leaves_an_endpoint_its_later_days():
+    mandates = [
+        {"organisation": VO, "dienst": "vva", "system": LAS, "token": "one", "until": "2026-03-10"},
+        {"organisation": VO, "dienst": "vva", "system": LAS, "token": "two", "from": "2026-03-11", "until": "2026-07-31"},
+        {"organisation": VO, "dienst": "vva", "system": LAS, "token": "three", "from": "2026-08-01"},
+    ]
+    found = after(register(mandates=mandates), SCHOOL_OF_LAS, RevokeMandate(organisation=VO, token="two"))
+    assert sorted(span(row) for row in found.endpoints_of(VO, "vva", "1")) == [(date.min, date(2026, 3, 10)), (AUGUST, date.max)]
+
+
+def test_ending_several_mandates_at_once_leaves_no_endpoint_on_a_day_without_one():
+    mandates = [
+        {"organisation": VO, "dienst": "vva", "system": LAS, "token": "one", "until": "2026-07-31"},
+        {"organisation": VO, "dienst": "vva", "system": LAS, "token": "two", "from": "2026-08-01"},
+    ]
+    until = date(2026, 3, 10)
+    found = after(register(mandates=mandates), SCHOOL_OF_LAS, EndMandates(organisation=VO, dienst="vva", system=LAS, until=until))
+    assert [span(row) for row in found.endpoints_of(VO, "vva", "1")] == [(date.min, until)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_making_room_never_takes_a_day_that_has_a_mandate(data: st.DataObject):
+    """A document may hold a row that spans days without one; whoever comes there gets those days, and no others."""
+    days = [TODAY + timedelta(days=n) for n in range(12)]
+    with_one = data.draw(st.lists(st.booleans(), min_size=len(days), max_size=len(days)))
+    mandates = [
+        {"organisation": VO, "dienst": "vva", "system": LAS, "token": f"token-{day}", "from": str(day), "until": str(day)}
+        for day, has in zip(days, with_one, strict=True)
+        if has
+    ]
+    mandates.append({"organisation": VO, "dienst": "vva", "system": OTHER_LAS, "token": "new"})
+    found = register(mandates=mandates)
+    first, last = sorted(data.draw(st.tuples(st.sampled_from(days), st.sampled_from(days))))
+    wanted = (first, last)
+    free = not any(has and shared((day, day), wanted) for day, has in zip(days, with_one, strict=True))
+    try:
+        changed = after(found, Actor(Role.SUPPLIER, OTHER_LAS), add(start=first, until=last))
+    except RuleBroken as broken:
+        assert broken.code == "OVERLAP" and not free
+        return
+    assert free
+    for day, has in zip(days, with_one, strict=True):
+        there = {row.system for row in changed.endpoints_of(VO, "vva", "1") if shared((day, day), span(row))}
+        assert there == ({LAS} if has else {OTHER_LAS} if shared((day, day), wanted) else there - {OTHER_LAS})
 
 
 def test_giving_a_second_system_a_mandate_is_allowed_and_names_the_first():
