@@ -266,7 +266,7 @@ class TrustStore:
                 if since is not None and since <= at:
                     who = "the signing certificate" if level == 0 else "a CA above the signing certificate"
                     raise NotAllowed("Client.EK0031", f"{who} was revoked on {since:%Y-%m-%d %H:%M} UTC", where="BinarySecurityToken")
-            if (end := max(crl.info.next_update for crl in crls)) < at:
+            if (end := min(crl.info.next_update for crl in crls)) < at:  # each may hold what the others do not
                 raise OurFailure(f"our CRL of {issuer} expired on {end:%Y-%m-%d %H:%M} UTC", where="BinarySecurityToken")
 
     def _accept_crl(self, crl: x509.CertificateRevocationList) -> tuple[bytes, _Crl | None]:

@@ -249,6 +249,22 @@ def test_of_a_ca_with_several_lists_the_one_a_certificate_names_counts() -> None
     assert isinstance(refusal(TrustStore([ROOT, INTER], [second], revocation=Revocation.LEAF), named), OurFailure)
 
 
+def test_a_list_that_is_current_does_not_stand_in_for_an_expired_one_that_applies_too() -> None:
+    """The one that expired may be where the certificate would stand by now; one for other certificates does not matter."""
+    point = x509.DistributionPoint([x509.UniformResourceIdentifier("http://crl/1")], None, None, None)
+    named = certificate("leaf", "inter", oins=[s.LAS], extra=x509.CRLDistributionPoints([point]))
+    plain = certificate("leaf", "inter", oins=[s.LAS])
+    expired = crl("inter", updated=NOW - 3 * DAY, until=NOW - DAY, only=at_address("http://crl/1"))
+    current = crl("inter", only=at_address("http://crl/2"))
+    store = TrustStore([ROOT, INTER], [expired, current], revocation=Revocation.LEAF)
+    for one in (plain, named):
+        assert isinstance(found := refusal(store, one), OurFailure)
+        assert "expired" in found.reason
+    point = x509.DistributionPoint([x509.UniformResourceIdentifier("http://crl/2")], None, None, None)
+    other = certificate("leaf", "inter", oins=[s.LAS], extra=x509.CRLDistributionPoints([point]))
+    assert store.check(der(other), at=NOW).oin == s.LAS
+
+
 @pytest.mark.parametrize("critical", [True, False])
 @pytest.mark.parametrize(
     "only", [x509.DeltaCRLIndicator(1), at_address("u:", only_contains_ca_certs=True), at_address("u:", indirect_crl=True)], ids=str
