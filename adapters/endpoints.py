@@ -30,6 +30,7 @@ from adapters.https import CIPHERS
 from adapters.reply import LARGEST, Judge, read
 from adapters.wsse import glance
 from broker_config.settings import Settings
+from routing.addresses import is_odd_number, public
 from routing.outcome import Asked, Heard, Wire
 from schemas.faults import Fault
 from schemas.oin import Oin
@@ -97,7 +98,7 @@ class _Resolver(AbstractResolver):
 def may_call(address: str, allowed: Sequence[Network]) -> bool:
     """Whether an IP address is public, or in a network that the operator allows. Raises ValueError when it is no address."""
     return all(
-        any(one in network for network in allowed if network.version == one.version) or (one.is_global and not one.is_multicast)
+        any(one in network for network in allowed if network.version == one.version) or public(str(one))
         for one in _meant(ipaddress.ip_address(address.partition("%")[0]))
     )
 
@@ -184,10 +185,11 @@ class Endpoints:
             usable = False
         if not usable:
             return "the endpoint's address is not https://host/path, in plain letters"
+        host = (parts.raw_host or "").rstrip(".")
         try:
-            allowed = may_call(parts.raw_host or "", self._allowed)
+            allowed = may_call(host, self._allowed)
         except ValueError:  # a name: the resolver looks
-            return None
+            return "the endpoint's host is no name and no IP address; write four decimal numbers" if is_odd_number(host) else None
         return None if allowed else f"the endpoint's address is {_INSIDE}"
 
     async def _call(self, url: str, message: bytes, action: str, asked: Asked, went: SimpleNamespace) -> Heard:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from routing.addresses import is_odd_number, public
 from routing.amsterdam import dutch_days
 from routing.register import Board, Endpoint, Mandate, Organisation, Register, Standing, System, is_https
 from routing.register_book import RowChange
@@ -70,12 +70,6 @@ class Judged:
 
     changes: tuple[RowChange, ...]
     warnings: tuple[Sentence, ...] = ()
-
-
-def public(address: str) -> bool:
-    """Whether an IP address is one of the public internet. Raises ValueError for what is no address."""
-    one = ipaddress.ip_address(address)
-    return one.is_global and not one.is_multicast
 
 
 @dataclass(slots=True)
@@ -216,7 +210,7 @@ class Case:
         try:
             allowed = self.may_call("127.0.0.1" if host == "localhost" or host.endswith(".localhost") else host)
         except ValueError:  # a name
-            allowed = not host.rpartition(".")[2].isdigit() and not host.rpartition(".")[2].startswith("0x")
+            allowed = not is_odd_number(host)
         if not allowed:
             raise self.broken("url-private", key=url)
 

@@ -11,9 +11,10 @@ from datetime import date
 from typing import Any, Final
 
 from routing import register_endpoints, register_mandates, register_municipalities
+from routing.addresses import public
 from routing.register import Register
 from routing.register_book import RowChange
-from routing.register_case import Case, Judged, Sentence, public
+from routing.register_case import Case, Judged, Sentence
 from routing.register_wishes import (
     ACTION,
     AddEndpoint,

@@ -298,11 +298,22 @@ def test_addresses_inside_this_network_are_not_called_unless_the_operator_allows
         ("169.254.169.254", False), ("127.0.0.1", False), ("0.0.0.0", False), ("224.0.0.1", False), ("100.64.0.1", False),
         ("64:ff9b::808:808", True), ("64:ff9b::a00:1", False), ("2002:a00:1::", False), ("::127.0.0.1", False),
         ("::1", False), ("fe80::1%eth0", False), ("fc00::1", False), ("::ffff:10.0.0.1", False), ("::ffff:8.8.8.8", True),
+        ("fec0::1", False), ("64:ff9b:1::7f00:1", False), ("::ffff:0:127.0.0.1", False), ("5f00::1", False), ("100:0:0:1::1", False),
+        ("ff0e::1", False), ("4000::1", False), ("2002:808:808::", True), ("2001:db8::1", False),
     ],
 )  # fmt: skip
 def test_which_addresses_are_public(address: str, fine: bool):
     assert may_call(address, ()) is fine
     assert may_call("10.1.2.3", (ip_network("10.1.0.0/16"),))
+    assert may_call("fec0::1", (ip_network("fec0::/10"),))
+
+
+@pytest.mark.parametrize("host", ["127.1", "2130706433", "0177.0.0.1", "0x7f000001", "0X7F.1", "127.0.0.0x1", "127.1.", "8.8.2056"])
+def test_an_address_in_an_old_spelling_is_no_name_and_is_not_called(host: str):
+    """Only what looks up names knows what they mean, and each its own way."""
+    heard = run(offer(f"https://{host}/x", caller(allowed=[ip_network("0.0.0.0/0")])))
+    assert heard.wire is Wire.NOT_ALLOWED
+    assert "four decimal numbers" in heard.says
 
 
 # -- the whole way ------------------------------------------------------------------------------------------------------------------------
