@@ -77,8 +77,10 @@ class SnapshotPages:
                     await response.write(raw[start : start + PIECE])
                 await response.write_eof()
             return response
-        except TimeoutError:
-            raise ConnectionError("the snapshot was not read in time") from None
+        except (TimeoutError, ConnectionError):  # a part of it was sent: no other answer can follow on this connection
+            if request.transport is not None:
+                request.transport.abort()
+            return response
         finally:
             self._sending.discard(system)
 
