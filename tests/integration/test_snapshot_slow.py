@@ -11,6 +11,8 @@ import pytest
 from aiohttp import web
 
 from adapters import snapshot_http
+from adapters.https import OUTCOME, Outcome
+from adapters.rest_party import Visits
 from adapters.snapshot_http import PATH, SnapshotPages
 from routing.following import Made
 from schemas.oin import Oin
@@ -23,8 +25,13 @@ async def _aside(act: Any) -> Any:
     return act()
 
 
-async def _answer(_: web.Request, act: Any) -> Any:
-    return await act(FOLLOWER)
+async def _answer(request: web.Request, act: Any) -> Any:
+    """As `Visits.answer`: what goes wrong becomes an answer."""
+    OUTCOME.set(Outcome())
+    try:
+        return await act(FOLLOWER)
+    except Exception as error:
+        return Visits._problem(request, error)
 
 
 def test_a_follower_that_reads_nothing_is_cut_off_and_may_ask_again(monkeypatch: pytest.MonkeyPatch) -> None:
