@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import ssl
 import time
@@ -31,6 +32,19 @@ from schemas.faults import Fault
 
 FAULT: Final = f"{{{soap.SOAP}}}Fault"
 CONTENT_TYPE: Final = "text/xml; charset=utf-8"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`send FILE...`."""
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="signed messages of one system")
+    parser.add_argument(
+        "--to",
+        metavar="URL",
+        help="amqp(s)://OIN:password@host/vhost, or https://host:port/wus/DIENST/VERSIE; default: the private broker of the home",
+    )
+    parser.add_argument("--cert", type=Path, metavar="FILE", help="certificate to connect to a gateway with")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="its private key")
+    parser.add_argument("--wait", type=float, default=30.0, metavar="SECONDS", help="how long to wait for receipts (default: %(default)s)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
