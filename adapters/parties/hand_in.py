@@ -24,7 +24,8 @@ from adapters.https import LIMITS as GATEWAY_LIMITS
 from adapters.pki import read_certificate
 from adapters.rabbit import Consumer, Publisher
 from adapters.trust import TrustStore
-from adapters.wsse import Verifier, VerifyPolicy
+from adapters.verify_policy import VerifyPolicy
+from adapters.wsse import Verifier
 from broker_config.settings import Settings
 from routing.ports import BrokerUnavailable, Incoming, Outgoing, Published
 from schemas.envelope import Envelope
