@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from routing.amsterdam import amsterdam_day
+from adapters.store.sql import Sql
+from routing.amsterdam import amsterdam_day, end_of_day, start_of_day
 from schemas.events import Glance
 from schemas.oin import institution_of
 
@@ -128,3 +129,28 @@ def _took_s(e: Glance) -> int:
     if len(reference) != 36 or reference[14] != "7":
         return 0
     return max(0, e.at_us // 1_000_000 - int(reference[:8] + reference[9:13], 16) // 1_000)
+
+
+_OLDEST: Final = Sql("SELECT min(hour) FROM traffic WHERE hour >= :first AND hour < :until")
+_PACKED: Final = Sql(
+    f"INSERT INTO traffic (hour, dienst, bericht, system, receiver_system, {', '.join(FLOW)}) "
+    f"SELECT :first, dienst, bericht, system, receiver_system, {', '.join(f'sum({name})' for name in FLOW)} FROM traffic "
+    "WHERE hour > :first AND hour < :until GROUP BY dienst, bericht, system, receiver_system "
+    "ON CONFLICT (hour, dienst, bericht, system, receiver_system) DO UPDATE SET "
+    f"{', '.join(f'{name} = traffic.{name} + excluded.{name}' for name in FLOW)}"
+)
+_UNPACKED: Final = Sql("DELETE FROM traffic WHERE hour > :first AND hour < :until")
+
+
+def pack(tx: Connection, after: int, until: int) -> int | None:
+    """Adds up the hours of the first Amsterdam day that has any from hour `after` on, if it ends by `until`; returns when it ends."""
+    oldest = _OLDEST(tx, first=after, until=until).scalar()
+    if oldest is None:
+        return None
+    day = amsterdam_day(datetime.fromtimestamp(oldest * 3_600, UTC))
+    first, end = (int(moment.timestamp()) // 3_600 for moment in (start_of_day(day), end_of_day(day)))
+    if end > until:
+        return None
+    _PACKED(tx, first=first, until=end)
+    _UNPACKED(tx, first=first, until=end)
+    return end
