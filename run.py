@@ -493,11 +493,25 @@ def _timetable(parts: Parts) -> list[Any]:
     ]
 
 
+def _portal(parts: Parts) -> list[Any]:
+    """The portal's process."""
+    from adapters.passwords import Passwords
+    from portal.server import PortalServer
+    from portal.shell import Ports, Shell
+
+    settings, store = parts.settings, parts.store
+    ports = Ports(people=store.people, passwords=Passwords(parts.vault), clock=parts.clock, worker=parts.worker)
+    server = PortalServer(Shell(ports=ports), host="127.0.0.1", port=settings.portal_port)
+    parts.operations.checks["port"] = lambda: None if server.port else f"port {settings.portal_port} cannot be had"
+    return [server.run()]
+
+
 WORKERS: dict[str, Callable[[Parts], list[Any]]] = {
     "audit": _audit,
     "deliver": _deliver,
     "gateway": _gateway,
     "intake": _intake,
+    "portal": _portal,
     "push": _push,
     "relay": _relay,
     "route": _route,

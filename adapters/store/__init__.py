@@ -11,6 +11,7 @@ from adapters.store.journal import Journal
 from adapters.store.letters import Letters
 from adapters.store.mailboxes import Mailboxes
 from adapters.store.outbox import Outbox
+from adapters.store.people import People
 from adapters.store.queries import Queries
 from adapters.store.register import RegisterBook
 from adapters.store.registry import Registry
@@ -40,6 +41,7 @@ class Store:
         self.repair = Repair(database)
         self.figures = Figures(database)
         self.certificates = Certificates(database)
+        self.people = People(database)
 
     def close(self) -> None:
         """Gives the connections back."""
