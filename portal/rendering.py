@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
@@ -11,11 +10,11 @@ from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from portal.shell import SHELL, VISIT, Visit, language_of
+from portal.statics import asset
 from portal.texts import text
 from schemas.glossary import DELIVERY_STATES, GLOSSARY, MESSAGE_STATES
 
 FOLDER: Final = Path(__file__).parent
-STATIC: Final = FOLDER / "static"
 THEMES: Final = ("auto", "licht", "donker")
 
 
@@ -27,12 +26,6 @@ def environment() -> Environment:
     )
     made.globals.update(asset=asset, delivery_states=DELIVERY_STATES, glossary=GLOSSARY, message_states=MESSAGE_STATES, themes=THEMES)
     return made
-
-
-@cache
-def asset(name: str) -> str:
-    """The address of a static file: another one whenever its bytes are others, so that browsers may keep it. Raises OSError."""
-    return f"/static/{name}?v={hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]}"
 
 
 def render(request: web.Request, template: str, *, status: int = 200, **values: Any) -> web.Response:

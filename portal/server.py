@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from portal import sign_in
+from portal import sign_in, statics
 from portal.pages import MENU, PAGES
-from portal.rendering import NAV, STATIC, THEMES, NavItem, render
+from portal.rendering import NAV, THEMES, NavItem, render
 from portal.shell import API, LANGUAGES, SHELL, VISIT, Answer, Shell, checked, language_of
 from portal.texts import TEXTS, text
 from routing.work import StoreUnavailable
@@ -45,7 +45,7 @@ HSTS: Final = "max-age=31536000"
 AGAIN_S: Final = 5
 #: Seconds between two tries to get the port; that requests under way get when the worker stops; between two looks for what is over.
 LISTEN_AGAIN_S, FINISH_S, TIDY_EVERY_S = 5.0, 8.0, 300.0
-#: Seconds for which a browser keeps what it asked whether it wants a switch set: a year.
+#: Seconds for which a browser remembers language and theme: a year.
 _YEAR_S: Final = 31_536_000
 
 #: HTTP status, seconds.
@@ -62,9 +62,9 @@ def application(
     """Everything at its path. Raises TypeError when a handler does not say who may come to it."""
     app = web.Application(client_max_size=LARGEST_FORM, middlewares=[_logged(observe), _told, _switched])
     app[SHELL], app[NAV] = shell, tuple(menu)
-    for routes in (sign_in.routes, *pages):
+    made: list[Callable[[Shell], Iterable[web.RouteDef]]] = [statics.routes, sign_in.routes, *pages]
+    for routes in made:
         app.router.add_routes(checked(routes(shell)))
-    app.router.add_static("/static/", STATIC)
     app.on_response_prepare.append(_protect)
     return app
 
@@ -74,10 +74,7 @@ async def _protect(request: web.Request, response: web.StreamResponse) -> None:
         response.headers.setdefault(name, value)
     if request.app[SHELL].https:
         response.headers["Strict-Transport-Security"] = HSTS
-    if request.path.startswith("/static/") and response.status == 200:
-        response.headers["Cache-Control"] = f"public, max-age={_YEAR_S}, immutable"
-    else:
-        response.headers.setdefault("Cache-Control", "no-store")
+    response.headers.setdefault("Cache-Control", "no-store")
 
 
 _Handler = Callable[[web.Request], Awaitable[Answer]]
