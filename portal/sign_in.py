@@ -15,7 +15,7 @@ from aiohttp import web
 from portal.rendering import render
 from portal.shell import EVERYBODY, FRESH, PASSWORD, SESSION, SIGN_IN, Answer, Shell, Visit, language_of, open_to_all, page
 from portal.texts import text
-from routing.people import Account, Flow, SignIn, SignInRefused, Source, digest_of, new_secret
+from routing.people import LONGEST_PASSWORD, SHORTEST_PASSWORD, Account, Flow, SignIn, SignInRefused, Source, digest_of, new_secret
 
 log = logging.getLogger("koppelpunt.portal")
 
@@ -24,7 +24,6 @@ WINDOW_US: Final = 15 * 60 * 1_000_000
 TRIES_BOTH, TRIES_NAME, TRIES_ADDRESS = 5, 50, 30
 #: Passwords that are judged at a time: each takes 64 MiB and a tenth of a second of a processor.
 JUDGED_AT_A_TIME: Final = 2
-SHORTEST, LONGEST = 12, 200
 _OIDC: Final = f"{SIGN_IN}/oidc"
 _BACK: Final = f"{SIGN_IN}/oidc/terug"
 _FLOW: Final = "oidc"
@@ -99,7 +98,7 @@ class _Desk:
     async def _why_not(self, known: SignIn | None, password: str, code: str) -> str:
         """Why this is not the account's owner; empty when it is. The password is judged whatever else is wrong: all takes equally long."""
         passwords, kept = self._ports.passwords, known.password if known else None
-        right = len(password) <= LONGEST and await self._judge(passwords.check, kept, password)
+        right = len(password) <= LONGEST_PASSWORD and await self._judge(passwords.check, kept, password)
         if known is None:
             return "no such account"
         if not right:
@@ -205,7 +204,7 @@ class _Desk:
         tries = {_key("password", visit.account.name): TRIES_BOTH}
         if wait_us := await self._shell.ask(people.too_many, tries, now_us=now_us, window_us=WINDOW_US):
             raise web.HTTPTooManyRequests(headers={"Retry-After": str(wait_us // 1_000_000 + 1)})
-        if not await self._judge(self._ports.passwords.check, known.password, now[: LONGEST + 1]):
+        if not await self._judge(self._ports.passwords.check, known.password, now[: LONGEST_PASSWORD + 1]):
             return self._show_password(request, visit, "password.wrong")
         if wrong := _what_is_wrong(now, new, again):
             return self._show_password(request, visit, wrong)
@@ -221,9 +220,9 @@ def _what_is_wrong(now: str, new: str, again: str) -> str:
     """Key of the sentence that says what is wrong with a new password; empty: nothing."""
     if new != again:
         return "password.differs"
-    if len(new) < SHORTEST:
+    if len(new) < SHORTEST_PASSWORD:
         return "password.short"
-    if len(new) > LONGEST:
+    if len(new) > LONGEST_PASSWORD:
         return "password.long"
     return "password.same" if new == now else ""
 

@@ -57,8 +57,9 @@ USED: Final = (
     "textbox",
     "unordered-list",
 )
-_HEAD: Final = """/* NL Design System: components of @utrecht/component-library-css and tokens of the theme Voorbeeld, as far as our pages use
- * them (portal/vendoring.py). @license EUPL-1.2. Copyright (c) 2020-2026 Frameless B.V., Gemeente Utrecht, the NL Design System community. */
+_HEAD: Final = """/* NL Design System: components of @utrecht/component-library-css and tokens of the theme Voorbeeld, as far as our pages
+ * use them (portal/vendoring.py). @license EUPL-1.2.
+ * Copyright (c) 2020-2026 Frameless B.V., Gemeente Utrecht, the NL Design System community. */
 """
 _CLASS: Final = re.compile(r"\.utrecht-([a-z0-9-]+)")
 _VAR: Final = re.compile(r"var\((--[a-z0-9-]+)")
@@ -90,7 +91,7 @@ def main() -> int:
 
 def _fetch(name: str, folder: Path) -> Path:
     """The unpacked package."""
-    packed = subprocess.run(["npm", "pack", "--json", name], cwd=folder, check=True, capture_output=True, text=True)  # noqa: S603, S607 - ours
+    packed = subprocess.run(["npm", "pack", "--json", name], cwd=folder, check=True, capture_output=True, text=True)  # noqa: S603, S607
     file = folder / str(json.loads(packed.stdout)[0]["filename"])
     with tarfile.open(file) as archive:
         archive.extractall(folder / file.stem, filter="data")

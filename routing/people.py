@@ -74,6 +74,10 @@ NAME_SHAPE: Final = re.compile(r"[a-z0-9][a-z0-9._@+-]{1,63}\Z")
 #: What an API token looks like, so that one that was pasted where it should not be can be searched for.
 TOKEN_PREFIX: Final = "kpt_"  # noqa: S105 - no password
 TOKEN_SHAPE: Final = re.compile(r"kpt_[A-Za-z0-9_-]{43}\Z")
+#: Days for which an API token counts, at most.
+TOKENS_LONGEST: Final = 730
+#: Characters of a password that somebody chooses (NIST SP 800-63B: length, and no rules about kinds of characters).
+SHORTEST_PASSWORD, LONGEST_PASSWORD = 12, 200
 #: A session ends after so long without a request, and after so long whatever happens.
 IDLE: Final = timedelta(minutes=30)
 ABSOLUTE: Final = timedelta(hours=10)
@@ -111,6 +115,12 @@ class Account:
     systems: frozenset[Oin] = frozenset()
     source: Source = Source.LOCAL
     disabled: bool = False
+    label: str = ""  #: how an identity provider calls the person
+
+    @property
+    def shown(self) -> str:
+        """What people know it by."""
+        return self.label or self.name
 
     @property
     def permissions(self) -> frozenset[Permission]:
@@ -128,7 +138,13 @@ class Account:
 
 
 def new_account(
-    name: str, roles: Iterable[str], *, organisations: Iterable[str] = (), systems: Iterable[str] = (), source: Source = Source.LOCAL
+    name: str,
+    roles: Iterable[str],
+    *,
+    organisations: Iterable[str] = (),
+    systems: Iterable[str] = (),
+    source: Source = Source.LOCAL,
+    label: str = "",
 ) -> Account:
     """An account that makes sense. Raises AccountError."""
     if source is Source.LOCAL and not NAME_SHAPE.match(name):
@@ -145,7 +161,7 @@ def new_account(
         raise AccountError(f"Account {name} needs a role: {', '.join(Role)}.")
     if held <= OWN_ONLY and not own | through:
         raise AccountError(f"Account {name} would see nothing: name its organisations or systems, by OIN.")
-    return Account(name=name, roles=held, organisations=own, systems=through, source=source)
+    return Account(name=name, roles=held, organisations=own, systems=through, source=source, label=label)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,3 +333,23 @@ def new_token() -> str:
 def digest_of(secret: str) -> bytes:
     """What the store keeps of one. What cannot be guessed needs no salt and no slow hash."""
     return hashlib.sha256(secret.encode()).digest()
+
+
+def short(digest: bytes) -> str:
+    """What people call a token by: too little to do anything with."""
+    return bytes(digest).hex()[:8]
+
+
+def new_password() -> str:
+    """A password of 100 bits that can be read aloud: no letters that look alike."""
+    letters = "abcdefghjkmnpqrstuvwxyz23456789"
+    return "-".join("".join(secrets.choice(letters) for _ in range(5)) for _ in range(4))
+
+
+def what_is_wrong(password: str, again: str) -> str | None:
+    """What is wrong with a password that somebody chose, as a sentence; None: nothing."""
+    if password != again:
+        return "The two passwords are not the same."
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        return f"A password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters."
+    return None

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 from adapters.store.database import Database
 from adapters.store.rows import event_row, write_events
 from adapters.store.tables import account, account_session, account_token, handle, sign_in_try
-from routing.people import ABSOLUTE, IDLE, Account, AccountError, Role, Session, SignIn, Source, TokenRow, digest_of
+from routing.people import ABSOLUTE, IDLE, Account, AccountError, Role, Session, SignIn, Source, TokenRow, digest_of, short
 from schemas.events import Event
 from schemas.oin import Oin
 
@@ -99,6 +99,7 @@ class People:
                 systems=described.systems,
                 source=Source.OIDC,
                 disabled=before.disabled,
+                label=described.label,
             )
             if after != before:
                 tx.execute(update(account).where(account.c.name == after.name).values(**_columns(after)))
@@ -270,11 +271,6 @@ class People:
             return sum(tx.execute(statement).rowcount for statement in over)
 
 
-def short(digest: bytes) -> str:
-    """What people call a token by: too little to do anything with."""
-    return bytes(digest).hex()[:8]
-
-
 def _find(connection: Connection, name: str) -> Any:
     return connection.execute(select(account).where(account.c.name == name)).first()
 
@@ -300,6 +296,7 @@ def _columns(of: Account) -> dict[str, Any]:
         "name": of.name,
         "source": str(of.source),
         "disabled": of.disabled,
+        "label": of.label,
         **{name: json.dumps(sorted(map(str, values))) for name, values in lists.items()},
     }
 
@@ -313,6 +310,7 @@ def _account(row: Any) -> Account:
         systems=frozenset(Oin(oin) for oin in json.loads(row.systems)),
         source=Source(row.source),
         disabled=row.disabled,
+        label=row.label,
     )
 
 

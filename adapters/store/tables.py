@@ -386,6 +386,7 @@ account = Table(
     metadata,
     Column("name", _Bytewise, primary_key=True),
     Column("source", Text, nullable=False),
+    Column("label", Text, nullable=False, server_default=""),
     Column("roles", Text, nullable=False),  # JSON lists, as the two below
     Column("organisations", Text, nullable=False, server_default="[]"),
     Column("systems", Text, nullable=False, server_default="[]"),

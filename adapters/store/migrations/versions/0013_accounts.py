@@ -16,6 +16,7 @@ def upgrade() -> None:
         "account",
         sa.Column("name", _bytewise, primary_key=True),
         sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("label", sa.Text(), nullable=False, server_default=""),
         sa.Column("roles", sa.Text(), nullable=False),
         sa.Column("organisations", sa.Text(), nullable=False, server_default="[]"),
         sa.Column("systems", sa.Text(), nullable=False, server_default="[]"),
