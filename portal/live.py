@@ -17,6 +17,8 @@ log = logging.getLogger("koppelpunt.portal")
 #: Seconds after which a stream says that it is still there, so that no proxy cuts it off; and after which it ends, for the browser to ask
 #: again: its session is looked at then.
 STILL_HERE_S, LONGEST_S = 15.0, 120.0
+#: Seconds between two looks whether the session still stands.
+LOOK_AGAIN_S: Final = 5.0
 #: Milliseconds after which a browser asks again.
 RETRY_MS: Final = 3_000
 #: Streams of one account at a time; the browser keeps six connections, so one more would only wait.
@@ -45,8 +47,8 @@ async def _stream(request: web.Request, look: Look, every_s: float) -> web.Strea
     shell = request.app[SHELL]
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"})
     await response.prepare(request)
-    worker, began, told = shell.ports.worker, time.monotonic(), {"": ""}
-    said = 0.0
+    worker, began, told = shell.ports.worker, time.monotonic(), dict[str, str]()
+    said = looked = began
     await response.write(f"retry: {RETRY_MS}\n\n".encode())
     while not worker.stopping and time.monotonic() - began < LONGEST_S:
         try:
@@ -67,13 +69,20 @@ async def _stream(request: web.Request, look: Look, every_s: float) -> web.Strea
         await worker.pause(every_s)
         if request.transport is None or request.transport.is_closing():
             break
-        request.pop(VISIT, None)
-        try:
-            if await shell.visitor(request) is None:
-                break  # signed out, disabled, or too long ago
-        except StoreUnavailable:
-            continue
+        if time.monotonic() - looked > LOOK_AGAIN_S:
+            looked = time.monotonic()
+            if not await _may_stay(request):
+                break
     return response
+
+
+async def _may_stay(request: web.Request) -> bool:
+    """Whether it is still somebody who signed in; while the store is away, yes: nothing is shown then."""
+    request.pop(VISIT, None)
+    try:
+        return await request.app[SHELL].visitor(request) is not None
+    except StoreUnavailable:
+        return True
 
 
 def event(name: str, html: str) -> bytes:

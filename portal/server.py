@@ -93,7 +93,7 @@ def _logged(observe: Observe | None) -> Any:
             return response
         finally:
             seconds = time.perf_counter() - started
-            if observe is not None:
+            if observe is not None and "text/event-stream" not in request.headers.get("Accept", ""):
                 observe(status, seconds)
             visit = request.get(VISIT)
             log.info(
@@ -117,7 +117,7 @@ async def _told(request: web.Request, handler: _Handler) -> Answer:
         return await handler(request)
     except web.HTTPException as told:
         if told.status < 400:
-            raise
+            return web.Response(status=told.status, headers={"Location": told.headers["Location"]})
         return await _error(request, told.status, told.reason, headers=told.headers)
     except StoreUnavailable as error:
         log.warning("portal_without_store", extra={"error": str(error)})

@@ -34,10 +34,10 @@ from routing.people import (
 
 T = TypeVar("T")
 
-#: Threads that ask the store, of one portal process.
-ASK_AT_A_TIME: Final = 16
-#: Where one signs in, and where one chooses a password.
-SIGN_IN, PASSWORD = "/inloggen", "/wachtwoord"
+#: Threads that ask the store, of one portal process: fewer than it has connections (SQLAlchemy's 15).
+ASK_AT_A_TIME: Final = 12
+#: Where one signs in and out, and where one chooses a password.
+SIGN_IN, SIGN_OUT, PASSWORD = "/inloggen", "/uitloggen", "/wachtwoord"
 #: What a page asks for that is for everybody who signed in.
 EVERYBODY: Final = frozenset(Permission)
 #: Methods that change nothing, and so need no token against forged requests.
@@ -207,7 +207,9 @@ LANGUAGES: Final = ("nl", "en")
 
 
 def language_of(request: web.Request) -> str:
-    """Dutch, unless the visitor chose otherwise."""
+    """Dutch, unless the visitor chose otherwise; for a program English, unless it asks for Dutch."""
+    if request.path.startswith(API):
+        return "nl" if request.headers.get("Accept-Language", "").startswith("nl") else "en"
     chosen = request.cookies.get("taal")
     return chosen if chosen in LANGUAGES else LANGUAGES[0]
 
@@ -234,7 +236,7 @@ def page(*, permission: Permission | Iterable[Permission]) -> Callable[[Handler]
                 raise _unknown(request)
             if visit.session is not None:
                 await shell.refuse_forged(request)
-                if visit.session.one_time and request.path != PASSWORD:
+                if visit.session.one_time and request.path not in (PASSWORD, SIGN_OUT):
                     raise web.HTTPSeeOther(PASSWORD)
             if not visit.permissions & wanted:
                 raise web.HTTPForbidden(reason="permission")

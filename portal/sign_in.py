@@ -13,7 +13,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from portal.rendering import render
-from portal.shell import EVERYBODY, FRESH, PASSWORD, SESSION, SIGN_IN, Answer, Shell, Visit, language_of, open_to_all, page
+from portal.shell import EVERYBODY, FRESH, PASSWORD, SESSION, SIGN_IN, SIGN_OUT, Answer, Shell, Visit, language_of, open_to_all, page
 from portal.texts import text
 from routing.people import LONGEST_PASSWORD, SHORTEST_PASSWORD, Account, Flow, SignIn, SignInRefused, Source, digest_of, new_secret
 
@@ -37,7 +37,7 @@ def routes(shell: Shell) -> list[web.RouteDef]:
         web.post(SIGN_IN, desk.enter),
         web.get(_OIDC, desk.leave_for_provider),
         web.get(_BACK, desk.back_from_provider),
-        web.post("/uitloggen", desk.sign_out),
+        web.post(SIGN_OUT, desk.sign_out),
         web.get(PASSWORD, desk.password_form),
         web.post(PASSWORD, desk.set_password),
     ]
@@ -79,8 +79,8 @@ class _Desk:
         given = await request.post()
         name, password, code, to = (str(given.get(key, "")) for key in ("name", "password", "code", "naar"))
         name, address, now_us = name.strip().lower(), self._shell.address_of(request), self._ports.clock.now_us()
-        both = _key("both", name, address)
-        keys = {both: TRIES_BOTH, _key("name", name): TRIES_NAME, _key("address", address): TRIES_ADDRESS}
+        mine, theirs = [_key("both", name, address), _key("name", name)], _key("address", address)
+        keys = {**dict(zip(mine, (TRIES_BOTH, TRIES_NAME), strict=True)), theirs: TRIES_ADDRESS}
         people = self._ports.people
         wait_us = await self._shell.ask(people.too_many, keys, now_us=now_us, window_us=WINDOW_US)
         if wait_us:
@@ -92,7 +92,7 @@ class _Desk:
             await self._shell.ask(people.refused, name, why, now_us=now_us)
             log.warning("sign_in_refused", extra={"account": known.account.name if known else None, "address": address, "reason": why})
             return self._show(request, text("sign_in.wrong", language_of(request)), 403, to)
-        await self._shell.ask(people.forget_tries, [both])
+        await self._shell.ask(people.forget_tries, mine, take_back=[theirs])
         return await self._open(request, known.account, to)
 
     async def _why_not(self, known: SignIn | None, password: str, code: str) -> str:
@@ -128,7 +128,7 @@ class _Desk:
     async def _sign_out(self, request: web.Request, visit: Visit) -> Answer:
         if visit.session is not None:
             await self._shell.ask(self._ports.people.end_session, visit.session.key, now_us=self._ports.clock.now_us())
-        response = web.Response(status=303, headers={"Location": SIGN_IN, "Clear-Site-Data": '"cache", "storage"'})
+        response = web.Response(status=303, headers={"Location": SIGN_IN})
         self._shell.drop_cookie(response, SESSION)
         return response
 
@@ -176,7 +176,6 @@ class _Desk:
     async def _not_let_in(self, request: web.Request, refused: SignInRefused) -> Answer:
         address = self._shell.address_of(request)
         log.warning("sign_in_refused", extra={"account": None, "address": address, "reason": str(refused)})
-        await self._shell.ask(self._ports.people.refused, "", str(refused), now_us=self._ports.clock.now_us())
         assert self._ports.provider is not None
         return self._show(request, text("sign_in.refused", language_of(request), provider=self._ports.provider.name), 403, "")
 

@@ -73,6 +73,11 @@ _SHELL: Final[Mapping[str, Text]] = {
     "role.reader": ("meelezer", "reader"),
     "error.400": ("Dit verzoek klopt niet", "This request is not right"),
     "error.400.what": ("Ga terug en probeer het opnieuw.", "Go back and try again."),
+    "error.401": ("U bent niet aangemeld", "You are not signed in"),
+    "error.401.what": (
+        "Meld u aan; een programma stuurt zijn token mee als Authorization: Bearer.",
+        "Sign in; a program sends its token along as Authorization: Bearer.",
+    ),
     "error.403": ("Dit mag u niet", "You may not do this"),
     "error.403.what": (
         "Uw rol laat dit niet toe. Vraag de beheerder als u dit nodig hebt.",

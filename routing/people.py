@@ -235,11 +235,11 @@ class People(Protocol):
         """Counts one more try under each key, unless one of them has had as many as its number says within the window. Returns for how
         many microseconds nothing more is taken then; 0: it was counted, go on."""
 
-    def forget_tries(self, keys: Iterable[bytes]) -> None:
-        """After a sign-in that went well."""
+    def forget_tries(self, keys: Iterable[bytes], *, take_back: Iterable[bytes] = ()) -> None:
+        """After a sign-in that went well: forgets all of the first, and this one try of the others."""
 
     def refused(self, name: str, why: str, *, now_us: int) -> None:
-        """Journals a sign-in that did not go well; of a name that no account has, without that name: it may be a password."""
+        """Journals a sign-in to an account that did not go well. Nothing for a name that no account has: it may be a password."""
 
     def open_session(self, key: bytes, name: str, *, now_us: int) -> None:
         """Somebody signed in."""

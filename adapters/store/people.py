@@ -135,16 +135,18 @@ class People:
                 tx.execute(_COUNT_TRY, {"key": key, "now": now_us, "until": now_us + window_us})
         return 0
 
-    def forget_tries(self, keys: Iterable[bytes]) -> None:
+    def forget_tries(self, keys: Iterable[bytes], *, take_back: Iterable[bytes] = ()) -> None:
         """See `routing.people.People`."""
+        one = sign_in_try.c.key.in_(list(take_back)), sign_in_try.c.tries > 0
         with self._db.write() as tx:
             tx.execute(delete(sign_in_try).where(sign_in_try.c.key.in_(list(keys))))
+            tx.execute(update(sign_in_try).where(*one).values(tries=sign_in_try.c.tries - 1))
 
     def refused(self, name: str, why: str, *, now_us: int) -> None:
         """See `routing.people.People`."""
         with self._db.write() as tx:
-            known = _find(tx, name) is not None
-            _journal(tx, "sign_in_refused", name if known else "", name if known else "unknown", now_us, {"why": why})
+            if _find(tx, name) is not None:
+                _journal(tx, "sign_in_refused", name, name, now_us, {"why": why})
 
     # -- sessions ------------------------------------------------------------------------------------------------------------------------
 
@@ -334,5 +336,4 @@ def _described(of: Account) -> dict[str, str]:
 
 
 def _journal(tx: Connection, kind: str, name: str, who: str, now_us: int, details: Mapping[str, str] | None = None) -> None:
-    about = {"account": name} if name else {}
-    write_events(tx, [event_row(Event(kind=kind, at_us=now_us, actor=who, details={**about, **(details or {})}))])
+    write_events(tx, [event_row(Event(kind=kind, at_us=now_us, actor=who, details={"account": name, **(details or {})}))])
