@@ -96,7 +96,7 @@ def test_the_first_account_signs_in_with_what_the_command_printed_and_the_proces
         address = home.metrics()
         assert address is not None
         assert get(address, "/healthz")[0] == 200
-        status, told = get(address, "/readyz")
+        _, told = get(address, "/readyz")
         assert "port" not in told["reasons"], told
         assert "broker" not in told["reasons"], "it needs none"
         assert 'koppelpunt_portal_requests_total{status="200"}' in get(address, "/metrics")[1]
