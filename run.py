@@ -496,8 +496,9 @@ def _timetable(parts: Parts) -> list[Any]:
 
 
 def _portal(parts: Parts) -> list[Any]:
+    from adapters.connections import Connections
     from adapters.passwords import Passwords
-    from adapters.portal_reach import context_of, provider_of, proxied
+    from adapters.portal_reach import context_of, most_connections, provider_of, proxied
     from portal.server import PortalServer
     from portal.shell import Ports, Shell
 
@@ -509,6 +510,7 @@ def _portal(parts: Parts) -> list[Any]:
         Shell(ports=ports, url=settings.portal_url, https=settings.portal_https, proxied=proxied(settings)),
         host=settings.portal_host,
         port=settings.portal_port,
+        connections=Connections(*most_connections(settings)),
         context=context_of(settings),
         observe=parts.operations.pages,
     )

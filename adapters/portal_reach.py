@@ -14,6 +14,9 @@ from adapters.reloading import Following
 from broker_config.settings import Settings
 from routing.people import Role
 
+#: Connections of one portal process at a time, and of one address.
+MOST, MOST_OF_ADDRESS = 1_000, 300
+
 
 def context_of(settings: Settings) -> ssl.SSLContext | None:
     """TLS with the portal's own certificate, which may be replaced; None: a proxy does that. Raises OSError or ssl.SSLError."""
@@ -30,6 +33,12 @@ def context_of(settings: Settings) -> ssl.SSLContext | None:
         return made
 
     return FollowingContext(Following("the portal's certificate", (key, cert), make))
+
+
+def most_connections(settings: Settings) -> tuple[int, int]:
+    """In all, and of one address: a browser keeps six, an office may have one address for all its people, and a proxy for everybody."""
+    behind_a_proxy = settings.portal_proxies or (settings.portal_url is not None and settings.portal_cert is None)
+    return MOST, MOST if behind_a_proxy else MOST_OF_ADDRESS
 
 
 def proxied(settings: Settings) -> Callable[[str], bool]:
