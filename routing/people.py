@@ -1,4 +1,4 @@
-"""Who may see what (the rest of this module is another's: take theirs when both meet)."""
+"""Who may look at the board: the scope that every query takes. (Roles and accounts: the portal's part of this module.)"""
 
 from __future__ import annotations
 
