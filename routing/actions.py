@@ -13,9 +13,10 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from routing.jobs import Figures, JobState, Terms
+from routing.board import ItemFilter
+from routing.jobs import Figures, ItemState, JobState, Terms
 from routing.people import Scope
-from schemas.faults import CODES
+from schemas.faults import CODES, Cause
 from schemas.lifecycle import DeliveryState as _D
 from schemas.lifecycle import MessageState as _M
 from schemas.oin import Oin
@@ -166,6 +167,13 @@ def is_doubtful(action: Action, code: str | None) -> bool:
     return action is Action.RETRY and kind is not None and not kind.retry
 
 
+def wants_again(code: str | None) -> bool:
+    """Whether the source of something that is returned is to hand it in again, unless a person says otherwise: not what its receiver has
+    already."""
+    kind = CODES.get(code or "")
+    return kind is None or kind.cause is not Cause.DUPLICATE
+
+
 class CannotAct(Exception):
     """It cannot be done; the text is one sentence that says why, and what to do instead."""
 
@@ -186,32 +194,12 @@ def checked_reason(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GroupKey:
-    """A group of failures by cause, as the audit worker counts them: "" where a failure has none."""
-
-    code: str
-    owner: str
-    dienst: str
-    system: str
-    receiver_system: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What an action is about. What is set narrows it down; `ids` stands alone."""
+    """What an action is about: one of these three."""
 
-    ids: tuple[str, ...] = ()  #: references, delivery_ids, MessageIDs or business ids: of a message, all of it
-    group: GroupKey | None = None
-    code: str | None = None
-    owner: str | None = None
-    dienst: str | None = None
-    system: str | None = None  #: that handed it in
-    sender: str | None = None  #: school
-    receiver: str | None = None  #: organisation OIN or routeringskenmerk
-    receiver_system: str | None = None
-    since_us: int | None = None  #: failed (or moved last) at or after this moment
-    never_attempted: bool = False  #: nothing was ever sent of it
-    state: str | None = None  #: only this one; without it: what the action is possible for
+    ids: tuple[str, ...] = ()  #: references, delivery_ids, MessageIDs or business ids: of a message, all that the action is for
+    wanted: ItemFilter | None = None  #: what stands on the board: a group of failures, or anything else that a list can be narrowed to
+    job: str | None = None  #: what an earlier job was about and did not finish: failed, left alone, or not begun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +262,31 @@ class Result:
     state: str  #: routing.jobs.ItemState
     why: str | None  #: a Why, or the code with which it failed again
     at_us: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """One of a job's selection whose turn has come, with what is needed to find its place in the register."""
+
+    number: int
+    subject: Subject
+    seq: int | None  #: the store's number of the delivery or message; None: a refusal
+    receiver: str = ""
+    dienst: str = ""
+    versie: str = ""
+    target: str = ""
+    id: str = ""  #: delivery_id
+    placed: bool = True  #: it has an endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of it."""
+
+    number: int
+    state: ItemState
+    why: str | None = None
+    made: int | None = None  #: the new delivery
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

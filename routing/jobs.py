@@ -18,7 +18,8 @@ from schemas.lifecycle import DeliveryState as _D
 UNDER_WAY: Final = 500
 #: Acted upon in one transaction, at most: new traffic waits for no longer than that.
 AT_ONCE: Final = 50
-#: Outcomes before the live success ratio says anything.
+#: The live success ratio is that of the last so many with an outcome, and says nothing before there are enough of them.
+WINDOW: Final = 200
 ENOUGH: Final = 20
 #: Seconds after which something that was offered again and of which nothing was heard counts as failed.
 PATIENCE_S: Final = 300
@@ -110,12 +111,12 @@ class Figures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where a running job is, since it was last let go."""
+    """Where a running job is."""
 
     figures: Figures  #: of all its selection
     trial_left: int  #: of the trial batch, still to be begun
     in_trial: bool  #: the trial batch has not passed yet
-    succeeded: int = 0  #: since it was last let go
+    succeeded: int = 0  #: of the last ones with an outcome (`WINDOW`, or all of the trial batch), since it was last let go
     failed: int = 0
 
 
@@ -141,8 +142,8 @@ def next_step(progress: Progress, terms: Terms, *, allowance: float) -> Step:
         if poor:
             return Step(stop=Stop.TRIAL_FAILED)
         return Step(done=True) if not figures.planned else Step(passed=True)
-    if poor and ended >= ENOUGH and (figures.planned or figures.under_way):
-        return Step(stop=Stop.RATIO) if figures.planned else Step()
+    if poor and ended >= ENOUGH and figures.planned:
+        return Step(stop=Stop.RATIO)
     if not figures.planned:
         return Step(done=not figures.under_way)
     return Step(begin=_most(figures.planned, figures, allowance))
@@ -155,8 +156,8 @@ def _most(wanted: int, figures: Figures, allowance: float) -> int:
 _ARRIVED: Final = frozenset({_D.DELIVERED, _D.ACKNOWLEDGED, _D.ANSWERED})
 
 
-def outcome_of(state: str, hold_code: str | None, *, since_us: int, now_us: int, patience_s: int) -> ItemState:
-    """What has become of a delivery that a job offered again at `since_us`.
+def outcome_of(state: str, hold_code: str | None, *, since_us: int, moved_us: int, now_us: int, patience_s: int) -> ItemState:
+    """What has become of a delivery that a job offered again at `since_us`, and that moved last at `moved_us`.
 
     It succeeded when it reached its receiver: in a mailbox when it was placed there. It failed when it failed again, when its receiver
     gave an answer for which it must wait and try again, when it waits for the register, or when nothing was heard of it in time; the
@@ -165,7 +166,7 @@ def outcome_of(state: str, hold_code: str | None, *, since_us: int, now_us: int,
     now = _D(state)
     if now in _ARRIVED:
         return ItemState.SUCCEEDED
-    if now in (_D.FAILED, _D.UNCERTAIN, _D.POSTPONED):
+    if now in (_D.FAILED, _D.UNCERTAIN) or (now is _D.POSTPONED and moved_us > since_us):
         return ItemState.FAILED
     if now is _D.SUPERSEDED:
         return ItemState.SUPERSEDED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, text
@@ -10,6 +11,8 @@ from sqlalchemy import Connection, text
 from adapters.store.queries import reference_of
 from adapters.store.sql import Sql
 from routing.actions import Action, CannotAct, Selection, Stand, Subject
+from routing.amsterdam import end_of_day, start_of_day
+from routing.board import ItemFilter, View
 from routing.people import Scope
 from schemas.lifecycle import DeliveryState as _D
 from schemas.oin import institution_of
@@ -17,27 +20,38 @@ from schemas.oin import institution_of
 #: Ids that may be named one by one.
 MOST_IDS: Final = 1_000
 
-_OF_DELIVERY: Final = (
+_COLUMNS: Final = (
     "SELECT 'delivery' AS subject, d.seq, m.reference, d.id AS delivery, d.state, false AS again, m.kept, d.code, d.receiver, "
     "d.receiver_system, m.sender, m.system, m.dienst, m.versie, d.message_seq, n.message_seq > d.message_seq AS outdated "
-    "FROM delivery d JOIN message m ON m.seq = d.message_seq "
-    "LEFT JOIN newest n ON n.order_key = d.order_key AND n.receiver = d.receiver "
 )
-_OF_MESSAGE: Final = (
+_NEWEST: Final = "JOIN message m ON m.seq = d.message_seq LEFT JOIN newest n ON n.order_key = d.order_key AND n.receiver = d.receiver"
+_DELIVERIES: Final = f"{_COLUMNS} FROM delivery d {_NEWEST}"
+_MESSAGE: Final = (
     "SELECT 'message' AS subject, m.seq, m.reference, NULL AS delivery, m.state, m.state = 'failed' AND m.code IS NULL AS again, m.kept, "
     "m.code, m.receiver, NULL AS receiver_system, m.sender, m.system, m.dienst, m.versie, m.seq AS message_seq, false AS outdated "
-    "FROM message m "
+    "FROM message m"
 )
-_DELIVERY: Final = Sql(f"{_OF_DELIVERY}WHERE d.id = :id")
-_DELIVERIES: Final = Sql(f"{_OF_DELIVERY}WHERE m.reference = :reference ORDER BY d.seq")
-_MESSAGE: Final = Sql(f"{_OF_MESSAGE}WHERE m.reference = :reference")
-_REFUSAL: Final = Sql(
+_REFUSAL: Final = (
     "SELECT 'refusal' AS subject, NULL AS seq, r.reference, NULL AS delivery, 'refused' AS state, false AS again, false AS kept, r.code, "
     "'' AS receiver, NULL AS receiver_system, COALESCE(r.sender, '') AS sender, COALESCE(r.system, '') AS system, r.dienst, "
-    "NULL AS versie, 0 AS message_seq, false AS outdated FROM refusal r WHERE r.reference = :reference"
+    "NULL AS versie, 0 AS message_seq, false AS outdated FROM refusal r"
+)
+_BY_ID: Final = Sql(f"{_DELIVERIES} WHERE d.id = :id")
+_OF_MESSAGE: Final = Sql(f"{_DELIVERIES} WHERE m.reference = :reference ORDER BY d.seq")
+_ITSELF: Final = Sql(f"{_MESSAGE} WHERE m.reference = :reference")
+_REFUSED: Final = Sql(f"{_REFUSAL} WHERE r.reference = :reference")
+_ON_BOARD: Final = (
+    f"{_COLUMNS} FROM item i JOIN delivery d ON d.seq = i.seq {_NEWEST} WHERE i.kind = 'delivery'",
+    f"{_MESSAGE} JOIN item i ON i.seq = m.seq WHERE i.kind = 'message'",
+    f"{_REFUSAL} JOIN item i ON i.reference = r.reference WHERE i.kind = 'refusal'",
+)
+_LEFT: Final = "WHERE i.job = (SELECT seq FROM job WHERE id = :id) AND i.state IN ('planned', 'failed', 'skipped')"
+_OF_JOB: Final = (
+    Sql(f"{_COLUMNS} FROM job_item i JOIN delivery d ON d.seq = COALESCE(i.made, i.seq) {_NEWEST} {_LEFT} AND i.subject = 'delivery'"),
+    Sql(f"{_MESSAGE} JOIN job_item i ON i.seq = m.seq {_LEFT} AND i.subject = 'message'"),
 )
 
-#: States of deliveries that an action is about, where a selection names none.
+#: States of a message's deliveries that an action is for, when the message is named.
 _STATES: Final = {
     Action.RETRY: (_D.FAILED,),
     Action.RETURN: (_D.FAILED,),
@@ -50,94 +64,121 @@ _STATES: Final = {
 
 def stand_of(row: Any) -> Stand:
     """How a row of this module stands."""
-    return Stand(
-        subject=Subject(row.subject), state=row.state, again=bool(row.again), kept=bool(row.kept), outdated=bool(row.outdated)
-    )
+    subject = Subject(row.subject)
+    return Stand(subject=subject, state=row.state, again=bool(row.again), kept=bool(row.kept), outdated=bool(row.outdated))
 
 
-def selected(connection: Connection, scope: Scope, selection: Selection, action: Action) -> list[Any]:
+def selected(connection: Connection, scope: Scope, selection: Selection, action: Action, now_us: int) -> list[Any]:
     """The rows, in order of hand-in. Raises CannotAct for a selection that is none."""
     if selection.ids:
-        rows = _named(connection, selection, action)
+        rows = [row for row in _named(connection, selection.ids, action) if _in_scope(scope, row)]
+    elif selection.job:
+        rows = [row for ask in _OF_JOB for row in ask(connection, id=selection.job).all() if _in_scope(scope, row)]
+    elif selection.wanted is not None and not selection.wanted.names_nothing:
+        where, values = _conditions(scope, selection.wanted, now_us)
+        rows = [row for ask in _ON_BOARD for row in connection.execute(text(f"{ask} AND {where}"), values)]
     else:
-        rows = _found(connection, selection, action)
-    if not scope.everything:
-        rows = [row for row in rows if _in_scope(scope, row)]
+        raise CannotAct("Say what it is about: an id, a group of failures, or a filter such as a code or a receiver.")
     rows.sort(key=lambda row: (row.message_seq, row.seq or 0))
     return rows
 
 
-def _named(connection: Connection, selection: Selection, action: Action) -> list[Any]:
-    if len(selection.ids) > MOST_IDS:
-        raise CannotAct(f"{len(selection.ids)} ids are too many to name one by one ({MOST_IDS}); select by a filter instead.")
-    rows: dict[tuple[str, object], Any] = {}
-    for id in selection.ids:
-        for row in _of_id(connection, id, action):
-            rows[row.reference, row.delivery] = row
+def _named(connection: Connection, ids: tuple[str, ...], action: Action) -> list[Any]:
+    if len(ids) > MOST_IDS:
+        raise CannotAct(f"{len(ids)} ids are too many to name one by one ({MOST_IDS}); select by a filter instead.")
+    rows = {(row.reference, row.delivery): row for id in ids for row in _of_id(connection, id, action)}
     return list(rows.values())
 
 
 def _of_id(connection: Connection, id: str, action: Action) -> list[Any]:
     """One delivery; or of a message what the action is for, and all of it when there is nothing of that, so that it can be said why."""
-    named = _DELIVERY(connection, id=id).all()
-    if named:
+    if named := _BY_ID(connection, id=id).all():
         return list(named)
     reference = reference_of(connection, id)
     if reference is None:
         raise CannotAct(f"There is no message, delivery or refusal {id[:60]}; give a reference, delivery_id, MessageID or business id.")
-    (*message,) = _MESSAGE(connection, reference=reference).all()
+    message = list(_ITSELF(connection, reference=reference).all())
     if not message:
-        return list(_REFUSAL(connection, reference=reference).all())
-    deliveries = list(_DELIVERIES(connection, reference=reference).all())
-    if not deliveries:
-        return message
-    return [row for row in deliveries if row.state in _STATES[action]] or deliveries
-
-
-def _found(connection: Connection, selection: Selection, action: Action) -> list[Any]:
-    conditions = dict(_conditions(selection))
-    if not conditions and selection.state is None:
-        raise CannotAct("Say what it is about: an id, a group of failures, or a filter such as a code or a receiver.")
-    states = (selection.state,) if selection.state else _STATES[action]
-    values: dict[str, Any] = {name: value for clauses in conditions.values() for name, value in clauses[2].items()}
-    values |= {f"state{number}": str(state) for number, state in enumerate(states)}
-    wanted = ", ".join(f":state{number}" for number in range(len(states)))
-    deliveries = " AND ".join([f"d.state IN ({wanted})", *(clause[0] for clause in conditions.values())])
-    found = list(connection.execute(text(f"{_OF_DELIVERY}WHERE {deliveries}"), values))
-    clauses = [clause[1] for clause in conditions.values()]
-    if action in (Action.RETRY, Action.RETURN, Action.ARCHIVE, Action.REOPEN) and all(clauses):
-        again = "" if action is Action.REOPEN else " AND m.code IS NOT NULL"
-        messages = " AND ".join([f"m.state IN ({wanted}){again}", *map(str, clauses)])
-        found += connection.execute(text(f"{_OF_MESSAGE}WHERE {messages}"), values)
-    return found
-
-
-def _conditions(selection: Selection) -> Iterator[tuple[str, tuple[str, str | None, dict[str, Any]]]]:
-    """What each part of a selection asks of a delivery, and of a message that failed as a whole (None: there is none such)."""
-    parts: dict[str, Any] = {
-        name: getattr(selection, name) for name in ("code", "owner", "dienst", "system", "sender", "receiver", "receiver_system")
-    }
-    if selection.group is not None:
-        of_group = {name: getattr(selection.group, name) for name in ("code", "owner", "dienst", "system", "receiver_system")}
-        if any(parts[name] not in (None, value) for name, value in of_group.items()):
-            raise CannotAct("The filter and the group exclude each other; leave one of them out.")
-        parts |= of_group
-    for name, value in parts.items():
-        if value is None:
-            continue
-        of_delivery = f"d.{name}" if name in ("code", "owner", "receiver", "receiver_system") else f"m.{name}"
-        if name == "receiver_system":
-            of_message = "1 = 1" if value == "" else None
-        else:
-            of_message = f"COALESCE(m.{name}, '') = :{name}"
-        yield name, (f"COALESCE({of_delivery}, '') = :{name}", of_message, {name: value})
-    if selection.since_us is not None:
-        yield "since", ("d.at_us >= :since", "m.received_us >= :since", {"since": selection.since_us})
-    if selection.never_attempted:
-        yield "never", ("d.attempts = 0", "1 = 1", {})
+        return list(_REFUSED(connection, reference=reference).all())
+    deliveries = list(_OF_MESSAGE(connection, reference=reference).all())
+    return [row for row in deliveries if row.state in _STATES[action]] or deliveries or message
 
 
 def _in_scope(scope: Scope, row: Any) -> bool:
-    if scope.systems.intersection((row.system, row.receiver_system)):
+    if scope.everything or scope.systems.intersection((row.system, row.receiver_system)):
         return True
     return any(oin and institution_of(oin) in scope.organisations for oin in (row.sender, row.receiver))
+
+
+#: Filters that are the value of a column, or one of several.
+_EQUAL: Final = {
+    **{
+        name: name
+        for name in ("dienst", "versie", "bericht", "brin", "school", "state", "code", "owner", "reference", "message_id", "lane")
+    },
+    "receiver": "organisation",
+    "subject": "subject",
+}
+_AMONG: Final = {"systems": "system", "receiver_systems": "receiver_system", "orders": "order_key"}
+
+
+def _conditions(scope: Scope, wanted: ItemFilter, now_us: int) -> tuple[str, dict[str, Any]]:
+    """What the items of a filter fulfil, within the scope."""
+    clauses, values = ["1 = 1"], dict[str, Any]()
+
+    def add(clause: str, **more: Any) -> None:
+        clauses.append(clause)
+        values.update(more)
+
+    def among(columns: tuple[str, ...], name: str, several: Any) -> str:
+        marks = {f"{name}{number}": str(one) if isinstance(one, str) else one for number, one in enumerate(sorted(several))}
+        values.update(marks)
+        inside = ", ".join(f":{mark}" for mark in marks)
+        return " OR ".join(f"i.{column} IN ({inside})" for column in columns) if marks else "1 = 0"
+
+    for name, column in _EQUAL.items():
+        if (value := getattr(wanted, name)) is not None:
+            add(f"i.{column} = :{name}", **{name: value})
+    for name, column in _AMONG.items():
+        if several := getattr(wanted, name):
+            add(among((column,), name, several))
+    for clause, more in _others(wanted, now_us):
+        add(clause, **more)
+    if not scope.everything:
+        theirs = among(("school", "organisation"), "own", scope.organisations)
+        through = among(("system", "receiver_system"), "via", scope.systems)
+        add(f"({theirs} OR {through})")
+    return " AND ".join(clauses), values
+
+
+def _others(wanted: ItemFilter, now_us: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    if wanted.view is not View.ALL:
+        yield "i.fallen" if wanted.view is View.FALLEN else "NOT i.fallen", {}
+    if wanted.handle and wanted.subject is None and not wanted.orders:
+        yield "1 = 0", {}
+    if wanted.party is not None:
+        yield ":party IN (i.school, i.organisation, i.system, i.receiver_system)", {"party": wanted.party}
+    if wanted.address is not None:
+        yield ":address IN (i.sender, i.receiver)", {"address": wanted.address}
+    if wanted.business_id is not None:
+        yield "i.business_id = :business_id", {"business_id": wanted.business_id.lower()}
+    if wanted.since_day is not None:
+        yield "i.received_us >= :since_day", {"since_day": _micros(start_of_day(wanted.since_day))}
+    if wanted.until_day is not None:
+        yield "i.received_us < :until_day", {"until_day": _micros(end_of_day(wanted.until_day))}
+    if wanted.since_us is not None:
+        yield "i.received_us >= :since_us", {"since_us": wanted.since_us}
+    if wanted.failed_since_us is not None:
+        yield "i.at_us >= :failed_since_us", {"failed_since_us": wanted.failed_since_us}
+    if wanted.older_than_s is not None:
+        yield "i.received_us < :older", {"older": now_us - wanted.older_than_s * 1_000_000}
+    if wanted.never_attempted:
+        yield "i.attempts = 0", {}
+    if wanted.group is not None:
+        group = {name: getattr(wanted.group, name) for name in ("code", "owner", "dienst", "system", "receiver_system")}
+        equal = " AND ".join(f"COALESCE(i.{name}, '') = :group_{name}" for name in group)
+        yield f"i.fallen AND {equal}", {f"group_{name}": value for name, value in group.items()}
+
+
+def _micros(at: datetime) -> int:
+    return round(at.timestamp() * 1e6)

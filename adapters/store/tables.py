@@ -63,7 +63,7 @@ AWAITING_ANSWER: Final = "state = 'acknowledged' AND answer_within_us IS NOT NUL
 UNCHAINED: Final = "block IS NULL"
 REPLACED: Final = "before IS NOT NULL"
 UNTOLD: Final = "tell_after_us IS NOT NULL"
-ACTIVE: Final = "state IN ('preview', 'running')"
+ACTIVE: Final = "(state IN ('preview', 'running') OR under_way > 0)"
 UNDER_WAY: Final = "state = 'under_way'"
 
 message = Table(
@@ -226,7 +226,7 @@ job = Table(
     "job",
     metadata,
     Column("seq", _Id, primary_key=True),
-    Column("id", Text, nullable=False, unique=True),
+    Column("id", _Bytewise, nullable=False, unique=True),
     Column("state", Text, nullable=False),  # `preview`, or a JobState
     Column("action", Text, nullable=False),
     Column("endpoint", Text),
@@ -251,8 +251,7 @@ job = Table(
     Column("last", Integer, nullable=False, server_default="0"),  # number of the last one that was begun
     Column("trial_left", Integer, nullable=False, server_default="0"),
     Column("in_trial", Boolean, nullable=False, server_default=text("false")),
-    Column("before_succeeded", Integer, nullable=False, server_default="0"),  # when it was last let go
-    Column("before_failed", Integer, nullable=False, server_default="0"),
+    Column("since", Integer, nullable=False, server_default="0"),  # it is judged by those after this number: when it was last let go
     *(
         Column(name, Integer, nullable=False, server_default="0")
         for name in ("planned", "under_way", "succeeded", "failed", "superseded", "skipped")

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0014"
-down_revision = "0011"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
@@ -31,7 +31,7 @@ def upgrade() -> None:
     op.create_table(
         "job",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("id", bytewise, nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("action", sa.Text(), nullable=False),
         sa.Column("endpoint", sa.Text(), nullable=True),
@@ -56,8 +56,7 @@ def upgrade() -> None:
         sa.Column("last", sa.Integer(), server_default="0", nullable=False),
         sa.Column("trial_left", sa.Integer(), server_default="0", nullable=False),
         sa.Column("in_trial", sa.Boolean(), server_default=sa.text("false"), nullable=False),
-        sa.Column("before_succeeded", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("before_failed", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("since", sa.Integer(), server_default="0", nullable=False),
         sa.Column("planned", sa.Integer(), server_default="0", nullable=False),
         sa.Column("under_way", sa.Integer(), server_default="0", nullable=False),
         sa.Column("succeeded", sa.Integer(), server_default="0", nullable=False),
@@ -67,7 +66,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("seq"),
         sa.UniqueConstraint("id"),
     )
-    active = sa.text("state IN ('preview', 'running')")
+    active = sa.text("(state IN ('preview', 'running') OR under_way > 0)")
     op.create_index("job_active", "job", ["state"], sqlite_where=active, postgresql_where=active)
     op.create_table(
         "job_item",
