@@ -486,6 +486,7 @@ def _timetable(parts: Parts) -> list[Any]:
     from adapters.crls import CrlFetcher
     from adapters.mailroom import Mailroom
     from adapters.second_opinions import SecondOpinions
+    from workers.jobs import JobRunner
     from workers.mailboxes import TakingBack, Withdrawal
     from workers.timetable import Job, Timetable
 
@@ -503,6 +504,7 @@ def _timetable(parts: Parts) -> list[Any]:
     )
     return [
         Timetable(parts.worker, parts.store, parts.register, list(contracts.kinds), parts.clock, more).run(),
+        JobRunner(parts.worker, parts.store.jobs, parts.store.registry, parts.register, list(contracts.kinds), parts.clock).run(),
         Withdrawal(parts.worker, parts.store, parts.register, parts.clock).run(),
         TakingBack(parts.worker, parts.store, parts.register, Mailroom(parts.amqp), parts.clock).run(),
     ]
