@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adapters.store.board_keeper import BoardKeeper
 from adapters.store.certificates import Certificates
 from adapters.store.database import Database, LifecycleError, StoreRefused
 from adapters.store.enquiries import Enquiries
@@ -42,6 +43,7 @@ class Store:
         self.jobs = Jobs(database)
         self.figures = Figures(database)
         self.certificates = Certificates(database)
+        self.board_keeper = BoardKeeper(database)
 
     def close(self) -> None:
         """Gives the connections back."""
