@@ -218,7 +218,7 @@ class Preview:
     id: str
     order: Order
     count: int  #: selected
-    digest: str  #: SHA-256 (hex) over what was selected, in order
+    digest: str  #: SHA-256 (hex) over what was selected, in order: delivery_ids, or references, a line each
     acts: int  #: with which it would be done now
     superseded: int  #: older states of which a newer one came: they become `superseded`, and are not sent
     not_possible: Mapping[Why, int] = field(default_factory=dict)

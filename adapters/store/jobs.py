@@ -22,8 +22,10 @@ _TO: Final = Sql(
 #: Let go after it stopped by itself: with a trial batch again, and judged by what comes now.
 _ANEW: Final = Sql("UPDATE job SET trial_left = trial, in_trial = trial > 0, since = last WHERE seq = :job")
 _RESULTS: Final = (
-    "SELECT number, subject, reference, delivery, state, why, at_us FROM job_item WHERE job = :job AND number > :after{} "
-    "ORDER BY number LIMIT :limit"
+    "SELECT i.number, i.subject, COALESCE(i.reference, m.reference) AS reference, d.id AS delivery, i.state, i.why, i.at_us "
+    "FROM (SELECT * FROM job_item WHERE job = :job AND number > :after{} ORDER BY number LIMIT :limit) AS i "
+    "LEFT JOIN delivery d ON i.subject = 'delivery' AND d.seq = i.seq "
+    "LEFT JOIN message m ON m.seq = CASE i.subject WHEN 'delivery' THEN d.message_seq ELSE i.seq END ORDER BY i.number"
 )
 _ALL_RESULTS, _SOME_RESULTS = Sql(_RESULTS.format("")), Sql(_RESULTS.format(" AND state = :state"))
 

@@ -12,14 +12,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from sqlalchemy import Connection, text
+
 from adapters.store.database import Database
 from adapters.store.job_rows import job_event, job_of, locked, scope_text
 from adapters.store.rows import write_events
-from adapters.store.selections import selected, stand_of
+from adapters.store.selections import BY_PLACE, BY_STAND, selected
 from adapters.store.sql import Insert, Sql
 from adapters.store.tables import ACTIVE, job_item
-from routing.actions import Action, CannotAct, Job, Order, Preview, Selection, Verdict, Why, is_doubtful, judge
-from routing.jobs import PREVIEW_S, JobState, Terms
+from routing.actions import Action, CannotAct, Job, Order, Preview, Selection, Stand, Subject, Verdict, Why, is_doubtful, judge
+from routing.jobs import PREVIEW_S, ItemState, JobState, Terms
 from routing.people import Scope
 from schemas.ids import new_id
 
@@ -32,7 +34,12 @@ _NEW: Final = Sql(
     "changed_us, planned, skipped) VALUES (:id, 'preview', :action, :endpoint, :deliver_again, :selection, :scope, :shown, :count, "
     ":digest, :who, :now, :now, :planned, :skipped) RETURNING seq"
 )
-_ITEMS: Final = Insert(job_item, "job", "number", "subject", "seq", "reference", "delivery", "state", "why")
+_ITEMS: Final = Insert(job_item, "job", "number", "subject", "seq", "reference", "state", "why")
+_ITEMS_AT_ONCE: Final = text(
+    "INSERT INTO job_item (job, number, subject, seq, reference, state, why) SELECT * FROM unnest(CAST(:job AS bigint[]), "
+    "CAST(:number AS integer[]), CAST(:subject AS text[]), CAST(:seq AS bigint[]), CAST(:reference AS text[]), CAST(:state AS text[]), "
+    "CAST(:why AS text[]))"
+)
 _OVER: Final = Sql(f"SELECT seq FROM job WHERE {ACTIVE} AND state = 'preview' AND made_us < :before ORDER BY seq LIMIT 1")
 _SWEEP: Final = Sql(
     "DELETE FROM job_item WHERE job = :job AND number IN (SELECT number FROM job_item WHERE job = :job ORDER BY number LIMIT :limit)"
@@ -69,32 +76,45 @@ class Previews:
             rows = selected(connection, scope, selection, order.action, now_us)
         if not rows:
             raise CannotAct("There is nothing that this is about: nothing on the board fits it.")
-        judged = _Judged(order, allowed)
-        verdicts = [judged(row) for row in rows]
-        acts = [row for row, verdict in zip(rows, verdicts, strict=True) if verdict.acts]
-        superseded = sum(verdict.supersedes for verdict in verdicts)
-        digest = hashlib.sha256("".join(f"{row.reference} {row.delivery or ''}\n" for row in rows).encode())
+        keys = list(map(BY_PLACE if order.action is Action.REDIRECT else BY_STAND, rows))
+        tally = Counter(keys)
+        verdicts = {key: _verdict(order, key, allowed) for key in tally}
+        acts, not_possible = Counter[str | None](), Counter[Why]()
+        for key, count in tally.items():
+            if verdicts[key].acts:
+                acts[key[5]] += count
+            elif not verdicts[key].supersedes:
+                not_possible[verdicts[key].why or Why.GONE] += count
+        superseded = len(rows) - acts.total() - not_possible.total()
         preview = Preview(
             id=new_id(),
             order=order,
             count=len(rows),
-            digest=digest.hexdigest(),
-            acts=len(acts),
+            digest=hashlib.sha256("\n".join([row[4] or row[3] for row in rows]).encode()).hexdigest(),
+            acts=acts.total(),
             superseded=superseded,
-            not_possible=Counter(verdict.why for verdict in verdicts if verdict.why is not None and _is_left(verdict)),
-            doubtful=sum(is_doubtful(order.action, row.code) for row in acts),
-            codes=Counter(row.code for row in acts if row.code),
-            needs_approval=len(acts) + superseded > approve_above,
+            not_possible=not_possible,
+            doubtful=sum(count for code, count in acts.items() if is_doubtful(order.action, code)),
+            codes={code: count for code, count in acts.most_common() if code},
+            needs_approval=acts.total() + superseded > approve_above,
             made_us=now_us,
             until_us=now_us + PREVIEW_S * 1_000_000,
         )
-        self._write(preview, rows, verdicts, scope=scope_text(scope), selection=json.dumps(shown), who=who)
+        job = self._begin(preview, scope=scope_text(scope), selection=json.dumps(shown), who=who)
+        begins = {key: _begins(verdict) for key, verdict in verdicts.items()}
+        items = [
+            (job, number, row[0], row[2], row[3] if row[2] is None else None, *begins[key])
+            for number, (row, key) in enumerate(zip(rows, keys, strict=True), 1)
+        ]
+        for start in range(0, len(items), CHUNK):
+            with self._db.write() as tx:
+                _write_items(tx, items[start : start + CHUNK])
         return preview
 
-    def _write(self, preview: Preview, rows: Sequence[Any], verdicts: Sequence[Verdict], *, who: str, **texts: str) -> None:
+    def _begin(self, preview: Preview, *, who: str, **texts: str) -> int:
         order, planned = preview.order, preview.acts + preview.superseded
         with self._db.write() as tx:
-            job = _NEW(
+            job: int = _NEW(
                 tx,
                 id=preview.id,
                 action=str(order.action),
@@ -109,13 +129,7 @@ class Previews:
                 skipped=preview.count - planned,
                 **texts,
             ).scalar_one()
-        items = [
-            (job, number, row.subject, row.seq, row.reference, row.delivery, "skipped" if _is_left(verdict) else "planned", _why(verdict))
-            for number, (row, verdict) in enumerate(zip(rows, verdicts, strict=True), 1)
-        ]
-        for start in range(0, len(items), CHUNK):
-            with self._db.write() as tx:
-                _ITEMS(tx, items[start : start + CHUNK])
+        return job
 
     def confirm(self, scope: Scope, preview: str, *, who: str, reason: str, terms: Terms, now_us: int) -> Job:
         """See routing.actions.Actions. What nobody need wait for begins in the same transaction: the caller passes it to `begin`."""
@@ -158,34 +172,25 @@ class Previews:
         return True
 
 
-class _Judged:
-    """Verdicts. Most of a large selection stand alike."""
-
-    def __init__(self, order: Order, allowed: Callable[[str, str, str], bool]) -> None:
-        self._order, self._allowed = order, allowed
-        self._known: dict[tuple[object, ...], Verdict] = {}
-        self._places: dict[tuple[str, str, str], bool] = {}
-
-    def __call__(self, row: Any) -> Verdict:
-        key = (row.subject, row.state, row.again, row.kept, row.outdated)
-        verdict = self._known.get(key)
-        if verdict is None:
-            verdict = self._known[key] = judge(self._order.action, stand_of(row))
-        if self._order.action is Action.REDIRECT and verdict.acts and not self._goes(row.receiver, row.dienst, row.versie):
-            return Verdict(why=Why.NOT_ALLOWED)
-        return verdict
-
-    def _goes(self, receiver: str, dienst: str, versie: str) -> bool:
-        place = (receiver, dienst, versie)
-        if place not in self._places:
-            self._places[place] = self._allowed(*place)
-        return self._places[place]
+def _verdict(order: Order, key: tuple[Any, ...], allowed: Callable[[str, str, str], bool]) -> Verdict:
+    """Of all that stand as this key of `selections` says."""
+    subject, state, again, kept, outdated = key[:5]
+    stand = Stand(subject=Subject(subject), state=state, again=bool(again), kept=bool(kept), outdated=bool(outdated))
+    verdict = judge(order.action, stand)
+    if order.action is Action.REDIRECT and verdict.acts and not allowed(*key[6:]):
+        return Verdict(why=Why.NOT_ALLOWED)
+    return verdict
 
 
-def _is_left(verdict: Verdict) -> bool:
-    """Whether it is left alone."""
-    return not verdict.acts and not verdict.supersedes
+def _begins(verdict: Verdict) -> tuple[str, str | None]:
+    """State and reason of an item with which nothing was done yet."""
+    left = not verdict.acts and not verdict.supersedes
+    return str(ItemState.SKIPPED if left else ItemState.PLANNED), None if verdict.why is None else str(verdict.why)
 
 
-def _why(verdict: Verdict) -> str | None:
-    return None if verdict.why is None else str(verdict.why)
+def _write_items(tx: Connection, items: Sequence[tuple[Any, ...]]) -> None:
+    """On PostgreSQL as arrays: row by row the driver takes longer than the database."""
+    if tx.dialect.name == "sqlite":
+        _ITEMS(tx, items)
+    else:
+        tx.execute(_ITEMS_AT_ONCE, dict(zip(_ITEMS.columns, map(list, zip(*items, strict=True)), strict=True)))

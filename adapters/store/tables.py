@@ -266,8 +266,7 @@ job_item = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("subject", Text, nullable=False),
     Column("seq", BigInteger),  # of the delivery, or of the message; NULL: a refusal
-    Column("reference", Text, nullable=False),
-    Column("delivery", Text),
+    Column("reference", Text),  # of a refusal
     Column("state", Text, nullable=False),
     Column("why", Text),
     Column("at_us", BigInteger),  # when it was begun, or ended
