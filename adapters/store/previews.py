@@ -93,7 +93,7 @@ class Previews:
             digest=hashlib.sha256("\n".join([row[4] or row[3] for row in rows]).encode()).hexdigest(),
             acts=acts.total(),
             superseded=superseded,
-            not_possible=not_possible,
+            not_possible=dict(not_possible),
             doubtful=sum(count for code, count in acts.items() if is_doubtful(order.action, code)),
             codes={code: count for code, count in acts.most_common() if code},
             needs_approval=acts.total() + superseded > approve_above,

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
+from adapters.store.job_rows import found, sees
 from adapters.store.queries import reference_of
 from adapters.store.sql import Sql
 from routing.actions import Action, CannotAct, Selection, Stand, Subject
@@ -46,7 +47,7 @@ _ON_BOARD: Final = (
     f"{_MESSAGE} JOIN item i ON i.seq = m.seq WHERE i.kind = 'message'",
     f"{_REFUSAL} JOIN item i ON i.reference = r.reference WHERE i.kind = 'refusal'",
 )
-_LEFT: Final = "WHERE i.job = (SELECT seq FROM job WHERE id = :id) AND i.state IN ('planned', 'failed', 'skipped')"
+_LEFT: Final = "WHERE i.job = :job AND i.state IN ('planned', 'failed', 'skipped')"
 _OF_JOB: Final = (
     Sql(f"{_COLUMNS} FROM job_item i JOIN delivery d ON d.seq = COALESCE(i.made, i.seq) {_NEWEST} {_LEFT} AND i.subject = 'delivery'"),
     Sql(f"{_MESSAGE} JOIN job_item i ON i.seq = m.seq {_LEFT} AND i.subject = 'message'"),
@@ -80,7 +81,10 @@ def selected(connection: Connection, scope: Scope, selection: Selection, action:
     if selection.ids:
         rows = [row for row in _named(connection, selection.ids, action) if _in_scope(scope, row)]
     elif selection.job:
-        rows = [row for ask in _OF_JOB for row in ask(connection, id=selection.job).all() if _in_scope(scope, row)]
+        job = found(connection, selection.job)
+        if job is None or not sees(scope, job):
+            raise CannotAct(f"There is no job {selection.job[:40]}; `job list` shows them.")
+        rows = [row for ask in _OF_JOB for row in ask(connection, job=job.seq).all()]
     elif selection.wanted is not None and not selection.wanted.names_nothing:
         where, values = _conditions(scope, selection.wanted, now_us)
         rows = []
