@@ -320,26 +320,11 @@ def _party_pages(parts: Parts, door: Any, contracts: Contracts, credentials: Any
 
 def _follower(settings: Settings, store: Store, clock: Any, actor: str) -> Any:
     """Follows another register. Raises UsageError without its address, or without the OIN of whoever keeps it."""
-    from datetime import datetime
-
-    from adapters import snapshot
-    from adapters.crls import FollowingVerifier
-    from adapters.endpoints import context_of
-    from adapters.errors import UsageError
-    from adapters.snapshot_http import SnapshotSource
+    from adapters.other_register import other_register
     from workers.snapshots import Follower
 
-    if not settings.follow_url or not settings.follow_oin:
-        raise UsageError(
-            "Set KOPPELPUNT_FOLLOW_URL to the other register's snapshots, and KOPPELPUNT_FOLLOW_OIN to the OIN of whoever signs them."
-        )
-    source = SnapshotSource(settings.follow_url, lambda: context_of(settings))
-    check, issuer = FollowingVerifier.for_amqp(settings, store.registry).certificate, settings.follow_oin
-
-    def read(raw: bytes, at_least: int, now: datetime) -> snapshot.Snapshot:
-        return snapshot.read(raw, check=check, issuer=issuer, now=now, at_least=at_least)
-
-    return Follower(store.register, store.snapshots, clock, actor=actor, issuer=issuer, fetch=source.fetch, read=read)
+    other = other_register(settings, store.registry)
+    return Follower(store.register, store.snapshots, clock, actor=actor, issuer=other.issuer, fetch=other.fetch, read=other.read)
 
 
 def _snapshots(parts: Parts) -> Any:
@@ -615,21 +600,9 @@ def status(arguments: Arguments) -> int:
 
 def settings_(arguments: Arguments) -> int:
     """Every setting with its value, default and meaning; passwords masked."""
-    from dataclasses import asdict
+    from workers.commands import show_settings
 
-    from workers.tables import print_json, print_table
-
-    rows = [asdict(row) for row in read_settings(arguments).rows()]
-    if arguments.json:
-        print_json(rows)
-    else:
-        print_table(("name", "value", "meaning"), rows)
-    return 0
-
-
-def crl_arguments(parser: Parser) -> None:
-    parser.add_argument("what", choices=("fetch",), help="every list of KOPPELPUNT_CRL now, whatever its age")
-    _home_and_json(parser)
+    return show_settings(arguments, read_settings(arguments).rows())
 
 
 def crl(arguments: Arguments) -> int:
@@ -781,45 +754,15 @@ def validate(arguments: Arguments) -> int:
     return run(arguments, parse=soap.parse, contracts=contracts_of(read_settings(arguments)))
 
 
-def prepare_arguments(parser: Parser) -> None:
-    parser.add_argument("--tests", action="store_true", help="also what the tests need: PostgreSQL, and other people's SOAP stacks")
-
-
-def prepare(arguments: Arguments) -> int:
-    """RabbitMQ (and what the tests need) are there, or installed where we may."""
-    from broker_config.install import OTHER_STACKS, NotInstalled, require
-
-    require(*(("rabbitmq", "postgresql") if arguments.tests else ("rabbitmq",)))
-    if arguments.tests:
-        try:
-            require(*OTHER_STACKS, within_s=100)
-        except NotInstalled as missing:
-            print(f"{missing} Tests that need it say so.", file=sys.stderr)
-    return 0
-
-
-def send_arguments(parser: Parser) -> None:
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="signed messages of one system")
-    parser.add_argument(
-        "--to",
-        metavar="URL",
-        help="amqp(s)://OIN:password@host/vhost, or https://host:port/wus/DIENST/VERSIE; default: the private broker of the home",
-    )
-    parser.add_argument("--cert", type=Path, metavar="FILE", help="certificate to connect to a gateway with")
-    parser.add_argument("--key", type=Path, metavar="FILE", help="its private key")
-    parser.add_argument("--wait", type=float, default=30.0, metavar="SECONDS", help="how long to wait for receipts (default: %(default)s)")
-    _home_and_json(parser)
-
-
-def send_(arguments: Arguments) -> int:
+def send(arguments: Arguments) -> int:
     """Hands in signed messages and prints their receipts. Exit 1 unless every one was accepted."""
     import asyncio
 
-    from adapters.parties.hand_in import send
+    from adapters.parties import hand_in
     from workers.tables import print_json, print_table
 
     party = (arguments.cert, arguments.key) if arguments.cert and arguments.key else None
-    rows = asyncio.run(send(arguments.files, read_settings(arguments), to=arguments.to, wait_s=arguments.wait, party=party))
+    rows = asyncio.run(hand_in.send(arguments.files, read_settings(arguments), to=arguments.to, wait_s=arguments.wait, party=party))
     if arguments.json:
         for row in rows:
             print_json(row)
@@ -839,68 +782,21 @@ def sandbox(arguments: Arguments) -> int:
     return 0
 
 
-def wsdl_arguments(parser: Parser) -> None:
-    parser.add_argument("dienst", metavar="DIENST")
-    parser.add_argument("versie", metavar="VERSIE")
-    parser.add_argument("--url", help="where the dienst is (default: this gateway's address, KOPPELPUNT_GATEWAY_URL)")
-    _home(parser)
-
-
-def wsdl_(arguments: Arguments) -> int:
+def wsdl(arguments: Arguments) -> int:
     """The WSDL of a dienst version with its XSDs inside; nothing needs to run."""
-    from adapters.errors import UsageError
-    from adapters.wsdl import description
+    from adapters.descriptions_cli import wsdl
 
     settings = read_settings(arguments)
-    contracts = contracts_of(settings)
-    contract = contracts.find(arguments.dienst, arguments.versie)
-    if contract is None:
-        known = ", ".join(f"{one.dienst} {one.versie}" for one in contracts.contracts)
-        raise UsageError(f"There is no dienst {arguments.dienst} {arguments.versie}; there are: {known}.")
-    url = arguments.url or f"{settings.gateway_address}/wus/{contract.dienst}/{contract.versie}"
-    sys.stdout.write(description(contract, url=url, inline=True).decode())
-    return 0
-
-
-def openapi_arguments(parser: Parser) -> None:
-    parser.add_argument("--url", help="where the gateway is (default: this gateway's address, KOPPELPUNT_GATEWAY_URL)")
-    _home(parser)
+    return wsdl(arguments, contracts_of(settings), address=settings.gateway_address)
 
 
 def openapi(arguments: Arguments) -> int:
     """The OpenAPI description of what is under /rest; nothing needs to run."""
-    from adapters.openapi import description
+    from adapters.descriptions_cli import openapi
     from workers.tables import print_json
 
     settings = read_settings(arguments)
-    print_json(description(contracts_of(settings), url=arguments.url or settings.gateway_address))
-    return 0
-
-
-def bench_arguments(parser: Parser) -> None:
-    parser.add_argument("what", nargs="?", choices=("register",), help="a national service register, instead of messages end to end")
-    parser.add_argument("--messages", type=int, default=10_000, metavar="N", help="end to end (default: %(default)s)")
-    parser.add_argument("--pupils", type=int, default=5, metavar="N", help="per message (default: %(default)s)")
-    parser.add_argument("--postgres", action="store_true", help="the register in a private PostgreSQL server, instead of SQLite")
-    _json(parser)
-
-
-def bench(arguments: Arguments) -> int:
-    """End to end on this machine, in one run with what a message costs at least; or the service register at national size."""
-    if arguments.what == "register":
-        from benchmarks import register
-
-        return register.run(postgres=arguments.postgres, as_json=arguments.json)
-    from benchmarks.end_to_end import run
-
-    return run(messages=arguments.messages, pupils=arguments.pupils, as_json=arguments.json)
-
-
-def demo_arguments(parser: Parser) -> None:
-    parser.add_argument("--messages", type=int, default=2000, metavar="N", help="hand-ins, at least (default: %(default)s)")
-    parser.add_argument("--stay", action="store_true", help="keep everything running afterwards, to look at with the other commands")
-    parser.add_argument("--seed", type=int, default=2026, help="another season (default: %(default)s)")
-    _home_and_json(parser)
+    return openapi(arguments, contracts_of(settings), address=settings.gateway_address, print_json=print_json)
 
 
 def demo(arguments: Arguments) -> int:
@@ -959,17 +855,29 @@ async def _demo(home: Path, arguments: Arguments) -> int:
 Command = tuple[Callable[[Parser], None], Callable[[Arguments], int], str]
 
 COMMANDS: dict[str, Command] = {
-    "demo": (demo_arguments, demo, "a private broker, a small chain, a season's messages with mistakes in them, and what became of them"),
+    "demo": (
+        _of("adapters.parties.demo", "add_arguments", _home_and_json),
+        demo,
+        "a private broker, a small chain, a season's messages with mistakes in them, and what became of them",
+    ),
     "up": (up_arguments, up, "everything on this machine for real: broker, store, gateway and all workers, until SIGTERM"),
     "work": (work_arguments, work, "one worker, for real deployments"),
     "status": (_home_and_json, status, "what runs, what is queued, what is open, how old register and CRLs are"),
-    "send": (send_arguments, send_, "hand in signed messages over AMQP or HTTPS, and print the receipts"),
+    "send": (
+        _of("adapters.parties.hand_in", "add_arguments", _home_and_json),
+        send,
+        "hand in signed messages over AMQP or HTTPS, and print the receipts",
+    ),
     "sandbox": (
         _of("adapters.parties.sandbox_cli", "add_arguments"),
         sandbox,
         "a partner to test against: plays a receiver's WUS endpoint, well or badly",
     ),
-    "bench": (bench_arguments, bench, "how fast it is on this machine, beside what a message costs at least"),
+    "bench": (
+        _of("benchmarks.cli", "add_arguments", _json),
+        _of("benchmarks.cli", "run"),
+        "how fast it is on this machine, beside what a message costs at least",
+    ),
     "pki": (
         _of("adapters.wsse_cli", "pki_arguments"),
         _of("adapters.wsse_cli", "pki_command"),
@@ -983,11 +891,19 @@ COMMANDS: dict[str, Command] = {
     ),
     "settings": (_home_and_json, settings_, "every setting with its value and meaning"),
     "topology": (_of("adapters.topology_cli", "add_arguments", _home_and_json), topology, "what the broker must look like: check or apply"),
-    "crl": (crl_arguments, crl, "revocation lists: fetch them now, so that a revocation counts within seconds"),
+    "crl": (
+        _of("workers.commands", "crl_arguments", _home_and_json),
+        crl,
+        "revocation lists: fetch them now, so that a revocation counts within seconds",
+    ),
     "certificate": (certificate_arguments, certificate, "our own certificate, the next one, and which is used towards whom"),
     "register": (register_arguments, register, "the service register: load, show, change, plan, explain"),
-    "wsdl": (wsdl_arguments, wsdl_, "the WSDL of a dienst version, for a supplier's software"),
-    "openapi": (openapi_arguments, openapi, "the OpenAPI description of everything under /rest, for a supplier's software"),
+    "wsdl": (_of("adapters.descriptions_cli", "wsdl_arguments", _home), wsdl, "the WSDL of a dienst version, for a supplier's software"),
+    "openapi": (
+        _of("adapters.descriptions_cli", "openapi_arguments", _home),
+        openapi,
+        "the OpenAPI description of everything under /rest, for a supplier's software",
+    ),
     "validate": (
         _of("schemas.validate_cli", "add_arguments"),
         validate,
@@ -1012,7 +928,11 @@ COMMANDS: dict[str, Command] = {
         "receivers' endpoints that fail or are held; hold one, or let it go",
     ),
     "journal": (_of("workers.commands", "journal_arguments", _home_and_json), _on_store("journal"), "the hash-chained journal: verify"),
-    "prepare": (prepare_arguments, prepare, "see to the system packages this needs, through apt where they are missing and we may"),
+    "prepare": (
+        _of("broker_config.install", "add_arguments"),
+        _of("broker_config.install", "prepare"),
+        "see to the system packages this needs, through apt where they are missing and we may",
+    ),
 }
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import schemas
-from adapters import soap, wsse
+from adapters import addressing, soap
 from adapters.signing import BodyPart, Signer
 from schemas.envelope import Envelope
 from schemas.faults import Fault, kind_of
@@ -44,7 +44,7 @@ class Request:
     @classmethod
     def glance(cls, raw: bytes, limits: soap.Limits) -> Request:
         """As far as it can be read from bytes that were refused. Nothing of it is trusted."""
-        seen = wsse.glance(raw, limits)
+        seen = addressing.glance(raw, limits)
         return cls(message_id=seen.message_id, sender=seen.sender, signature_value=seen.signature_value)
 
 

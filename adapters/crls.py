@@ -17,7 +17,8 @@ from adapters.reloading import FileStamp, Following, file_stamp
 from adapters.soap import Limits
 from adapters.store.registry import Registry, StoredCrl
 from adapters.trust import Revocation, TrustedCertificate, TrustStore, read_crls
-from adapters.wsse import Verifier, VerifyPolicy
+from adapters.verify_policy import VerifyPolicy
+from adapters.wsse import Verifier
 from broker_config.settings import Settings, mask
 from routing.work import StoreUnavailable
 from schemas.envelope import Envelope

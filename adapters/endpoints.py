@@ -25,10 +25,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from adapters import soap
+from adapters.addressing import glance
 from adapters.credentials import FollowingContext
 from adapters.https import CIPHERS
 from adapters.reply import LARGEST, Judge, read
-from adapters.wsse import glance
 from broker_config.settings import Settings
 from routing.addresses import is_odd_number, public
 from routing.outcome import Asked, Heard, Wire

@@ -18,8 +18,8 @@ from signxml import DigestAlgorithm, SignatureConfiguration, SignatureMethod, XM
 from signxml.exceptions import SignXMLException
 
 from adapters import soap
+from adapters.signature import SignatureBroken
 from adapters.soap import DS, EXC_C14N, SOAP, WSSE, Limits
-from adapters.wsse import SignatureBroken
 from schemas.envelope import Envelope
 from schemas.faults import Fault
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import text
 
-from adapters import second_opinion, soap, wsse
+from adapters import addressing, second_opinion, soap
 from adapters.store import Store
 from adapters.vault import Vault, VaultError
 
@@ -40,7 +40,7 @@ class SecondOpinions:
             except VaultError as error:
                 log.error("second_opinion_impossible", extra={"reference": row.reference, "error": str(error)})
                 continue
-            if wsse.glance(original, _LIMITS).signature_value is None:
+            if addressing.glance(original, _LIMITS).signature_value is None:
                 continue  # of profile 2W-be, or handed in over REST: there is no signature to have an opinion on
             opinion = await asyncio.to_thread(second_opinion.ask, original, limits=_LIMITS)
             if not opinion.valid and opinion.known_limit is None:

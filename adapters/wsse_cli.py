@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from adapters import pki, wsse
+from adapters import pki, verify_policy, wsse
 from adapters.soap import Limits
 from adapters.trust import TrustStore
 from schemas.envelope import Envelope
@@ -193,7 +193,7 @@ def verify(arguments: argparse.Namespace) -> int:
     trust = TrustStore.from_files(arguments.trust, arguments.crl)
     own = frozenset(_oin(oin) for oin in arguments.own_oin) or None
     judge = _Judge(
-        verifier=wsse.Verifier(trust, wsse.VerifyPolicy(own_oins=own, limits=LIMITS)),
+        verifier=wsse.Verifier(trust, verify_policy.VerifyPolicy(own_oins=own, limits=LIMITS)),
         mandates=frozenset(map(_mandate, arguments.mandate)),
         pinned=trust.pinned,
         at=_time(arguments.at),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -12,6 +13,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`prepare`."""
+    parser.add_argument("--tests", action="store_true", help="also what the tests need: PostgreSQL, and other people's SOAP stacks")
+
+
+def prepare(arguments: argparse.Namespace) -> int:
+    """RabbitMQ (and what the tests need) are there, or installed where we may. Raises NotInstalled."""
+    require(*(("rabbitmq", "postgresql") if arguments.tests else ("rabbitmq",)))
+    if arguments.tests:
+        try:
+            require(*OTHER_STACKS, within_s=100)
+        except NotInstalled as missing:
+            sys.stderr.write(f"{missing} Tests that need it say so.\n")
+    return 0
 
 
 class NotInstalled(Exception):

@@ -345,6 +345,11 @@ def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:
     )
 
 
+def crl_arguments(parser: ArgumentParser) -> None:
+    """`crl fetch`."""
+    parser.add_argument("what", choices=("fetch",), help="every list of KOPPELPUNT_CRL now, whatever its age")
+
+
 def crls(arguments: Namespace, sources: Sequence[str], known: Iterable[Mapping[str, Any]], refused: Mapping[str, str]) -> int:
     """What came of fetching these lists. Exit 1 when one could not be used, or there is none."""
     standing = {crl["source"]: crl for crl in known}
@@ -366,6 +371,16 @@ def crls(arguments: Namespace, sources: Sequence[str], known: Iterable[Mapping[s
         ]
         print_table(("source", "now", "state", "until (UTC)"), shown, empty="KOPPELPUNT_CRL names no lists: revocation is not checked.")
     return 0 if rows and not refused else 1
+
+
+def show_settings(arguments: Namespace, rows: Iterable[Any]) -> int:
+    """`settings`: each with its value and meaning."""
+    shown = [asdict(row) for row in rows]
+    if arguments.json:
+        print_json(shown)
+    else:
+        print_table(("name", "value", "meaning"), shown)
+    return 0
 
 
 def show_demo(summary: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> None:

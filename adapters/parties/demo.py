@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import time
 from collections import Counter
@@ -42,6 +43,13 @@ AWAY_UNTIL: Final = 0.5
 WAVE: Final = 50
 #: How long to wait for the last message to come to its end.
 PATIENCE_S: Final = 120.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`demo`."""
+    parser.add_argument("--messages", type=int, default=2000, metavar="N", help="hand-ins, at least (default: %(default)s)")
+    parser.add_argument("--stay", action="store_true", help="keep everything running afterwards, to look at with the other commands")
+    parser.add_argument("--seed", type=int, default=2026, help="another season (default: %(default)s)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

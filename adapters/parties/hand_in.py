@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import ssl
 import time
@@ -23,7 +24,8 @@ from adapters.https import LIMITS as GATEWAY_LIMITS
 from adapters.pki import read_certificate
 from adapters.rabbit import Consumer, Publisher
 from adapters.trust import TrustStore
-from adapters.wsse import Verifier, VerifyPolicy
+from adapters.verify_policy import VerifyPolicy
+from adapters.wsse import Verifier
 from broker_config.settings import Settings
 from routing.ports import BrokerUnavailable, Incoming, Outgoing, Published
 from schemas.envelope import Envelope
@@ -31,6 +33,19 @@ from schemas.faults import Fault
 
 FAULT: Final = f"{{{soap.SOAP}}}Fault"
 CONTENT_TYPE: Final = "text/xml; charset=utf-8"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`send FILE...`."""
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="signed messages of one system")
+    parser.add_argument(
+        "--to",
+        metavar="URL",
+        help="amqp(s)://OIN:password@host/vhost, or https://host:port/wus/DIENST/VERSIE; default: the private broker of the home",
+    )
+    parser.add_argument("--cert", type=Path, metavar="FILE", help="certificate to connect to a gateway with")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="its private key")
+    parser.add_argument("--wait", type=float, default=30.0, metavar="SECONDS", help="how long to wait for receipts (default: %(default)s)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

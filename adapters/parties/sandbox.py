@@ -25,7 +25,8 @@ from adapters.parties.behaviour import GOOD, Behaviour, Content, Reply, Voice
 from adapters.pki import PkiError, read_certificate, read_key
 from adapters.signing import Signer
 from adapters.trust import TrustStore
-from adapters.wsse import Verifier, VerifyPolicy, content_digest
+from adapters.verify_policy import VerifyPolicy
+from adapters.wsse import Verifier, content_digest
 from adapters.wus import soap_action, wrong_properties
 from broker_config.settings import Settings
 from schemas.envelope import Envelope

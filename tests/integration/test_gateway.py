@@ -26,7 +26,7 @@ from lxml import etree
 from sqlalchemy import text
 
 import run
-from adapters import answers, https, pki, problem, soap, wsse
+from adapters import answers, https, pki, problem, soap, verify_policy
 from adapters.answers import NAMESPACE
 from adapters.parties import invented
 from adapters.parties.hand_in import _read_answer
@@ -111,7 +111,7 @@ def ask(exchange: Exchange, body: Any, path: str = "/wus/proef/1", party: pki.Pa
 
 def verified(answer: bytes) -> Envelope:
     """The answer as its receiver verifies it: signed by the backbone, every addressing header and the confirmation covered."""
-    found = s.verifier(wsse.VerifyPolicy()).verify(answer, at=datetime.now(UTC))
+    found = s.verifier(verify_policy.VerifyPolicy()).verify(answer, at=datetime.now(UTC))
     assert found.certificate_oin == found.sender == HUB
     return found
 
@@ -729,7 +729,7 @@ def test_an_answer_that_another_party_signed_is_not_taken_for_a_receipt(exchange
     """`send` reads it as a supplier should: signed by whom it says it is from, about this message, confirming its signature."""
     raw = exchange.proef(s.message_id())
     status, _, body = ask(exchange, raw)
-    verifier = s.verifier(wsse.VerifyPolicy())
+    verifier = s.verifier(verify_policy.VerifyPolicy())
     mine, other = (verifier.verify(one, at=datetime.now(UTC)) for one in (raw, exchange.proef(s.message_id())))
     assert _read_answer(body, status, mine, verifier)["accepted"] is True
     assert _read_answer(body, 500, mine, verifier)["accepted"] is None

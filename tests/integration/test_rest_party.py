@@ -17,7 +17,7 @@ import jsonschema
 import pytest
 
 import run
-from adapters import rest_party, wsse
+from adapters import rest_party, verify_policy
 from adapters.https import AT_A_TIME
 from adapters.parties import invented
 from adapters.pki import Party
@@ -338,7 +338,7 @@ def test_where_the_backbone_chose_the_receiver_it_gets_our_envelope_under_the_me
     (letter,) = get(exchange, "/rest/mailbox?dienst=vva", civic())["deliveries"]
     _, headers, body = ask(exchange, f"/rest/mailbox/{delivery_id}", civic())
     received = datetime.fromisoformat(headers["Received-At"])
-    envelope = s.verifier(wsse.VerifyPolicy()).verify(body, at=received)
+    envelope = s.verifier(verify_policy.VerifyPolicy()).verify(body, at=received)
     assert envelope.certificate_oin == HUB
     assert (envelope.sender, envelope.receiver) == (SCHOOL, UTRECHT)
     assert envelope.message_id == letter["message_id"] == headers["Message-Id"] == f"urn:uuid:{delivery_id}"

@@ -24,7 +24,7 @@ import pytest
 from lxml import etree
 
 import run
-from adapters import pki, soap, wsse
+from adapters import pki, soap, verify_policy, wsse
 from adapters.answers import NAMESPACE
 from adapters.errors import UsageError
 from adapters.parties.behaviour import KINDS, Behaviour
@@ -101,7 +101,7 @@ def met(behaviour: str, body: bytes | None = None, **more: Any) -> Answer:
 
 
 def verified(body: bytes) -> Envelope:
-    return s.verifier(wsse.VerifyPolicy(limits=soap.Limits(size=8 << 20))).verify(body, at=datetime.now(UTC))
+    return s.verifier(verify_policy.VerifyPolicy(limits=soap.Limits(size=8 << 20))).verify(body, at=datetime.now(UTC))
 
 
 def refusal(body: bytes) -> str:

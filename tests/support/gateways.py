@@ -31,7 +31,8 @@ from adapters.home import make_private_home
 from adapters.parties import invented
 from adapters.signing import BodyPart, Signer
 from adapters.trust import TrustStore
-from adapters.wsse import Verifier, VerifyPolicy
+from adapters.verify_policy import VerifyPolicy
+from adapters.wsse import Verifier
 from broker_config.settings import Settings
 from schemas.envelope import Envelope
 from tests.support.broker import free_port

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives import hashes
 from adapters import pki, soap
 from adapters.signing import BodyPart, Signer
 from adapters.trust import Revocation, TrustStore
-from adapters.wsse import Verifier, VerifyPolicy
+from adapters.verify_policy import VerifyPolicy
+from adapters.wsse import Verifier
 
 #: Invented parties.
 LAS = "00000003272448340000"

@@ -12,8 +12,9 @@ import pytest
 from cryptography import x509
 
 from adapters import second_opinion
+from adapters.signature import SignatureBroken
 from adapters.trust import TrustStore
-from adapters.wsse import SignatureBroken, Verifier, check_from
+from adapters.wsse import Verifier, check_from
 from schemas.faults import NotAllowed, Refused
 
 FOLDER = Path(__file__).parents[2] / "../shared/data/duo-traffic"

@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from lxml import etree
 
 from adapters import c14n, pki, second_opinion, signing, soap, wsse
+from adapters.signature import SignatureBroken
 from adapters.signing import BodyPart
 from adapters.trust import TrustStore
-from adapters.wsse import SignatureBroken, VerifyPolicy
+from adapters.verify_policy import VerifyPolicy
 from schemas.faults import Fault, NotAllowed, OurFailure, Refused
 from tests.support import signing as s
 from tests.support.tampering import ACCEPTED, EXC, TAMPERED, WRAPPED, WRONG, Change, E, moved, replace, signed_all_the_same
@@ -147,7 +148,7 @@ def rebuild(
         ),
     )
     uris = {
-        "sha256": ("http://www.w3.org/2001/04/xmlenc#sha256", wsse.RSA_SHA256, hashes.SHA256()),
+        "sha256": ("http://www.w3.org/2001/04/xmlenc#sha256", soap.RSA_SHA256, hashes.SHA256()),
         "sha384": ("http://www.w3.org/2001/04/xmldsig-more#sha384", "http://www.w3.org/2001/04/xmldsig-more#rsa-sha384", hashes.SHA384()),
         "sha512": ("http://www.w3.org/2001/04/xmlenc#sha512", "http://www.w3.org/2001/04/xmldsig-more#rsa-sha512", hashes.SHA512()),
     }
@@ -255,8 +256,8 @@ def test_settings_can_be_stricter() -> None:
     assert refused(s.signed(), VerifyPolicy(must_understand=True)).where == "Security"
     assert refused(s.signed(), VerifyPolicy(message_id_forms=("uuid:",))).code == "Client.EK0023"
     assert refused(s.signed(), VerifyPolicy(max_lifetime=timedelta(minutes=1))).where == "Timestamp"
-    assert refused(rebuild(digest="sha512"), VerifyPolicy(digest_methods=(wsse.SHA256,))).where == "DigestMethod"
-    assert refused(rebuild(digest="sha512"), VerifyPolicy(signature_methods=(wsse.RSA_SHA256,))).where == "SignatureMethod"
+    assert refused(rebuild(digest="sha512"), VerifyPolicy(digest_methods=(soap.SHA256,))).where == "DigestMethod"
+    assert refused(rebuild(digest="sha512"), VerifyPolicy(signature_methods=(soap.RSA_SHA256,))).where == "SignatureMethod"
 
 
 # ---------------------------------------------------------------- time, receiver, sender

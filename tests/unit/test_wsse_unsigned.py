@@ -8,7 +8,7 @@ import pytest
 
 from adapters import c14n, soap, wsse
 from adapters.forwarding import Forwarding
-from adapters.wsse import VerifyPolicy
+from adapters.verify_policy import VerifyPolicy
 from schemas.envelope import Envelope
 from schemas.faults import Refused
 from schemas.oin import Oin
