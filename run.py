@@ -876,22 +876,27 @@ def openapi(arguments: Arguments) -> int:
 
 
 def bench_arguments(parser: Parser) -> None:
-    parser.add_argument("what", nargs="?", choices=("register",), help="a national service register, instead of messages end to end")
-    parser.add_argument("--messages", type=int, default=10_000, metavar="N", help="end to end (default: %(default)s)")
+    parser.add_argument("what", nargs="?", choices=("register", "portal"), help="a national service register, or the portal's questions")
+    parser.add_argument("--messages", type=int, metavar="N", help="end to end (default: 10000), or in the portal's store (1000000)")
     parser.add_argument("--pupils", type=int, default=5, metavar="N", help="per message (default: %(default)s)")
-    parser.add_argument("--postgres", action="store_true", help="the register in a private PostgreSQL server, instead of SQLite")
+    parser.add_argument("--postgres", action="store_true", help="register or portal in a private PostgreSQL server, instead of SQLite")
     _json(parser)
 
 
 def bench(arguments: Arguments) -> int:
-    """End to end on this machine, in one run with what a message costs at least; or the service register at national size."""
+    """End to end on this machine, in one run with what a message costs at least; or the service register at national size; or what the
+    portal asks of a store with a million messages."""
+    if arguments.what == "portal":
+        from benchmarks import portal
+
+        return portal.run(messages=arguments.messages or 1_000_000, postgres=arguments.postgres, as_json=arguments.json)
     if arguments.what == "register":
         from benchmarks import register
 
         return register.run(postgres=arguments.postgres, as_json=arguments.json)
     from benchmarks.end_to_end import run
 
-    return run(messages=arguments.messages, pupils=arguments.pupils, as_json=arguments.json)
+    return run(messages=arguments.messages or 10_000, pupils=arguments.pupils, as_json=arguments.json)
 
 
 def demo_arguments(parser: Parser) -> None:
