@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
+from adapters.store.board_where import ask, conditions
 from adapters.store.job_rows import found, sees
 from adapters.store.queries import reference_of
 from adapters.store.sql import Sql
 from routing.actions import Action, CannotAct, Selection, Stand, Subject
-from routing.amsterdam import end_of_day, start_of_day
-from routing.board import ItemFilter, View
 from routing.people import Scope
 from schemas.lifecycle import DeliveryState as _D
 from schemas.oin import institution_of
@@ -42,10 +39,11 @@ _BY_ID: Final = Sql(f"{_DELIVERIES} WHERE d.id = :id")
 _OF_MESSAGE: Final = Sql(f"{_DELIVERIES} WHERE m.reference = :reference ORDER BY d.seq")
 _ITSELF: Final = Sql(f"{_MESSAGE} WHERE m.reference = :reference")
 _REFUSED: Final = Sql(f"{_REFUSAL} WHERE r.reference = :reference")
+#: What stands on the board, as it stands in the work; `{items}` is found by the very conditions by which people were shown it.
 _ON_BOARD: Final = (
-    f"{_COLUMNS} FROM item i JOIN delivery d ON d.seq = i.seq {_NEWEST} WHERE i.kind = 'delivery'",
-    f"{_MESSAGE} JOIN item i ON i.seq = m.seq WHERE i.kind = 'message'",
-    f"{_REFUSAL} JOIN item i ON i.reference = r.reference WHERE i.kind = 'refusal'",
+    ("delivery", f"{_COLUMNS} FROM {{items}} AS i JOIN delivery d ON d.seq = i.seq {_NEWEST}"),
+    ("message", f"{_MESSAGE} JOIN {{items}} AS i ON i.seq = m.seq"),
+    ("refusal", f"{_REFUSAL} JOIN {{items}} AS i ON i.reference = r.reference"),
 )
 _LEFT: Final = "WHERE i.job = :job AND i.state IN ('planned', 'failed', 'skipped')"
 _OF_JOB: Final = (
@@ -84,12 +82,13 @@ def selected(connection: Connection, scope: Scope, selection: Selection, action:
         job = found(connection, selection.job)
         if job is None or not sees(scope, job):
             raise CannotAct(f"There is no job {selection.job[:40]}; `job list` shows them.")
-        rows = [row for ask in _OF_JOB for row in ask(connection, job=job.seq).all()]
+        rows = [row for left in _OF_JOB for row in left(connection, job=job.seq).all()]
     elif selection.wanted is not None and not selection.wanted.names_nothing:
-        where, values = _conditions(scope, selection.wanted, now_us)
+        where = conditions(scope, selection.wanted, now_us=now_us)
         rows = []
-        for ask in _ON_BOARD:
-            rows += connection.execute(text(f"{ask} AND {where}"), values).all()
+        for kind, found_there in _ON_BOARD:
+            items = f"(SELECT seq, reference FROM item WHERE kind = '{kind}' AND {where.sql})"
+            rows += ask(connection, found_there.format(items=items), where.values).all()
     else:
         raise CannotAct("Say what it is about: an id, a group of failures, or a filter such as a code or a receiver.")
     rows.sort(key=_IN_ORDER)
@@ -121,77 +120,3 @@ def _in_scope(scope: Scope, row: Any) -> bool:
     if scope.everything or scope.systems.intersection((row.system, row.receiver_system)):
         return True
     return any(oin and institution_of(oin) in scope.organisations for oin in (row.sender, row.receiver))
-
-
-#: Filters that are the value of a column, or one of several.
-_EQUAL: Final = {
-    **{
-        name: name
-        for name in ("dienst", "versie", "bericht", "brin", "school", "state", "code", "owner", "reference", "message_id", "lane")
-    },
-    "receiver": "organisation",
-    "subject": "subject",
-}
-_AMONG: Final = {"systems": "system", "receiver_systems": "receiver_system", "orders": "order_key"}
-
-
-def _conditions(scope: Scope, wanted: ItemFilter, now_us: int) -> tuple[str, dict[str, Any]]:
-    """What the items of a filter fulfil, within the scope."""
-    clauses, values = ["1 = 1"], dict[str, Any]()
-
-    def add(clause: str, **more: Any) -> None:
-        clauses.append(clause)
-        values.update(more)
-
-    def among(columns: tuple[str, ...], name: str, several: Any) -> str:
-        marks = {f"{name}{number}": str(one) if isinstance(one, str) else one for number, one in enumerate(sorted(several))}
-        values.update(marks)
-        inside = ", ".join(f":{mark}" for mark in marks)
-        return " OR ".join(f"i.{column} IN ({inside})" for column in columns) if marks else "1 = 0"
-
-    for name, column in _EQUAL.items():
-        if (value := getattr(wanted, name)) is not None:
-            add(f"i.{column} = :{name}", **{name: value})
-    for name, column in _AMONG.items():
-        if several := getattr(wanted, name):
-            add(among((column,), name, several))
-    for clause, more in _others(wanted, now_us):
-        add(clause, **more)
-    if not scope.everything:
-        theirs = among(("school", "organisation"), "own", scope.organisations)
-        through = among(("system", "receiver_system"), "via", scope.systems)
-        add(f"({theirs} OR {through})")
-    return " AND ".join(clauses), values
-
-
-def _others(wanted: ItemFilter, now_us: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    if wanted.view is not View.ALL:
-        yield "i.fallen" if wanted.view is View.FALLEN else "NOT i.fallen", {}
-    if wanted.handle and wanted.subject is None and not wanted.orders:
-        yield "1 = 0", {}
-    if wanted.party is not None:
-        yield ":party IN (i.school, i.organisation, i.system, i.receiver_system)", {"party": wanted.party}
-    if wanted.address is not None:
-        yield ":address IN (i.sender, i.receiver)", {"address": wanted.address}
-    if wanted.business_id is not None:
-        yield "i.business_id = :business_id", {"business_id": wanted.business_id.lower()}
-    if wanted.since_day is not None:
-        yield "i.received_us >= :since_day", {"since_day": _micros(start_of_day(wanted.since_day))}
-    if wanted.until_day is not None:
-        yield "i.received_us < :until_day", {"until_day": _micros(end_of_day(wanted.until_day))}
-    if wanted.since_us is not None:
-        yield "i.received_us >= :since_us", {"since_us": wanted.since_us}
-    if wanted.failed_since_us is not None:
-        yield "i.at_us >= :failed_since_us", {"failed_since_us": wanted.failed_since_us}
-    if wanted.older_than_s is not None:
-        yield "i.received_us < :older", {"older": now_us - wanted.older_than_s * 1_000_000}
-    if wanted.never_attempted:
-        yield "i.attempts = 0", {}
-    if wanted.group is not None:
-        group = {name: getattr(wanted.group, name) for name in ("code", "owner", "dienst", "system", "receiver_system")}
-        equal = " AND ".join(f"COALESCE(i.{name}, '') = :group_{name}" for name in group)
-        yield f"i.fallen AND {equal}", {f"group_{name}": value for name, value in group.items()}
-
-
-def _micros(at: datetime) -> int:
-    return round(at.timestamp() * 1e6)
