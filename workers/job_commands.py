@@ -84,10 +84,10 @@ def act(arguments: Namespace, desk: Actions, store: commands.Repairable, *, who:
     """Previews, asks, and confirms. Raises WrongArgument or CannotAct."""
     if _is_one(arguments):
         return commands.retry(arguments, store, who=who)
-    order, terms = _order(arguments), _terms(arguments)
+    order, terms, selection = _order(arguments), _terms(arguments), _selection(arguments, now())
     dry = arguments.json and not arguments.yes
     reason = "" if dry else checked_reason(arguments.reason or "")
-    preview = desk.preview(_ALL, _selection(arguments, now()), order, who=who)
+    preview = desk.preview(_ALL, selection, order, who=who)
     if dry:
         print_json(asdict(preview))
         return 0

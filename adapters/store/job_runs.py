@@ -28,9 +28,9 @@ _RECENT: Final = Sql(
 )
 _PLANNED: Final = Sql(
     "SELECT i.number, i.subject, i.seq, d.id, COALESCE(d.receiver, '') AS receiver, COALESCE(d.target, '') AS target, "
-    "COALESCE(m.dienst, '') AS dienst, COALESCE(m.versie, '') AS versie, d.endpoint FROM job_item i "
-    "LEFT JOIN delivery d ON i.subject = 'delivery' AND d.seq = i.seq LEFT JOIN message m ON m.seq = d.message_seq "
-    "WHERE i.job = :job AND i.number > :last AND i.state = 'planned' ORDER BY i.number LIMIT :limit"
+    "COALESCE(m.dienst, '') AS dienst, COALESCE(m.versie, '') AS versie, d.endpoint FROM "
+    "(SELECT number, subject, seq FROM job_item WHERE job = :job AND number > :last AND state = 'planned' ORDER BY number LIMIT :limit) "
+    "AS i LEFT JOIN delivery d ON i.subject = 'delivery' AND d.seq = i.seq LEFT JOIN message m ON m.seq = d.message_seq ORDER BY i.number"
 )
 _BEGUN: Final = Sql("UPDATE job SET last = :last, trial_left = :trial_left WHERE seq = :job AND last < :last AND state = 'running'")
 _PASSED: Final = Sql("UPDATE job SET in_trial = false WHERE seq = :job")
