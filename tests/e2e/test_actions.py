@@ -102,7 +102,8 @@ class Chain:
 
     async def register(self, mandates: Sequence[dict[str, Any]]) -> None:
         document = deepcopy(DOCUMENT) | {"mandates": list(mandates)}
-        self.exchange.store.registry.save_register(document, who="test", now_us=self.exchange.clock.now_us())
+        version = self.exchange.store.registry.save_register(document, who="test", now_us=self.exchange.clock.now_us())
+        await until(lambda: self.exchange.register_versions() == {version})
 
 
 @pytest.fixture
