@@ -157,7 +157,7 @@ def test_the_command_says_what_it_did_and_exits_0_only_then(
     monkeypatch.setenv("KOPPELPUNT_STORE", url)
     monkeypatch.setenv("SUDO_USER", "anna")
     assert program.main(["retry", "urn:uuid:m-1", "--home", str(tmp_path), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"reference": reference, "message": True, "deliveries": 0}
+    assert json.loads(capsys.readouterr().out) == {"reference": reference, "message": True, "deliveries": 0, "superseded": 0}
     assert store.journal.of_message(reference)[-1].actor == WHO
     assert program.main(["retry", reference, "--home", str(tmp_path)]) == 1
     said = capsys.readouterr()

@@ -211,6 +211,10 @@ class Exchange:
         self._inside.append((worker, parts, task))
         return worker
 
+    def register_versions(self) -> set[int]:
+        """The versions of the register that the workers inside go by."""
+        return {parts.register().version for _, parts, _ in self._inside}
+
     async def stop_workers(self, name: str | None = None) -> None:
         """Stops the workers inside (of this name), and waits for what they have in hand. Raises what one of them ended with."""
         leaving = [one for one in self._inside if name in (None, one[0].name)]
