@@ -455,12 +455,14 @@ def _push(parts: Parts) -> list[Any]:
 
 def _audit(parts: Parts) -> list[Any]:
     from workers.audit import Auditor
+    from workers.board import BoardKeeping
     from workers.dead import Dead
     from workers.loop import consume
 
     dead = Dead(parts.worker, parts.store, parts.publisher)
     return [
         Auditor(parts.worker, parts.store, parts.publisher, parts.register).run(),
+        BoardKeeping(parts.worker, parts.store.registry, parts.store.board_keeper).run(),
         consume(parts.worker, parts.consumer("dead", prefetch=1), dead.handle, limit=1),
     ]
 

@@ -189,6 +189,7 @@ class Desk:
             if step
             else None,
             answer=answer,
+            replaces=content.facts.get("vervangtBedrijfsdocument", "").lower() or None,
             redelivered=redelivered,
         )
 

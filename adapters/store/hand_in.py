@@ -13,7 +13,7 @@ from adapters.store.answers import Answers
 from adapters.store.database import Database
 from adapters.store.rows import Row, decision_rows, event_row, write_decisions, write_events
 from adapters.store.sql import Insert, Sql
-from adapters.store.tables import UNSETTLED, body, message, refusal, used_id
+from adapters.store.tables import UNSETTLED, body, message, refusal, replacement, used_id
 from routing.ports import JudgeStep
 from routing.work import Answerable, HandInResult, NewMessage, NewRefusal, StreamStep
 from schemas.events import Event
@@ -45,6 +45,7 @@ _MESSAGES: Final = Insert(
     *("dienst", "versie", "bericht", "order_key", "subject", "digest", "received_us", "created_us", "expires_us", "stale", "via"),
     *("size", "warnings", "register_version"),
 )
+_REPLACEMENTS: Final = Insert(replacement, "key", "reference", "at_us")
 _BODIES: Final = Insert(body, "seq", "wrapped_key", "facts", "body")
 _REFUSALS: Final = Insert(
     refusal,
@@ -274,6 +275,7 @@ class _Batch:
         _BODIES(tx, [(seq, new.sealed.wrapped_key, new.sealed.facts, new.sealed.body) for seq, new in numbered])
         for step in {new.step.key: new.step for new in self.new if new.step}.values():
             _STEP(tx, key=step.key, number=step.number, status=step.status)
+        _REPLACEMENTS(tx, [(f"b:{new.replaces}:{new.sender}", new.reference, new.received_us) for new in self.new if new.replaces])
         _REFUSALS(tx, [_refusal_row(refused) for refused in self._refused])
         decisions, events = [], []
         for new in self.new:

@@ -36,6 +36,15 @@ def test_an_event_is_written_byte_for_byte_as_fastavro_writes_it_and_read_back(e
     assert events.decode(events.encode(event)) == event
 
 
+@given(_EVENTS)
+def test_a_glance_sees_what_decoding_sees_and_the_kind_comes_first(event: Event) -> None:
+    seen = events.glance(events.encode(event))
+    assert {name: getattr(seen, name) for name in events.Glance.__dataclass_fields__} == {
+        name: getattr(event, name) for name in events.Glance.__dataclass_fields__
+    }
+    assert events.encode(event).startswith(events.head(event.kind))
+
+
 def test_the_fields_of_an_event_are_those_of_its_schema_in_order() -> None:
     assert [field["name"] for field in events.schema(events.CURRENT)["fields"]] == list(Event.__dataclass_fields__)
 
@@ -44,6 +53,9 @@ def test_the_fields_of_an_event_are_those_of_its_schema_in_order() -> None:
 def test_bytes_that_are_no_event_are_refused(payload: bytes) -> None:
     with pytest.raises(ValueError, match="not a journal event"):
         events.decode(payload)
+    if len(payload) < 4:
+        with pytest.raises(ValueError, match="not a journal event"):
+            events.glance(payload)
 
 
 def test_the_digest_binds_schema_and_bytes_and_the_link_binds_order_number_and_count() -> None:

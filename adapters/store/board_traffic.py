@@ -1,0 +1,132 @@
+"""What passed, added up out of events: per hour and pair of systems, per day and organisation, per season, and failures by cause."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from routing.amsterdam import amsterdam_day
+from schemas.events import Glance
+from schemas.oin import institution_of
+
+FLOW: Final = ("handed_in", "refused", "delivered", "failed", "took_s", "in_minute", "in_hour", "in_day")
+HOUR_US: Final = 3_600_000_000
+_EPOCH: Final = date(1970, 1, 1)
+#: The school year begins in August (rule 4: in Amsterdam).
+_FIRST_MONTH: Final = 8
+
+_PLACE: Final = {"received": 0, "refused": 1, "acknowledged": 2, "failed": 3}
+
+
+def hour_of(at_us: int) -> int:
+    """Hours since 1970."""
+    return at_us // HOUR_US
+
+
+@lru_cache(maxsize=256)
+def _day(hour: int) -> tuple[int, int]:
+    """The Amsterdam day (since 1970) of an hour, and the year in which its school year began. No day begins within an hour of UTC."""
+    day = amsterdam_day(datetime.fromtimestamp(hour * 3_600, UTC))
+    return (day - _EPOCH).days, season_of(day)
+
+
+def day_number(day: date) -> int:
+    """Days since 1970."""
+    return (day - _EPOCH).days
+
+
+def season_of(day: date) -> int:
+    """The year in which the school year of this day began."""
+    return day.year if day.month >= _FIRST_MONTH else day.year - 1
+
+
+def _upsert(table: str, key: tuple[str, ...], add: tuple[str, ...], *, span: bool = False) -> tuple[str, str]:
+    columns = (*key, *add, *(("first_us", "last_us") if span else ()))
+    changes = [f"{name} = {table}.{name} + excluded.{name}" for name in add]
+    if span:  # events of one block stand in the order in which they were written, which is nearly that of time
+        changes += [
+            f"first_us = CASE WHEN excluded.first_us < {table}.first_us THEN excluded.first_us ELSE {table}.first_us END",
+            f"last_us = CASE WHEN excluded.last_us > {table}.last_us THEN excluded.last_us ELSE {table}.last_us END",
+        ]
+    insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({{}}) ON CONFLICT ({', '.join(key)}) DO UPDATE SET {', '.join(changes)}"
+    first, second = (insert.format(", ".join([mark] * len(columns))) for mark in ("?", "%s"))
+    return first, second
+
+
+_TRAFFIC: Final = _upsert("traffic", ("hour", "dienst", "bericht", "system", "receiver_system"), FLOW)
+_PARTY: Final = _upsert("traffic_party", ("organisation", "day", "side", "dienst", "system"), FLOW)
+_SEASON: Final = _upsert("season", ("year", "dienst", "bericht", "side", "organisation", "system"), ("n",), span=True)
+_FALLOUT: Final = _upsert("fallout", ("hour", "code", "owner", "dienst", "system", "receiver_system", "school", "organisation"), ("n",))
+
+
+class Sums:
+    """What some events add up to."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self._traffic: dict[tuple[Any, ...], list[int]] = {}
+        self._party: dict[tuple[Any, ...], list[int]] = {}
+        self._season: dict[tuple[Any, ...], list[int]] = {}
+        self._fallout: dict[tuple[Any, ...], list[int]] = {}
+
+    def add(self, e: Glance) -> None:
+        """Counts one event; of a kind that is not counted: nothing."""
+        place = _PLACE.get(e.kind)
+        if place is None:
+            return
+        hour = hour_of(e.at_us)
+        day, year = _day(hour)
+        dienst, bericht, system, there = e.dienst or "", e.bericht or "", e.system or "", e.receiver_system or ""
+        flow = [0] * len(FLOW)
+        flow[place] = 1
+        if e.kind == "acknowledged":
+            took_s = _took_s(e)
+            flow[4:] = [took_s, int(took_s <= 60), int(took_s <= 3_600), int(took_s <= 86_400)]
+        sender = institution_of(e.sender) if e.sender else ""
+        receiver = institution_of(e.receiver) if e.receiver else ""
+        _add(self._traffic, (hour, dienst, bericht, system, there if place >= 2 else ""), flow)
+        if sender:
+            _add(self._party, (sender, day, "from", dienst, system), flow)
+        if receiver and place >= 2:
+            _add(self._party, (receiver, day, "to", dienst, there), flow)
+        if e.kind == "received" and sender:
+            self._seen((year, dienst, bericht, "from", sender, system), e.at_us)
+        elif e.kind == "acknowledged" and receiver:
+            self._seen((year, dienst, bericht, "to", receiver, there), e.at_us)
+        elif e.code and place in (1, 3):
+            self.failures += 1
+            _add(self._fallout, (hour, e.code, e.owner or "", dienst, system, there, sender, receiver), [1])
+
+    def _seen(self, key: tuple[Any, ...], at_us: int) -> None:
+        known = self._season.setdefault(key, [0, at_us, at_us])
+        known[0] += 1
+        known[1], known[2] = min(known[1], at_us), max(known[2], at_us)
+
+    def write(self, tx: Connection) -> None:
+        """Adds them to what is there, in the order of the keys."""
+        sqlite = tx.dialect.name == "sqlite"
+        for statements, sums in ((_TRAFFIC, self._traffic), (_PARTY, self._party), (_SEASON, self._season), (_FALLOUT, self._fallout)):
+            if sums:
+                tx.exec_driver_sql(statements[0 if sqlite else 1], [(*key, *sums[key]) for key in sorted(sums)])
+
+
+def _add(sums: dict[tuple[Any, ...], list[int]], key: tuple[Any, ...], more: list[int]) -> None:
+    known = sums.get(key)
+    sums[key] = more if known is None else [a + b for a, b in zip(known, more, strict=True)]
+
+
+def _took_s(e: Glance) -> int:
+    """Seconds since hand-in: a reference of ours begins with its milliseconds (schemas.ids). 0 for one that is no such id."""
+    reference = e.reference or ""
+    if len(reference) != 36 or reference[14] != "7":
+        return 0
+    return max(0, e.at_us // 1_000_000 - int(reference[:8] + reference[9:13], 16) // 1_000)
+
+
+def as_flow(row: Mapping[Any, Any]) -> dict[str, int]:
+    """The sums of a row, for a `Flow`."""
+    return {name: int(row[name] or 0) for name in FLOW}
