@@ -159,7 +159,7 @@ async def _work(name: str, settings: Settings) -> None:
         worker.on_hangup = parts.hang_up
         parts.on_hangup.append(look_again)
         worker.metrics_address = parts.operations.start()
-        await worker.run(*tasks, prompt=name == "gateway")
+        await worker.run(*tasks, prompt=name in ("gateway", "portal"))
     finally:
         look_no_more()
         parts.operations.close()
@@ -495,11 +495,33 @@ def _timetable(parts: Parts) -> list[Any]:
     ]
 
 
+def _portal(parts: Parts) -> list[Any]:
+    from adapters.passwords import Passwords
+    from adapters.portal_reach import context_of, provider_of, proxied
+    from portal.server import PortalServer
+    from portal.shell import Ports, Shell
+
+    settings, store, provider = parts.settings, parts.store, provider_of(parts.settings)
+    if provider is not None:
+        parts.closing.append(provider)
+    ports = Ports(people=store.people, passwords=Passwords(parts.vault), clock=parts.clock, worker=parts.worker, provider=provider)
+    server = PortalServer(
+        Shell(ports=ports, url=settings.portal_url, https=settings.portal_https, proxied=proxied(settings)),
+        host=settings.portal_host,
+        port=settings.portal_port,
+        context=context_of(settings),
+        observe=parts.operations.pages,
+    )
+    parts.operations.checks["port"] = lambda: None if server.port else f"port {settings.portal_port} cannot be had"
+    return [server.run()]
+
+
 WORKERS: dict[str, Callable[[Parts], list[Any]]] = {
     "audit": _audit,
     "deliver": _deliver,
     "gateway": _gateway,
     "intake": _intake,
+    "portal": _portal,
     "push": _push,
     "relay": _relay,
     "route": _route,
@@ -515,7 +537,7 @@ def up_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--workers",
         metavar="NAMES",
-        default=",".join((*EVERY_WORKER, "push", "gateway")),
+        default=",".join((*EVERY_WORKER, "push", "gateway", "portal")),
         help="which workers, one process each (default: %(default)s)",
     )
 
@@ -558,6 +580,8 @@ async def _up(settings: Settings, names: Sequence[str]) -> int:
         print(f"Koppelpunt runs. home {settings.home}\n  AMQP        {mask(amqp)}\n  management  {mask(management or '(not known)')}")
         if "gateway" in names:
             print(f"  gateway     {settings.gateway_address}/wus/DIENST/VERSIE")
+        if "portal" in names:
+            _say_portal(settings, backbone.store)
         print(f"  trust       {settings.trust}\n  workers     {', '.join(supervisor.pids)}\nStop it with Ctrl-C or SIGTERM.", flush=True)
         try:
             await backbone.keep(until_signal())
@@ -566,6 +590,14 @@ async def _up(settings: Settings, names: Sequence[str]) -> int:
             await supervisor.stop()
     _say("Stopped.")
     return 0
+
+
+def _say_portal(settings: Settings, store: Store | None) -> None:
+    """Where the portal is, and how the first one gets in."""
+    print(f"  portal      {settings.portal_address}")
+    if store is not None and not settings.oidc_issuer and not store.people.accounts():
+        home = f" --home {settings.home}" if "KOPPELPUNT_HOME" in settings.named else ""
+        print(f"              nobody has an account yet: run.py account add NAME --role chain_manager{home}")
 
 
 def _say(sentence: str) -> None:
@@ -744,6 +776,35 @@ def certificate(arguments: Arguments) -> int:
     return commands.run(arguments, store.certificates, register, current=current, read=read, who=who, now=Clock().now())
 
 
+def account(arguments: Arguments) -> int:
+    """Who may look at the portal."""
+    import segno
+
+    from adapters.passwords import Passwords
+    from adapters.vault import Vault, read_master_key
+    from workers.account_commands import Desk, run
+    from workers.clock import Clock
+    from workers.commands import operator
+
+    settings = read_settings(arguments)
+    store, passwords = existing_store_of(settings), Passwords(Vault(read_master_key(settings.master_key)))
+    desk = Desk(
+        people=store.people,
+        passwords=passwords,
+        clock=Clock(),
+        who=operator(os.environ),
+        address=settings.portal_address,
+        show_qr=lambda text: segno.make(text).terminal(compact=True),
+    )
+    return run(arguments, desk)
+
+
+def account_arguments(parser: Parser) -> None:
+    from workers.account_commands import add_arguments
+
+    add_arguments(parser, _home_and_json)
+
+
 def validate(arguments: Arguments) -> int:
     """Content only: dienst, XSD, rules."""
     from adapters import soap
@@ -820,6 +881,7 @@ def demo(arguments: Arguments) -> int:
 
 async def _demo(home: Path, arguments: Arguments) -> int:
     from adapters.parties.demo import perform
+    from adapters.parties.demo_accounts import portal_port
     from workers.commands import show_demo
     from workers.progress import Progress
     from workers.supervisor import Supervisor, until_signal
@@ -828,12 +890,15 @@ async def _demo(home: Path, arguments: Arguments) -> int:
     async def stay(backbone: Any, result: Any, groups: Any) -> None:
         progress.close()
         show_demo(result.as_dict(), groups)
+        _show_demo_accounts(backbone, port)
         print(f"Everything keeps running; look at it with --home {home}. Ctrl-C stops it.", flush=True)
         await backbone.keep(until_signal())
 
     private = {name: value for name, value in os.environ.items() if not name.startswith("KOPPELPUNT_") and name != "AMQP_URL"}
-    environment = {**private, "KOPPELPUNT_LOG_LEVEL": "WARNING", "KOPPELPUNT_HOME": str(home)}
-    workers = Supervisor(ROOT / "run.py", EVERY_WORKER, environment, home / "workers.log")
+    port = portal_port()
+    environment = {**private, "KOPPELPUNT_LOG_LEVEL": "WARNING", "KOPPELPUNT_HOME": str(home), "KOPPELPUNT_PORTAL_PORT": str(port)}
+    names = (*EVERY_WORKER, "portal") if arguments.stay else EVERY_WORKER
+    workers = Supervisor(ROOT / "run.py", names, environment, home / "workers.log")
     with Progress(quiet=arguments.json) as progress:
         result, groups = await perform(
             home,
@@ -848,6 +913,21 @@ async def _demo(home: Path, arguments: Arguments) -> int:
     elif not arguments.stay:
         show_demo(result.as_dict(), groups)
     return 1 if result.lost or result.duplicated else 0
+
+
+def _show_demo_accounts(backbone: Any, port: int) -> None:
+    """Makes an account for each role, and says what to sign in with."""
+    from adapters.parties.demo_accounts import accounts, make
+    from adapters.parties.world import build_world
+    from adapters.passwords import Passwords
+    from adapters.vault import Vault, read_master_key
+    from workers.clock import Clock
+    from workers.tables import print_table
+
+    settings = backbone.settings
+    passwords, world = Passwords(Vault(read_master_key(settings.master_key))), build_world(settings.own_oins[0])
+    rows = make(backbone.store.people, passwords, accounts(world), now_us=Clock().now_us())
+    print_table(("name", "password", "role", "sees"), rows, title=f"The portal: http://localhost:{port}, and who may sign in there")
 
 
 Command = tuple[Callable[[Parser], None], Callable[[Arguments], int], str]
@@ -895,6 +975,7 @@ COMMANDS: dict[str, Command] = {
         "revocation lists: fetch them now, so that a revocation counts within seconds",
     ),
     "certificate": (certificate_arguments, certificate, "our own certificate, the next one, and which is used towards whom"),
+    "account": (account_arguments, account, "who may look at the portal: accounts, passwords, API tokens"),
     "register": (register_arguments, register, "the service register: load, show, change, plan, explain"),
     "wsdl": (_of("adapters.descriptions_cli", "wsdl_arguments", _home), wsdl, "the WSDL of a dienst version, for a supplier's software"),
     "openapi": (

@@ -16,6 +16,7 @@ _SENTENCES: Final = (
     ("routing.register", "RegisterError"),
     ("routing.register_wishes", "RuleBroken"),
     ("routing.register_files", "FileError"),
+    ("routing.people", "AccountError"),
     ("routing.work", "StoreUnavailable"),
     ("routing.ports", "BrokerUnavailable"),
     ("adapters.pki", "PkiError"),

@@ -74,6 +74,21 @@ class Requests:
         self._seconds.observe(seconds)
 
 
+class Pages:
+    """What the portal counts as it answers."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._count = Counter("koppelpunt_portal_requests", "Requests answered by the portal.", ("status",), registry=registry)
+        self._seconds = Histogram(
+            "koppelpunt_portal_request_seconds", "Seconds that an answer of the portal takes.", buckets=_TIMES_S, registry=registry
+        )
+
+    def __call__(self, status: int, seconds: float) -> None:
+        """One more."""
+        self._count.labels(str(status)).inc()
+        self._seconds.observe(seconds)
+
+
 class OfProcess(Collector):
     """What one worker process says of itself."""
 

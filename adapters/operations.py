@@ -22,7 +22,7 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from adapters import checks
-from adapters.metrics import Requests, Working, registry_of
+from adapters.metrics import Pages, Requests, Working, registry_of
 from adapters.store import Store
 from broker_config.settings import Settings
 from routing.work import StoreUnavailable
@@ -59,6 +59,7 @@ class Operations:
         self._own: Callable[[], x509.Certificate] | None = None
         self._registry = registry_of(worker, store, own=lambda: self._own() if self._own else None, store_wide=worker.name == _STORE_WIDE)
         self.requests = Requests(self._registry) if worker.name == "gateway" else None
+        self.pages = Pages(self._registry) if worker.name == "portal" else None
         self.connections: list[checks.BrokerConnection] = []
         self.checks: dict[str, checks.Check] = {
             "stopping": lambda: "it was told to stop" if worker.stopping else None,

@@ -126,6 +126,13 @@ def _clock(value: str) -> tuple[str, ...]:
     return named
 
 
+def _claims(value: str) -> tuple[tuple[str, str, str], ...]:
+    found = [re.match(r"([^:=]+):(.+)=([a-z_]+)\Z", part) for part in _list(value)]
+    if not all(found):
+        raise ValueError("each part must look like claim:value=role, such as groups:ketenregie=chain_manager")
+    return tuple((one[1], one[2], one[3]) for one in found if one)
+
+
 def _host(value: str) -> str:
     if not re.match(r"[0-9A-Za-z.:-]{1,253}\Z", value):
         raise ValueError("it must be an address or a name of this machine, such as 127.0.0.1")
@@ -195,7 +202,41 @@ class Settings:
         _number(1, 1_000_000),
         "600",
     )
-    portal_port: int = _setting("KOPPELPUNT_PORTAL_PORT", "port of the portal (http)", _port, "8080")
+    portal_host: str = _setting(
+        "KOPPELPUNT_PORTAL_HOST", "address the portal listens on; 0.0.0.0: every one of this machine", _host, "127.0.0.1"
+    )
+    portal_port: int = _setting("KOPPELPUNT_PORTAL_PORT", "port of the portal (http; https with a certificate of its own)", _port, "8080")
+    portal_url: str | None = _setting(
+        "KOPPELPUNT_PORTAL_URL",
+        "the portal's address as browsers know it, https://portal.example; not set: localhost and its port",
+        _url("https", "http"),
+        None,
+    )
+    portal_key: Path | None = _setting("KOPPELPUNT_PORTAL_KEY", "PEM file with the private key of the portal's certificate", _path, None)
+    portal_cert: Path | None = _setting(
+        "KOPPELPUNT_PORTAL_CERT", "PEM file with the portal's own certificate and its chain; not set: http, for a proxy", _path, None
+    )
+    portal_proxies: tuple[Network, ...] = _setting(
+        "KOPPELPUNT_PORTAL_PROXIES", "networks of the proxies before the portal, whose X-Forwarded-For counts", _networks, ""
+    )
+    oidc_issuer: str | None = _setting(
+        "KOPPELPUNT_OIDC_ISSUER", "issuer of the identity provider with which people sign in (OpenID Connect)", _url("https", "http"), None
+    )
+    oidc_client: str | None = _setting("KOPPELPUNT_OIDC_CLIENT", "our client id there", _text, None)
+    oidc_secret: Path | None = _setting(
+        "KOPPELPUNT_OIDC_SECRET", "file with our client secret there; not set: a public client", _path, None
+    )
+    oidc_name: str | None = _setting("KOPPELPUNT_OIDC_NAME", "how the button calls it; not set: the issuer's host", _text, None)
+    oidc_roles: tuple[tuple[str, str, str], ...] = _setting(
+        "KOPPELPUNT_OIDC_ROLES",
+        "which roles its claims give: claim:value=role, separated by commas, such as groups:ketenregie=chain_manager",
+        _claims,
+        "",
+    )
+    oidc_organisations: str = _setting(
+        "KOPPELPUNT_OIDC_ORGANISATIONS", "claim with the OINs of a person's organisations", _text, "organisations"
+    )
+    oidc_systems: str = _setting("KOPPELPUNT_OIDC_SYSTEMS", "claim with the OINs of a person's systems", _text, "systems")
     metrics_host: str = _setting("KOPPELPUNT_METRICS_HOST", "address on which health and metrics are shown", _host, "127.0.0.1")
     metrics_port: int = _setting(
         "KOPPELPUNT_METRICS_PORT",
@@ -245,6 +286,16 @@ class Settings:
         """The gateway's URL as senders know it, without a path."""
         return (self.gateway_url or f"https://localhost:{self.gateway_port}").rstrip("/")
 
+    @property
+    def portal_https(self) -> bool:
+        """Whether browsers reach the portal over TLS, here or at a proxy."""
+        return self.portal_cert is not None if self.portal_url is None else self.portal_url.startswith("https://")
+
+    @property
+    def portal_address(self) -> str:
+        """The portal's URL as browsers know it, without a path."""
+        return (self.portal_url or f"http{'s' if self.portal_https else ''}://localhost:{self.portal_port}").rstrip("/")
+
     @classmethod
     def from_environment(cls, env: Mapping[str, str], home: Path | None = None) -> Settings:
         """Reads all settings; `home` (the command line's --home) goes before KOPPELPUNT_HOME. An empty value counts as not set.
@@ -266,6 +317,10 @@ class Settings:
         read |= {f.name: _read(f.metadata, given, str(read["home"])) for f in _fields() if f.name != "home"}
         if (read["key"] is None) != (read["cert"] is None):
             raise SettingsError("KOPPELPUNT_KEY and KOPPELPUNT_CERT belong together: set both, or neither.")
+        if (read["portal_key"] is None) != (read["portal_cert"] is None):
+            raise SettingsError("KOPPELPUNT_PORTAL_KEY and KOPPELPUNT_PORTAL_CERT belong together: set both, or neither.")
+        if read["oidc_issuer"] and not (read["oidc_client"] and read["oidc_roles"]):
+            raise SettingsError("KOPPELPUNT_OIDC_ISSUER also needs KOPPELPUNT_OIDC_CLIENT and KOPPELPUNT_OIDC_ROLES.")
         return cls(**read, named=frozenset(given))
 
     def rows(self) -> list[SettingRow]:
@@ -283,10 +338,15 @@ class Settings:
 
     def warnings(self) -> list[str]:
         """Sentences about settings that work but should not stay so (design section 4: AMQPS wherever it leaves the machine)."""
-        parts = urlsplit(self.amqp_url or "")
+        parts, found = urlsplit(self.amqp_url or ""), []
         if parts.scheme == "amqp" and parts.hostname not in _LOOPBACK:
-            return [f"AMQP_URL reaches {parts.hostname} without encryption; use amqps:// as soon as the broker is on another machine."]
-        return []
+            found.append(f"AMQP_URL reaches {parts.hostname} without encryption; use amqps:// as soon as the broker is on another machine.")
+        if self.portal_host not in _LOOPBACK and not self.portal_https:
+            found.append(
+                f"The portal listens on {self.portal_host} without encryption: passwords can be read on the way. Give it "
+                "KOPPELPUNT_PORTAL_CERT and KOPPELPUNT_PORTAL_KEY, or put a TLS proxy before it and set KOPPELPUNT_PORTAL_URL to https://…"
+            )
+        return found
 
     def __repr__(self) -> str:
         return f"Settings({', '.join(f'{row.name}={row.value!r}' for row in self.rows() if row.is_set)})"
@@ -308,5 +368,7 @@ def _read(metadata: Mapping[str, Any], given: Mapping[str, str], home: str) -> A
 
 def _shown(value: object) -> str:
     if isinstance(value, tuple):
+        if value and isinstance(value[0], tuple):
+            return ",".join(f"{claim}:{has}={role}" for claim, has, role in value)
         return (os.pathsep if value and isinstance(value[0], Path) else ",").join(map(str, value))
     return "" if value is None else str(value)

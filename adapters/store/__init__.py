@@ -13,6 +13,7 @@ from adapters.store.journal import Journal
 from adapters.store.letters import Letters
 from adapters.store.mailboxes import Mailboxes
 from adapters.store.outbox import Outbox
+from adapters.store.people import People
 from adapters.store.queries import Queries
 from adapters.store.register import RegisterBook
 from adapters.store.registry import Registry
@@ -44,6 +45,7 @@ class Store:
         self.figures = Figures(database)
         self.certificates = Certificates(database)
         self.board: board.Board = Board(database)
+        self.people = People(database)
         self.board_keeper = BoardKeeper(database)
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "broker_config": set(),
     "adapters": {"schemas", "routing", "broker_config"},
     "workers": {"schemas", "routing", "broker_config"},
+    "portal": {"schemas", "routing", "broker_config"},
 }
 
 
