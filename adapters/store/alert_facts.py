@@ -1,0 +1,135 @@
+"""What alerts are made from: failures counted by cause and partner, lanes that are held, mailboxes, and how far our own workers are.
+
+Failures are counted from the groups that the audit worker keeps: every look adds what came since the one before to the ten minutes of
+now, so that "in the last hour" and "in the last day" cost a few hundred small rows, however many messages there are.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from adapters.store.alert_tables import tally, total
+from adapters.store.database import Database
+from adapters.store.release import distinct_lanes
+from adapters.store.sql import Sql
+from adapters.store.tables import DUE, OPEN, ROUTED, UNCHAINED, UNSENT
+from routing.alert_signals import Facts, Failing, HeldLane, Standing, party_of
+from routing.release import CircuitState
+from routing.work import Lease
+
+_SLOT_US: Final = 600_000_000
+_HOUR: Final = 6
+_DAY: Final = 144
+_BETWEEN: Final = "\x1f"
+
+_GROUPS: Final = Sql("SELECT code, owner, dienst, system, receiver_system, count, first_us, last_us FROM failure_group WHERE code <> ''")
+_TOTALS: Final = Sql(f"SELECT cause, total FROM {total.name}")
+_SET_TOTAL: Final = Sql(f"INSERT INTO {total.name} (cause, total) VALUES (:cause, :total) ON CONFLICT (cause) DO UPDATE SET total = :total")
+_COUNT: Final = Sql(
+    f"INSERT INTO {tally.name} (cause, slot, n) VALUES (:cause, :slot, :n) ON CONFLICT (cause, slot) DO UPDATE SET n = {tally.name}.n + :n"
+)
+_COUNTS: Final = Sql(
+    f"SELECT cause, sum(n) AS day, sum(CASE WHEN slot > :hour THEN n ELSE 0 END) AS hour, min(slot) AS first FROM {tally.name} "
+    "WHERE slot > :day GROUP BY cause"
+)
+_FORGET: Final = Sql(f"DELETE FROM {tally.name} WHERE slot <= :day")
+_HELD: Final = Sql("SELECT lane, code, probes, probe_at_us, at_us FROM lane WHERE state <> :closed ORDER BY lane")
+_WAITING: Final = " + ".join(
+    f"(SELECT count(*) FROM (SELECT 1 FROM delivery WHERE {which} AND lane = :lane LIMIT 10000) AS x)" for which in (ROUTED, DUE)
+)
+_FOR_LANE: Final = Sql(f"SELECT {_WAITING}")
+_LANES_OPEN: Final = distinct_lanes(OPEN)
+_STANDING: Final = Sql(
+    f"SELECT count(*) AS n, min(delivered_us) AS oldest FROM delivery WHERE {OPEN} AND lane = :lane AND state = 'delivered'"
+)
+_UNCHAINED: Final = Sql(f"SELECT at_us FROM event WHERE {UNCHAINED} ORDER BY id LIMIT 1")
+_OVERDUE: Final = Sql(f"SELECT min(deadline_us) FROM delivery WHERE {UNSENT}")
+
+
+class AlertFacts:
+    """Counts and looks."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def look(self, lease: Lease, *, missing: Mapping[str, int], now_us: int) -> Facts:
+        """What is to be seen now. Raises LeaseLost, StoreUnavailable."""
+        with self._db.write() as tx:
+            self._db.require(tx, lease)
+            failures = _failures(tx, now_us)
+        with self._db.read() as connection:
+            overdue = _OVERDUE(connection).scalar()
+            return Facts(
+                failures=failures,
+                held=_held(connection),
+                mailboxes=_mailboxes(connection),
+                unchained_us=_UNCHAINED(connection).scalar(),
+                overdue_us=overdue if overdue is not None and overdue < now_us else None,
+                missing=dict(missing),
+            )
+
+
+def _failures(tx: Connection, now_us: int) -> list[Failing]:
+    slot = now_us // _SLOT_US
+    known = {row.cause: row.total for row in _TOTALS(tx)}
+    groups: dict[str, list[Any]] = defaultdict(list)
+    for row in _GROUPS(tx).all():
+        groups[_BETWEEN.join((row.code, row.owner, row.dienst, party_of(row.owner, row.system, row.receiver_system)))].append(row)
+    for cause, rows in groups.items():
+        count = sum(row.count for row in rows)
+        # of a cause that is new here, what is older than a day is no news to anybody: this store is older than its alerts
+        lately = sum(row.count for row in rows if row.first_us > now_us - _DAY * _SLOT_US)
+        new = count - known[cause] if cause in known else lately
+        if new > 0:
+            _COUNT(tx, cause=cause, slot=slot, n=new)
+        if count != known.get(cause):
+            _SET_TOTAL(tx, cause=cause, total=count)
+    _FORGET(tx, day=slot - _DAY)
+    found = []
+    for row in _COUNTS(tx, hour=slot - _HOUR, day=slot - _DAY).all():
+        if row.cause in groups:
+            members = groups[row.cause]
+            code, owner, dienst, party = row.cause.split(_BETWEEN)
+            last_us = max(one.last_us for one in members)
+            first_us = min(last_us, max(min(one.first_us for one in members), row.first * _SLOT_US))
+            found.append(
+                Failing(
+                    code=code,
+                    owner=owner,
+                    dienst=dienst,
+                    party=party,
+                    hour=int(row.hour),
+                    day=int(row.day),
+                    first_us=first_us,
+                    last_us=last_us,
+                )
+            )
+    return found
+
+
+def _held(connection: Connection) -> list[HeldLane]:
+    return [
+        HeldLane(
+            lane=row.lane,
+            code=row.code,
+            probes=row.probes,
+            at_us=row.at_us,
+            by_hand=row.probe_at_us is None,
+            waiting=int(_FOR_LANE(connection, lane=row.lane).scalar_one()),
+        )
+        for row in _HELD(connection, closed=str(CircuitState.CLOSED)).all()
+    ]
+
+
+def _mailboxes(connection: Connection) -> list[Standing]:
+    found = []
+    for lane in _LANES_OPEN(connection).scalars().all():
+        if lane.startswith("mailbox "):
+            row = _STANDING(connection, lane=lane).one()
+            if row.oldest is not None:
+                found.append(Standing(system=lane.removeprefix("mailbox "), oldest_us=row.oldest, count=row.n))
+    return found
