@@ -27,6 +27,8 @@ _SENTENCES: Final = (
     ("adapters.store.repair", "CannotRetry"),
     ("workers.lane_commands", "NoSuchLane"),
     ("routing.rollover", "CannotRollOver"),
+    ("workers.alert_commands", "WrongContact"),
+    ("routing.alerts", "CannotAcknowledge"),
 )
 
 

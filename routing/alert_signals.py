@@ -111,7 +111,7 @@ def _failing(one: Failing, traffic: Mapping[tuple[str, str], tuple[int, int]], o
             partner=partner,
             dienst=one.dienst,
             code=one.code,
-            about=one.owner if partner == ours else "",
+            about=one.owner,
         ),
         counts=(Count(one.hour, sent[0] if sent else None), Count(one.day, sent[1] if sent else None)),
         since_us=one.first_us,

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from routing.contacts import Contact
+
+#: Letters that nobody takes for others, in fives: never the shape of a personal number.
+_LETTERS: Final = "ABCDEFGHJKMNPQRSTVWXYZ23456789"
+
+
+def new_id(groups: int = 2) -> str:
+    """An id that nobody has yet, such as `K7QXM-2PDAB`."""
+    return "-".join("".join(secrets.choice(_LETTERS) for _ in range(5)) for _ in range(groups))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

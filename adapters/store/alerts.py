@@ -14,14 +14,14 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, or_, select, update
 
 from adapters.store.alert_tables import alert, contact, telling
-from adapters.store.contacts import Contacts, new_id, read_contact
+from adapters.store.contacts import Contacts, read_contact
 from adapters.store.database import Database
 from adapters.store.rows import event_row, write_events
 from adapters.store.sql import Sql
 from routing.alerts import Alert, AlertState, CannotAcknowledge, Cause, Kind, Letter, Plan, What
 from routing.contacts import Contact, ContactRole
 from routing.people import Scope
-from routing.tellings import Due, Written
+from routing.tellings import Due, Written, new_id
 from routing.work import Lease
 from schemas.events import Event
 from schemas.privacy import redact
