@@ -135,9 +135,8 @@ class Rules:
     lasting: Mapping[Kind, timedelta] = field(
         default_factory=lambda: {Kind.PAUSED: timedelta(minutes=15), Kind.BEHIND: timedelta(minutes=2)}
     )
-    #: How long nothing must be seen of it before it is over.
-    calm: timedelta = timedelta(hours=4)
-    calm_state: timedelta = timedelta(minutes=15)
+    calm: timedelta = timedelta(hours=4)  #: without a failure before it is over
+    calm_state: timedelta = timedelta(minutes=15)  #: the same for what is not counted
     escalate_after: timedelta = timedelta(hours=4)  #: nobody took it: the next contact is told
     again_after: timedelta = timedelta(hours=4)  #: one that came back is told again so long after it was told before
     between: timedelta = timedelta(minutes=15)  #: a contact gets no two messages of alerts sooner
@@ -153,7 +152,7 @@ class Rules:
     def goes_on(self, signal: Signal, now_us: int) -> bool:
         """Whether an alert that is open stays so: with half of what opened it, so that it does not flap."""
         if signal.cause.kind in (Kind.FAILURES, Kind.UNANSWERED):
-            return now_us - signal.last_us < _us(self.calm) or (not signal.sure and self._exceeds(signal, 0.5))
+            return now_us - signal.last_us < _us(self.calm) and (signal.sure or self._exceeds(signal, 0.5))
         return True
 
     def _exceeds(self, signal: Signal, slack: float) -> bool:

@@ -135,7 +135,7 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, QuietHours | ContactRole | Channel) else value
 
 
-def alerts_arguments(parser: ArgumentParser, more: Callable[[ArgumentParser], None]) -> None:
+def alerts_arguments(parser: ArgumentParser) -> None:
     """`alerts`, `alerts acknowledge ID --why TEXT`, `alerts test ADDRESS`, `alerts sent`."""
     parser.add_argument(
         "what", nargs="?", choices=("acknowledge", "test", "sent"), help="take an alert; try an address; what was sent (default: list them)"
@@ -146,7 +146,6 @@ def alerts_arguments(parser: ArgumentParser, more: Callable[[ArgumentParser], No
     parser.add_argument("--why", metavar="TEXT", help="with `acknowledge`: what you are going to do")
     parser.add_argument("--for", dest="party", metavar="OIN", help="of one party only")
     parser.add_argument("--closed", action="store_true", help="those that are over")
-    more(parser)
 
 
 def alerts(

@@ -20,7 +20,7 @@ from routing.tellings import Written
 from schemas.faults import CODES, Owner
 from schemas.glossary import GLOSSARY
 from schemas.privacy import plain, redact
-from workers.bilingual import Page, Pair, number, of, span, when, written
+from workers.bilingual import LARGEST, Page, Pair, number, of, span, when, written
 from workers.clock import moment
 
 #: Causes spelt out in one message; the rest is counted, and stands in the portal.
@@ -128,10 +128,10 @@ def as_data(one: Alert, words: Words) -> dict[str, Any]:
         "kind": str(cause.kind),
         "state": str(one.state),
         "partner": cause.partner,
-        "dienst": cause.dienst or None,
-        "code": cause.code or None,
+        "dienst": redact(cause.dienst) or None,
+        "code": redact(cause.code) or None,
         "about": redact(cause.about) or None,
-        "count": one.size,
+        "count": min(one.size, LARGEST),
         "since": moment(one.since_us).isoformat(),
         "last": moment(one.last_us).isoformat(),
         "opened": moment(one.opened_us).isoformat(),
@@ -139,7 +139,7 @@ def as_data(one: Alert, words: Words) -> dict[str, Any]:
         "what": {"nl": redact(one.says[0]), "en": redact(one.says[1])},
         "todo": {"nl": redact(one.do[0]), "en": redact(one.do[1])},
         "acknowledged_by": one.who,
-        "link": words.link(one) or None,
+        "link": redact(words.link(one)) or None,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, Final
 
 from routing.amsterdam import AMSTERDAM
 from routing.contacts import Contact, Language
@@ -12,6 +12,8 @@ from routing.tellings import Written
 from schemas.privacy import plain, redact
 from workers.clock import moment
 
+#: A larger number would look like a personal one.
+LARGEST: Final = 99_999_999
 #: Dutch and English.
 Pair = tuple[str, str]
 
@@ -86,7 +88,7 @@ def when(at_us: int) -> str:
 
 def number(n: int, language: Language) -> str:
     """With its thousands apart, unless it is so large that it would look like a personal number."""
-    if n >= 100_000_000:
+    if n > LARGEST:
         return ">99,999,999" if language == "en" else ">99.999.999"
     return f"{n:,}" if language == "en" else f"{n:,}".replace(",", ".")
 
