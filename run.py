@@ -510,13 +510,20 @@ def _words(settings: Settings, register: Callable[[], Any]) -> Any:
 def _teller(parts: Parts) -> Any:
     """What tells people that something is amiss."""
     from adapters.telling import rules, senders
-    from workers.alerts import Sources, Teller
+    from workers.alerts import Sources, Teller, scope_of
     from workers.loop import Leader
 
     settings, store = parts.settings, parts.store
     channels = senders(settings, parts.vault)
     parts.closing += channels.values()
-    sources = Sources(facts=store.alert_facts, workers=store.registry.workers)
+    warned = getattr(store, "warnings", None)
+    sources = Sources(
+        facts=store.alert_facts,
+        workers=store.registry.workers,
+        scope_of=lambda party: scope_of(party, parts.register()),
+        board=store.board,
+        warnings=lambda: [kept.warning for kept in warned.standing()] if warned else [],
+    )
     leader = Leader(parts.worker, store.registry, "alerts")
     return Teller(parts.worker, store.alerts, sources, channels, _words(settings, parts.register), rules(settings), leader)
 

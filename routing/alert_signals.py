@@ -28,6 +28,7 @@ UNCHAINED_AFTER: Final = timedelta(seconds=60)
 OVERDUE_AFTER: Final = timedelta(minutes=5)
 #: Fault classes that are for whoever sees to the software; the others are for whoever sees to the content.
 _TECHNICAL: Final = frozenset({Class.TRANSPORT, Class.CERT, Class.SCHEMA, Class.INTERNAL, Class.DUPLICATE})
+_AT_RECEIVER: Final = frozenset({Owner.RECEIVER, Owner.MUNICIPALITY})
 _ANSWER_MISSING: Final = "ANSWER_MISSING"
 
 
@@ -71,7 +72,8 @@ class Facts:
     """All of it, as one look saw it."""
 
     failures: Sequence[Failing] = ()
-    traffic: Mapping[tuple[str, str], tuple[int, int]] = field(default_factory=dict)  #: (party, dienst) -> last hour, last day
+    sent: Mapping[tuple[str, str], tuple[int, int]] = field(default_factory=dict)  #: (system, dienst) -> handed in: last hour, last day
+    received: Mapping[tuple[str, str], tuple[int, int]] = field(default_factory=dict)  #: the same of what was for it
     held: Sequence[HeldLane] = ()
     mailboxes: Sequence[Standing] = ()
     unchained_us: int | None = None  #: when the oldest event happened that is not chained
@@ -84,7 +86,7 @@ def signals(
 ) -> list[Signal]:
     """Everything that may become an alert. `ours`: our own OIN; `knows`: whether a party has contacts."""
     now_us = int(now.timestamp() * 1e6)
-    found = [_failing(one, facts.traffic, ours) for one in facts.failures if one.day]
+    found = [_failing(one, facts, ours) for one in facts.failures if one.day]
     found += _held(facts.held, ours)
     found += [_standing(one) for one in facts.mailboxes if now_us - one.oldest_us >= _us(UNFETCHED_AFTER)]
     found += _warned(warnings, now, ours, knows)
@@ -97,14 +99,14 @@ def party_of(owner: str, system: str, receiver_system: str) -> str:
     the system it works with, which is what it will turn to."""
     if owner in (Owner.SUPPLIER, Owner.SCHOOL):
         return system
-    return receiver_system if owner in (Owner.RECEIVER, Owner.MUNICIPALITY) else ""
+    return receiver_system if owner in _AT_RECEIVER else ""
 
 
-def _failing(one: Failing, traffic: Mapping[tuple[str, str], tuple[int, int]], ours: str) -> Signal:
+def _failing(one: Failing, facts: Facts, ours: str) -> Signal:
     kind = CODES.get(one.code)
     partner = one.party if is_oin(one.party) else ours
     remedy = remedy_of(one.code, one.owner)
-    sent = traffic.get((one.party, one.dienst)) if one.party else None
+    passed = (facts.received if one.owner in _AT_RECEIVER else facts.sent).get((one.party, one.dienst), (None, None))
     return Signal(
         cause=Cause(
             kind=Kind.UNANSWERED if one.code == _ANSWER_MISSING else Kind.FAILURES,
@@ -113,7 +115,7 @@ def _failing(one: Failing, traffic: Mapping[tuple[str, str], tuple[int, int]], o
             code=one.code,
             about=one.owner,
         ),
-        counts=(Count(one.hour, sent[0] if sent else None), Count(one.day, sent[1] if sent else None)),
+        counts=(Count(one.hour, passed[0]), Count(one.day, passed[1])),
         since_us=one.first_us,
         last_us=one.last_us,
         size=one.day,

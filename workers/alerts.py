@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
@@ -19,6 +19,7 @@ from routing.alerts import Alert, AlertState, Letter, Plan, Rules, What, backoff
 from routing.board import Board, ItemFilter, View
 from routing.contacts import Channel, Contact
 from routing.people import Scope
+from routing.register import Register
 from routing.tellings import Due, NotSent, Sender, Written
 from routing.warnings import Warning
 from routing.work import Lease, LeaseLost
@@ -87,8 +88,9 @@ class Sources:
 
     facts: AlertFacts
     workers: Callable[[], Sequence[Mapping[str, Any]]]  #: as `Registry.workers`
+    scope_of: Callable[[str], Scope]  #: what is a party's own
+    board: Board
     warnings: Callable[[], Sequence[Warning]] = lambda: ()
-    board: Board | None = None  #: traffic, reports, and what is open; None: none of these
 
 
 class Teller:
@@ -170,7 +172,6 @@ class Teller:
             self._warnings = self._sources.warnings()
         self._note_missing(now_us)
         facts = self._sources.facts.look(lease, missing=self._missing, now_us=now_us)
-        facts = _with_traffic(facts, self._sources.board, now_us)
         parties = {one.party for one in self._store.contacts(EVERYTHING)}
         ours = self._words.ours
         found = {one.cause: one for one in signals(facts, self._warnings, now, ours=ours, knows=parties.__contains__)}.values()
@@ -195,7 +196,7 @@ class Teller:
         contacts = [one for one in self._store.contacts(EVERYTHING) if one.digest and one.hears(now)]
         wanted: dict[str, tuple[str, Contact, date]] = {}
         for kind, day in (("digest", digest_day(now, self._rules)), ("report", report_week(now, self._rules))):
-            if day is not None and (kind == "digest" or self._sources.board is not None):
+            if day is not None:
                 wanted |= {f"{kind} {one.id} {day}": (kind, one, day) for one in contacts}
         self._nothing &= wanted.keys()
         left = sorted(wanted.keys() - self._nothing - self._store.made(wanted.keys()))[:WRITE]
@@ -211,7 +212,7 @@ class Teller:
 
     def _scope(self, party: str) -> Scope:
         """What a party may be told of: what is its own."""
-        return EVERYTHING if party == self._words.ours else Scope(organisations=frozenset({Oin(party)}), systems=frozenset({Oin(party)}))
+        return EVERYTHING if party == self._words.ours else self._sources.scope_of(party)
 
     def _digest(self, one: Contact, day: date, now_us: int) -> Written | None:
         scope, board = self._scope(one.party), self._sources.board
@@ -220,13 +221,12 @@ class Teller:
             day=day,
             standing=[alert for alert in self._store.alerts(scope) if alert.state is not AlertState.CLOSED],
             closed=closed,
-            fallen=board.tally(scope, ItemFilter(view=View.FALLEN), "code", now_us=now_us) if board else {},
-            waiting=board.count(scope, ItemFilter(view=View.OPEN), now_us=now_us) if board else 0,
+            fallen=board.tally(scope, ItemFilter(view=View.FALLEN), "code", now_us=now_us),
+            waiting=board.count(scope, ItemFilter(view=View.OPEN), now_us=now_us),
         )
         return write_digest(made, one, self._words) if made else None
 
     def _report(self, one: Contact, monday: date, now_us: int) -> Written | None:
-        assert self._sources.board is not None
         reports = self._sources.board.reports(self._scope(one.party), monday=monday, now_us=now_us)
         return write_report(reports, monday, one, self._words) if reports else None
 
@@ -284,13 +284,9 @@ class Teller:
             log.warning("message_not_sent", extra={**facts, "attempts": due.attempts + 1, "error": str(error), "retry_in_s": wait_s})
 
 
-def _with_traffic(facts: Facts, board: Board | None, now_us: int) -> Facts:
-    """With how much passed, so that failures have a share."""
-    if board is None or not facts.failures:
-        return facts
-    traffic: dict[tuple[str, str], list[int]] = {}
-    for which, hours in enumerate((1, 24)):
-        for link in board.chain_map(EVERYTHING, since_us=now_us - hours * 3_600_000_000, now_us=now_us):
-            for party in (link.system, link.receiver_system):
-                traffic.setdefault((party, link.dienst), [0, 0])[which] += link.delivered + link.failed
-    return replace(facts, traffic={key: (hour, day) for key, (hour, day) in traffic.items()})
+def scope_of(party: str, register: Register) -> Scope:
+    """What is a party's own: of a system what goes through it, of a board its schools', else of the organisation itself."""
+    if register.system(party) is not None:
+        return Scope(systems=frozenset({Oin(party)}))
+    schools = frozenset(one.oin for one in register.organisations.values() if one.board == party)
+    return Scope(organisations=schools | {Oin(party)})

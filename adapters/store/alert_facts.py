@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from adapters.store.alert_tables import tally, total
+from adapters.store.board_traffic import hour_of
 from adapters.store.database import Database
 from adapters.store.release import distinct_lanes
 from adapters.store.sql import Sql
 from adapters.store.tables import DUE, OPEN, ROUTED, UNCHAINED, UNSENT
-from routing.alert_signals import Facts, Failing, HeldLane, Standing, party_of
-from routing.release import CircuitState
+from routing.alert_signals import UNFETCHED_AFTER, Facts, Failing, HeldLane, Standing, party_of
+from routing.release import CircuitState, is_mailbox
 from routing.work import Lease
 
 _SLOT_US: Final = 600_000_000
@@ -37,15 +39,26 @@ _COUNTS: Final = Sql(
     "WHERE slot > :day GROUP BY cause"
 )
 _FORGET: Final = Sql(f"DELETE FROM {tally.name} WHERE slot <= :day")
+#: What was handed in by each system, refused or not; and what became of what was for it. Of whole hours of the clock.
+_SENT: Final = Sql(
+    "SELECT system AS party, dienst, sum(handed_in + refused) AS day, "
+    "sum(CASE WHEN hour >= :hour THEN handed_in + refused ELSE 0 END) AS hour "
+    "FROM traffic WHERE hour >= :day AND receiver_system = '' GROUP BY system, dienst"
+)
+_RECEIVED: Final = Sql(
+    "SELECT receiver_system AS party, dienst, sum(delivered + failed) AS day, "
+    "sum(CASE WHEN hour >= :hour THEN delivered + failed ELSE 0 END) AS hour "
+    "FROM traffic WHERE hour >= :day AND receiver_system <> '' GROUP BY receiver_system, dienst"
+)
 _HELD: Final = Sql("SELECT lane, code, probes, probe_at_us, at_us FROM lane WHERE state <> :closed ORDER BY lane")
 _WAITING: Final = " + ".join(
     f"(SELECT count(*) FROM (SELECT 1 FROM delivery WHERE {which} AND lane = :lane LIMIT 10000) AS x)" for which in (ROUTED, DUE)
 )
 _FOR_LANE: Final = Sql(f"SELECT {_WAITING}")
 _LANES_OPEN: Final = distinct_lanes(OPEN)
-_STANDING: Final = Sql(
-    f"SELECT count(*) AS n, min(delivered_us) AS oldest FROM delivery WHERE {OPEN} AND lane = :lane AND state = 'delivered'"
-)
+#: The oldest by the store's order: nothing of a mailbox is read but its first row, unless that has stood there for long.
+_OLDEST: Final = Sql(f"SELECT delivered_us FROM delivery WHERE {OPEN} AND lane = :lane AND state = 'delivered' ORDER BY seq LIMIT 1")
+_STANDING: Final = Sql(f"SELECT count(*) FROM delivery WHERE {OPEN} AND lane = :lane AND state = 'delivered'")
 _UNCHAINED: Final = Sql(f"SELECT at_us FROM event WHERE {UNCHAINED} ORDER BY id LIMIT 1")
 _OVERDUE: Final = Sql(f"SELECT min(deadline_us) FROM delivery WHERE {UNSENT}")
 
@@ -65,8 +78,10 @@ class AlertFacts:
             overdue = _OVERDUE(connection).scalar()
             return Facts(
                 failures=failures,
+                sent=_passed(connection, _SENT, now_us),
+                received=_passed(connection, _RECEIVED, now_us),
                 held=_held(connection),
-                mailboxes=_mailboxes(connection),
+                mailboxes=_mailboxes(connection, now_us),
                 unchained_us=_UNCHAINED(connection).scalar(),
                 overdue_us=overdue if overdue is not None and overdue < now_us else None,
                 missing=dict(missing),
@@ -111,6 +126,11 @@ def _failures(tx: Connection, now_us: int) -> list[Failing]:
     return found
 
 
+def _passed(connection: Connection, which: Sql, now_us: int) -> dict[tuple[str, str], tuple[int, int]]:
+    hour = hour_of(now_us)
+    return {(row.party, row.dienst): (int(row.hour), int(row.day)) for row in which(connection, hour=hour - 1, day=hour - 24)}
+
+
 def _held(connection: Connection) -> list[HeldLane]:
     return [
         HeldLane(
@@ -125,11 +145,12 @@ def _held(connection: Connection) -> list[HeldLane]:
     ]
 
 
-def _mailboxes(connection: Connection) -> list[Standing]:
+def _mailboxes(connection: Connection, now_us: int) -> list[Standing]:
     found = []
     for lane in _LANES_OPEN(connection).scalars().all():
-        if lane.startswith("mailbox "):
-            row = _STANDING(connection, lane=lane).one()
-            if row.oldest is not None:
-                found.append(Standing(system=lane.removeprefix("mailbox "), oldest_us=row.oldest, count=row.n))
+        if is_mailbox(lane):
+            oldest_us = _OLDEST(connection, lane=lane).scalar()
+            if oldest_us is not None and now_us - oldest_us > UNFETCHED_AFTER // timedelta(microseconds=1):
+                count = _STANDING(connection, lane=lane).scalar_one()
+                found.append(Standing(system=lane.removeprefix("mailbox "), oldest_us=oldest_us, count=count))
     return found

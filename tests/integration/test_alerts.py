@@ -7,7 +7,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,16 @@ from adapters.store import Store
 from adapters.webhook import Webhook, new_secret, seal_secret
 from broker_config.settings import MailServer
 from routing.alerts import AlertState, CannotAcknowledge, Rules
-from routing.board import Flow, Report, ReportLine
 from routing.contacts import Channel, Contact, ContactRole, parse_quiet
 from routing.people import Scope
 from routing.tellings import Due, NotSent, Sender
 from routing.work import LeaseLost
 from schemas.events import decode
+from schemas.oin import Oin
 from schemas.privacy import PERSONAL_NUMBER, redact
+from tests.support.board import keep
 from tests.support.exchange import MovedClock
-from tests.support.store import VAULT, a_refusal, deliver, hand_in, lead, route, run_sql, take
+from tests.support.store import VAULT, a_message, a_refusal, deliver, hand_in, lead, route, run_sql, take
 from tests.support.store import store as store
 from tests.support.telling import CA, PASSWORD, Hook, Post
 from workers.alert_words import Words, write_test
@@ -60,9 +61,13 @@ class Office:
             self.channels[Channel.EMAIL] = Mail(server=post.server, sender="kp@example.nl", password=password, ca=CA)
         self.channels[Channel.WEBHOOK] = Webhook(VAULT, allowed=NETWORKS, ca=CA)
         heard = [{"name": name, "seen_us": 1 << 62} for name in ("audit", "deliver", "relay", "route")]
-        sources = Sources(facts=store.alert_facts, workers=lambda: heard, **more)
+        sources = Sources(facts=store.alert_facts, workers=lambda: heard, scope_of=self.scope, board=store.board, **more)
         self.words = Words(portal="https://portaal.example.nl", ours=OURS, name=lambda oin: f"Systeem {oin[8:12]}" if oin != OURS else "")
         self.teller = Teller(self.worker, store.alerts, sources, self.channels, self.words, Rules(), self.leader)
+
+    @staticmethod
+    def scope(party: str) -> Scope:
+        return Scope(systems=frozenset({Oin(party)}))
 
     def contact(self, party: str = LAS, address: str = "beheer@las.example.nl", *, secret: str | None = None, **more: Any) -> Contact:
         fields: dict[str, Any] = {"role": ContactRole.TECHNICAL, "channel": Channel.WEBHOOK if secret else Channel.EMAIL}
@@ -434,88 +439,68 @@ def test_what_ails_endpoints_mailboxes_and_our_own_workers_is_seen(store: Store,
     assert found == {("paused", LAS, ""), ("unfetched", GEMEENTE, ""), ("behind", OURS, "audit")}
 
 
-class Numbers:
-    """What the board says, for one system."""
-
-    def tally(self, scope: Scope, wanted: Any, by: str, *, now_us: int) -> dict[str, int]:
-        return {"Client.DK0004": 12} if LAS in scope.systems or scope.everything else {}
-
-    def count(self, scope: Scope, wanted: Any, *, now_us: int) -> int:
-        return 1_234
-
-    def chain_map(self, scope: Scope, *, since_us: int, now_us: int) -> list[Any]:
-        return []
-
-    def reports(self, scope: Scope, *, monday: date, now_us: int, system: str | None = None) -> list[Report]:
-        if LAS not in scope.systems and not scope.everything:
-            return []
-        flow = Flow(handed_in=1_500, refused=12, delivered=1_400, failed=30, took_s=140_000, in_minute=700, in_hour=1_330, in_day=1_400)
-        line = ReportLine(code="Client.DK0004", owner="supplier", dienst="vva", fallen=12, schools=3, still_open=2)
-        return [
-            Report(
-                system=LAS,
-                monday=monday,
-                flows={"vva": flow},
-                received={},
-                codes=(line,),
-                waiting=58,
-                fallen=2,
-                oldest_us=1_790_000_000_000_000,
-            )
-        ]
-
-
 def test_a_partner_gets_one_digest_a_day_and_one_report_a_week_with_a_csv(store: Store, tmp_path: Path, post: Post) -> None:
-    office = Office(store, tmp_path, post, board=Numbers())
-    office.clock.ahead += timedelta(days=(1 - office.clock.now().weekday()) % 7)  # a Tuesday: the report was due on Monday
+    office = Office(store, tmp_path, post)
+    office.clock.ahead += timedelta(days=(1 - office.clock.now().weekday()) % 7)  # a Tuesday
     office.contact()
     office.contact(GEMEENTE, "beheer@gemeente.example.nl")
     office.contact(LAS, "geen@las.example.nl", digest=False)
-    office.fail(10)
-    run(office.look())
+    office.fail(10, sender="0000000700025BE00000")
+    keep(store, now_us=office.clock.now_us())
+    monday = office.clock.now().date() - timedelta(days=1)
 
-    async def act() -> None:
+    async def act(one: Office) -> list[str]:
+        post.mails.clear()
         for _ in range(3):
-            await office.daily()
-        await office.send()
+            await one.daily()
+        await one.send()
+        return sorted(f"{mail['To'].split('@')[1]} {mail['Subject'].split()[1]}" for mail in post.mails)
 
-    run(act())
-    mails = {mail["Subject"].split()[1]: n for n, mail in enumerate(post.mails) if mail["To"] == "beheer@las.example.nl"}
-    assert sorted(mails) == ["Bericht", "Dagoverzicht", "Weekoverzicht"]
-    assert [mail["To"] for mail in post.mails if "geen" in mail["To"]] == ["geen@las.example.nl"], "the alert, and no digest"
-    digest = post.text(mails["Dagoverzicht"])
-    assert "Openstaand: 1.234; Uitval: 12" in digest and "Bericht niet conform XSD" in digest
-    assert "12 x Client.DK0004: Bericht niet conform XSD" in digest
-    report = post.text(mails["Weekoverzicht"])
-    assert "vva: aangeleverd 1.500, geweigerd 12, geleverd 1.400, uitgevallen 30; gemiddeld 100 seconden, 95% binnen een uur" in report
-    assert "12 x Client.DK0004: Bericht niet conform XSD (vva); nog open: 2; aan zet: leverancier" in report
-    (attached,) = post.mails[mails["Weekoverzicht"]].iter_attachments()
+    run(office.look())
+    assert run(act(office)) == ["las.example.nl Bericht", "las.example.nl Bericht", "las.example.nl Dagoverzicht"]
+    digest = next(post.text(n) for n, mail in enumerate(post.mails) if "Dagoverzicht" in mail["Subject"])
+    assert "Openstaand: 0; Uitval: 10" in digest and "10 x Client.DK0004: Bericht niet conform XSD" in digest
+    assert "Er staan geen meldingen open" not in digest
+    assert not run(act(again(office, 2 * 3_600, post))), "one a day"
+    in_a_week = again(office, 6 * 86_400, post)
+    assert run(act(in_a_week)) == ["las.example.nl Dagoverzicht", "las.example.nl Weekoverzicht"]
+    at = next(n for n, mail in enumerate(post.mails) if "Weekoverzicht" in mail["Subject"])
+    assert f"{monday:%d-%m} t/m {monday + timedelta(days=6):%d-%m-%Y}" in post.mails[at]["Subject"]
+    assert "vva: aangeleverd 0, geweigerd 10, geleverd 0, uitgevallen 0" in post.text(at)
+    assert "10 x Client.DK0004: Bericht niet conform XSD (vva); nog open: 10; aan zet: leverancier" in post.text(at)
+    (attached,) = post.mails[at].iter_attachments()
     assert (attached.get_content_type(), str(attached.get_filename())[:11]) == ("text/csv", "koppelpunt-")
     csv = attached.get_content()
-    assert f"{LAS}," in csv and "sent_handed_in,vva,,,1500" in csv and "fallen,vva,Client.DK0004,supplier,12" in csv
-    later = again(office, 2 * 3_600, post, board=Numbers())
-    before = len(post.mails)
+    assert f"{LAS},{monday},sent_refused,vva,,,10" in csv and f"{LAS},{monday},fallen,vva,Client.DK0004,supplier,10" in csv
+    assert run(act(again(in_a_week, 86_400, post))) == ["las.example.nl Dagoverzicht"]
 
-    async def tomorrow() -> None:
-        await later.daily()
-        later.clock.ahead += timedelta(days=1)
-        await later.daily()
-        await later.send()
 
-    run(tomorrow())
-    assert [mail["Subject"].split()[1] for mail in post.mails[before:]] == ["Dagoverzicht"]
+def test_a_share_is_of_what_was_handed_in(store: Store, tmp_path: Path, post: Post) -> None:
+    """Nineteen of four hundred are no alert; of forty they are."""
+    office = Office(store, tmp_path, post)
+    at_us = office.clock.now_us()
+    hand_in(store, *(a_message(str(n), received_us=at_us, dienst="vva") for n in range(381)))
+    office.fail(19)
+    keep(store, now_us=at_us)
+    run(office.look())
+    assert not store.alerts.alerts(EVERYTHING)
+    run_sql(store, "UPDATE traffic SET handed_in = 0 WHERE handed_in > 0")
+    run(office.look())
+    assert [one.size for one in store.alerts.alerts(EVERYTHING)] == [19]
 
 
 def test_a_digest_waits_until_quiet_hours_are_over(store: Store, tmp_path: Path, post: Post) -> None:
-    office = Office(store, tmp_path, post, board=Numbers())
+    office = Office(store, tmp_path, post)
     office.contact(quiet=parse_quiet("00:00-20:00"))
+    office.fail(10)
+    keep(store, now_us=office.clock.now_us())
     assert run(office.daily()) == 0
-    assert run(again(office, 9 * 3_600, post, board=Numbers()).daily()) == 2
+    assert run(again(office, 9 * 3_600, post).daily()) == 1
 
 
 def test_no_mail_has_anything_of_the_shape_of_a_personal_number(store: Store, tmp_path: Path, post: Post) -> None:
     """Whatever stands in names, lanes, reasons and counts."""
-    office = Office(store, tmp_path, post, board=Numbers())
+    office = Office(store, tmp_path, post)
     office.words = replace(office.words, name=lambda oin: "Leerling 999900006 <b>&</b>")
     office.teller._words = office.words
     office.contact()
