@@ -20,7 +20,7 @@ from routing.tellings import Written
 from schemas.faults import CODES, Owner
 from schemas.glossary import GLOSSARY
 from schemas.privacy import plain, redact
-from workers.bilingual import LARGEST, Page, Pair, number, of, span, when, written
+from workers.bilingual import Page, Pair, masked, number, of, span, when, written
 from workers.clock import moment
 
 #: Causes spelt out in one message; the rest is counted, and stands in the portal.
@@ -68,7 +68,7 @@ class Words:
             return ""
         cause = one.cause
         if cause.kind not in (Kind.FAILURES, Kind.UNANSWERED):
-            return f"{self.portal}/meldingen/{one.id}"
+            return self.portal if cause.partner == self.ours else f"{self.portal}/partijen/{cause.partner}"
         system = (cause.partner,) if cause.partner != self.ours else ()
         receives = cause.about in (Owner.RECEIVER, Owner.MUNICIPALITY)
         wanted = ItemFilter(
@@ -123,24 +123,25 @@ def write_alerts(letter: Letter, words: Words) -> Written:
 def as_data(one: Alert, words: Words) -> dict[str, Any]:
     """An alert for programs."""
     cause = one.cause
-    return {
+    found = {
         "id": one.id,
         "kind": str(cause.kind),
         "state": str(one.state),
         "partner": cause.partner,
-        "dienst": redact(cause.dienst) or None,
-        "code": redact(cause.code) or None,
-        "about": redact(cause.about) or None,
-        "count": min(one.size, LARGEST),
+        "dienst": cause.dienst or None,
+        "code": cause.code or None,
+        "about": cause.about or None,
+        "count": one.size,
         "since": moment(one.since_us).isoformat(),
         "last": moment(one.last_us).isoformat(),
         "opened": moment(one.opened_us).isoformat(),
         "times": one.times,
-        "what": {"nl": redact(one.says[0]), "en": redact(one.says[1])},
-        "todo": {"nl": redact(one.do[0]), "en": redact(one.do[1])},
+        "what": dict(zip(("nl", "en"), one.says, strict=True)),
+        "todo": dict(zip(("nl", "en"), one.do, strict=True)),
         "acknowledged_by": one.who,
-        "link": redact(words.link(one)) or None,
+        "link": words.link(one) or None,
     }
+    return {name: masked(value) for name, value in found.items()}
 
 
 # -- the daily digest ------------------------------------------------------------
@@ -307,6 +308,7 @@ def _alert(page: Page, one: Alert, words: Words, number: int) -> None:
 def alert_lines(one: Alert, words: Words, language: Language) -> list[str]:
     """What stands under an alert's name."""
     cause = one.cause
+    counted = cause.kind in (Kind.FAILURES, Kind.UNANSWERED)
     size = of(_SIZES[cause.kind], language).format(n=number(one.size, language))
     since = of(("sinds", "since"), language) + f" {when(one.since_us)}"
     if one.last_us - one.since_us > 60_000_000:
@@ -314,11 +316,12 @@ def alert_lines(one: Alert, words: Words, language: Language) -> list[str]:
     terms = (
         ("dienst", cause.dienst),
         ("code", cause.code),
-        (of(("waar", "where"), language), cause.about),
+        (of(("waar", "where"), language), "" if counted else cause.about),
         (of(("melding", "alert"), language), one.id),
     )
     found = ["; ".join(filter(None, (size, since))), "; ".join(f"{name} {plain(value)}" for name, value in terms if value)]
-    found.append(f"{GLOSSARY['eigenaar'].word(language)}: {words.party(cause.partner, language)}")
+    turn = f"{owner_words(cause.about, language)}, " if counted and cause.partner != words.ours else ""
+    found.append(f"{GLOSSARY['eigenaar'].word(language)}: {turn}{words.party(cause.partner, language)}")
     if one.state is AlertState.ACKNOWLEDGED:
         found.append(of((f"Aangenomen door {one.who}: {one.why}", f"Taken by {one.who}: {one.why}"), language))
     if one.times > 1:

@@ -67,7 +67,20 @@ def written(subject: Pair, body: Callable[[Language], Page], contact: Contact, d
     foot = "Koppelpunt"
     text = f"{pages[0].text}\n{line}\n{of(('In het Nederlands', 'In English'), second)}\n{line}\n\n{pages[1].text}\n-- \n{foot}\n"
     html = f'<!doctype html><html lang="{first}"><body>{pages[0].html}<hr>{pages[1].html}<hr><p>{foot}</p></body></html>'
-    return Written(subject=redact(f"[Koppelpunt] {plain(of(subject, first))}")[:200], text=redact(text), html=redact(html), data=dict(data))
+    return Written(
+        subject=redact(f"[Koppelpunt] {plain(of(subject, first))}")[:200], text=redact(text), html=redact(html), data=masked(data)
+    )
+
+
+def masked(value: Any) -> Any:
+    """The same for programs: every text in it masked, and every number small enough."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {redact(str(key)): masked(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(one) for one in value]
+    return min(value, LARGEST) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def of(pair: Pair, language: Language) -> str:

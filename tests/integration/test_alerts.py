@@ -158,7 +158,7 @@ def test_five_thousand_failures_of_one_release_are_one_mail_for_each_partner_con
     assert "4.000 keer in het afgelopen etmaal" in text and "4,000 times in the last 24 hours" in text
     assert "800 keer" in text, "one cause, however many receivers it met"
     assert text.index("Dit vraagt uw aandacht") < text.index("This needs your attention"), "Dutch first"
-    assert f"Wie is aan zet: Systeem 9000 ({LAS})" in text
+    assert f"Wie is aan zet: leverancier, Systeem 9000 ({LAS})" in text
     assert "Wat te doen: Herstel dit in het verzendende systeem en lever opnieuw aan." in text
     assert f"https://portaal.example.nl/openstaand?lijst=uitval&dienst=vva&systeem={LAS}&code=Client.DK0004" in text
     assert "<h3>1. Bericht niet conform XSD</h3>" in post.html(to_las)
