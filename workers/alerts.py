@@ -37,12 +37,15 @@ LOOK_S: Final = 30.0
 DAILY_S: Final = 60.0
 #: Warnings change once a day.
 WARNINGS_S: Final = 300.0
+FORGET_S: Final = 3_600.0
 #: Messages under way at a time, and how many a look for digests writes.
 AT_ONCE: Final = 8
 WRITE: Final = 50
 #: Kinds of worker without which nothing moves, and how long one may be unheard of (microseconds).
 NEEDED: Final = ("audit", "deliver", "relay", "route")
 UNHEARD_US: Final = 60_000_000
+#: What is openstaand is counted up to this.
+COUNTED: Final = 1_000_000
 EVERYTHING: Final = Scope(everything=True)
 
 
@@ -108,7 +111,7 @@ class Teller:
     ) -> None:
         self._worker, self._store, self._sources, self._senders = worker, store, sources, senders
         self._words, self._rules, self._leader = words, rules, leader
-        self._due_us = {"look": 0, "daily": 0, "warnings": 0}
+        self._due_us = {"look": 0, "daily": 0, "warnings": 0, "forget": 0}
         self._missing: dict[str, int] = {}
         self._warnings: Sequence[Warning] = ()
         self._nothing: set[str] = set()  #: digests and reports of today that would be empty
@@ -192,7 +195,8 @@ class Teller:
 
     def _daily(self, lease: Lease, now: datetime) -> int:
         now_us = micros(now)
-        self._store.forget(now_us=now_us)
+        if self._is_time("forget", FORGET_S):
+            self._store.forget(now_us=now_us)
         contacts = [one for one in self._store.contacts(EVERYTHING) if one.digest and one.hears(now)]
         wanted: dict[str, tuple[str, Contact, date]] = {}
         for kind, day in (("digest", digest_day(now, self._rules)), ("report", report_week(now, self._rules))):
@@ -222,7 +226,7 @@ class Teller:
             standing=[alert for alert in self._store.alerts(scope) if alert.state is not AlertState.CLOSED],
             closed=closed,
             fallen=board.tally(scope, ItemFilter(view=View.FALLEN), "code", now_us=now_us),
-            waiting=board.count(scope, ItemFilter(view=View.OPEN), now_us=now_us),
+            waiting=board.count(scope, ItemFilter(view=View.OPEN), now_us=now_us, most=COUNTED),
         )
         return write_digest(made, one, self._words) if made else None
 

@@ -49,6 +49,7 @@ _ADD: Final = Sql(
     "INSERT INTO telling (id, key, kind, contact, party, alerts, subject, content, made_us, due_us, attempts) VALUES "
     "(:id, :key, :kind, :contact, :party, :alerts, :subject, :content, :now, :now, 0) ON CONFLICT (key) DO NOTHING"
 )
+_MADE: Final = Sql("SELECT key FROM telling WHERE key IN @keys")
 _SAVE: Final = Sql(
     f"INSERT INTO alert (id, {', '.join(_COLUMNS)}, more) VALUES (:id, {', '.join(':' + name for name in _COLUMNS)}, :more) "
     f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = :{name}' for name in (*_COLUMNS[5:], 'more'))}"
@@ -91,7 +92,7 @@ class AlertBook:
     def made(self, keys: Collection[str]) -> set[str]:
         """Which of these messages were made already."""
         with self._db.read() as connection:
-            return set(connection.execute(select(telling.c.key).where(telling.c.key.in_(sorted(keys)))).scalars())
+            return set(_MADE(connection, keys=sorted(keys)).scalars())
 
     def add_once(self, lease: Lease, letters: Sequence[tuple[str, str, Contact, Written]], *, now_us: int) -> int:
         """Messages as (key, kind, contact, content); those whose key was made already are left out. Raises LeaseLost."""

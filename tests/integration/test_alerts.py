@@ -22,6 +22,7 @@ from broker_config.settings import MailServer
 from routing.alerts import AlertState, CannotAcknowledge, Rules
 from routing.contacts import Channel, Contact, ContactRole, parse_quiet
 from routing.people import Scope
+from routing.register import read_register
 from routing.tellings import Due, NotSent, Sender
 from routing.work import LeaseLost
 from schemas.events import decode
@@ -33,7 +34,7 @@ from tests.support.store import VAULT, a_message, a_refusal, deliver, hand_in, l
 from tests.support.store import store as store
 from tests.support.telling import CA, PASSWORD, Hook, Post
 from workers.alert_words import Words, write_test
-from workers.alerts import EVERYTHING, Sources, Teller
+from workers.alerts import EVERYTHING, Sources, Teller, scope_of
 from workers.loop import Leader, Worker
 
 LAS, GEMEENTE, OURS = "00000001900000001000", "00000001900000002000", "00000099000000010000"
@@ -558,3 +559,54 @@ def test_a_contact_that_ended_is_told_nothing_more_not_even_what_waits(store: St
     run(office.send())
     assert not post.mails
     assert [row["error"] for row in store.alerts.tellings(EVERYTHING)] == ["the contact has ended"]
+
+
+def test_the_loop_looks_writes_and_sends_by_itself_outlives_a_mistake_and_stops_when_told(
+    store: Store, tmp_path: Path, post: Post, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    office = Office(store, tmp_path, post)
+    office.contact()
+    office.fail(10)
+    looks: list[int] = []
+    look = store.alert_facts.look
+
+    def at_first_wrong(*given: Any, **named: Any) -> Any:
+        looks.append(1)
+        if len(looks) == 1:
+            office.clock.ahead += timedelta(seconds=31)  # so that the next look is due
+            raise ZeroDivisionError
+        return look(*given, **named)
+
+    monkeypatch.setattr(store.alert_facts, "look", at_first_wrong)
+
+    async def act() -> None:
+        running = asyncio.create_task(office.teller.run())
+        async with asyncio.timeout(60):
+            while not [row for row in store.alerts.tellings(EVERYTHING) if row["sent_us"]]:
+                await asyncio.sleep(0.05)
+        office.worker.stop()
+        await running
+
+    run(act())
+    assert "alert" in [row["kind"] for row in store.alerts.tellings(EVERYTHING)]
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["alerts_failed"]
+    assert office.worker.handled == len(post.mails)
+    assert store.registry.take_lease("alerts", "the next one", now_us=office.clock.now_us(), until_us=1 << 62), "it was given up"
+
+
+def test_a_party_may_be_told_of_what_is_its_own() -> None:
+    register = read_register(
+        {
+            "boards": [{"oin": "00000003000000010000", "name": "Bestuur"}],
+            "organisations": [
+                {"oin": "0000000700025BE00000", "name": "School", "kind": "school", "board": "00000003000000010000"},
+                {"oin": "0000000700004XY00000", "name": "Andere", "kind": "school"},
+            ],
+            "systems": [{"oin": LAS, "name": "LAS", "supplier": "Een"}],
+        },
+        version=1,
+    )
+    assert scope_of(LAS, register) == Scope(systems=frozenset({Oin(LAS)}))
+    school, board = Oin("0000000700025BE00000"), Oin("00000003000000010000")
+    assert scope_of(school, register) == Scope(organisations=frozenset({school}))
+    assert scope_of(board, register) == Scope(organisations=frozenset({school, board}))
