@@ -227,6 +227,10 @@ def test_who_is_not_the_leader_any_more_writes_nothing(store: Store, tmp_path: P
         store.registry.take_lease("alerts", "another", now_us=lease.token + (1 << 60), until_us=1 << 61)
         with pytest.raises(LeaseLost):
             await office.teller.look(lease)
+        with pytest.raises(LeaseLost):
+            store.alerts.look(lease, (), lambda *_: 1 / 0, lambda _: 1 / 0, now_us=1)  # type: ignore[arg-type, return-value]
+        with pytest.raises(LeaseLost):
+            store.alerts.add_once(lease, (), now_us=1)
 
     run(act())
     assert not store.alerts.tellings(EVERYTHING)
@@ -269,12 +273,15 @@ def test_a_mail_server_that_cannot_be_used_is_told_in_one_sentence(tmp_path: Pat
     assert PASSWORD not in str(refused.value)
 
 
-def test_mail_leaves_this_machine_encrypted_or_not_at_all() -> None:
+def test_mail_leaves_this_machine_encrypted_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "p").write_text(PASSWORD)
     with Post(tls=False) as plain:
         there = replace(plain.server, host="127.0.0.2", user="")  # not this machine, as far as the name says
         with pytest.raises(NotSent, match=r"offers no STARTTLS|cannot be used"):
             run(Mail(server=there, sender="kp@example.nl", ca=CA).send(a_due()))
         assert not plain.mails
+        run(Mail(server=plain.server, sender="kp@example.nl", password=tmp_path / "p", ca=CA).send(a_due()))
+        assert plain.encrypted == [False] and len(plain.mails) == 1, "a relay on this very machine"
 
 
 def a_due(contact: Contact | None = None) -> Due:

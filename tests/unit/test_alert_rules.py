@@ -276,6 +276,40 @@ def test_new_causes_within_a_quarter_of_an_hour_wait_and_come_in_one_message() -
     assert [len(letter.alerts) for _, letter in world.letters] == [1, 14]
 
 
+def test_a_day_full_of_new_causes_is_twelve_messages_that_tell_of_all_of_them_in_the_end() -> None:
+    world = World(a_contact("a"))
+    found: list[Signal] = []
+    for quarter in range(4 * 24):
+        at = NOON + timedelta(minutes=15 * quarter)
+        found.append(a_signal(at, code=f"C{quarter}"))
+        world.look(at, *(a_signal(at, cause=one.cause) for one in found))
+    assert len(world.letters) == 12
+    assert world.letters[-1][0] == NOON + timedelta(minutes=15 * 11)
+    world.look(NOON + 24 * HOUR, *(a_signal(NOON + 24 * HOUR, cause=one.cause) for one in found))
+    assert sum(len(letter.alerts) for _, letter in world.letters) == 4 * 24
+
+
+def test_a_step_whose_contact_is_not_to_be_disturbed_is_waited_for_and_not_passed_over() -> None:
+    world = World(a_contact("first"), a_contact("second", step=2, quiet=parse_quiet("12:00-20:00")), a_contact("ops", OURS))
+    for hour in range(20):
+        world.look(NOON + hour * HOUR, a_signal(NOON + hour * HOUR))
+    assert [(at - NOON, letter.contact.id) for at, letter in world.letters] == [
+        (0 * HOUR, "first"),
+        (8 * HOUR, "second"),  # 20:00 in Amsterdam
+        (12 * HOUR, "ops"),
+    ]
+
+
+def test_what_is_gone_again_is_not_told_while_we_wait_whether_it_stays_away() -> None:
+    world = World(a_contact("a", quiet=parse_quiet("12:00-13:00")))  # it is noon in Amsterdam
+    at = NOON
+    world.look(at, a_signal(at, cause=Cause(kind=Kind.PAUSED, partner=LAS), since_us=us(at - HOUR)))
+    for minutes in (50, 55, 60, 64):
+        world.look(NOON + timedelta(minutes=minutes))
+    assert world.told() == []
+    assert world.the_alert().state is AlertState.OPEN
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
