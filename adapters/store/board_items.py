@@ -66,7 +66,7 @@ class BoardItems:
         with self._db.read() as connection:
             driver, few = best(connection, drivers(scope, wanted), where.values)
             source = _few(connection, driver, where) if driver and few else "FROM item WHERE TRUE"
-            sql = f"SELECT count(*) FROM (SELECT 1 {source} AND {where.sql} LIMIT {most + 1}) AS some"
+            sql = f"SELECT count(*) FROM (SELECT 1 {source} AND {where.sql} LIMIT {most + 1}) AS found"
             return int(ask(connection, sql, where.values).scalar_one())
 
     def tally(self, scope: Scope, wanted: ItemFilter, by: str, *, now_us: int) -> dict[str, int]:
@@ -142,6 +142,8 @@ class _Question:
 
 def _few(connection: Connection, driver: Driver, where: Where) -> str:
     """`FROM item WHERE ...` for a driver that finds few."""
+    if not driver.ways:  # a scope that names nobody
+        return "FROM item WHERE FALSE"
     if len(driver.ways) == 1:
         index, condition = driver.ways[0]
         return f"FROM item {by(connection, index)} WHERE {condition}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -64,10 +65,10 @@ class BoardMessages:
         facts = self._queries.message(reference)
         if facts is None:
             return None
-        deliveries = [one for one in facts.pop("deliveries", ()) if mine is None or one["id"] in mine]
+        deliveries = [_shown(one) for one in facts.pop("deliveries", ()) if mine is None or one["id"] in mine]
         events, decisions = self._journal.of_message(reference), self._journal.decisions_of(reference)
         if mine is not None:  # what became of it elsewhere is not theirs
-            events = [event for event in events if event.delivery in mine or event.kind == "received"]
+            events = [replace(event, details={}) for event in events if event.delivery in mine or event.kind == "received"]
             decisions = [one for one in decisions if one["delivery"] in mine]
             facts["warnings"] = []
             facts["answers"] = None
@@ -77,7 +78,7 @@ class BoardMessages:
             items = [item for item in items_of(connection, reference) if mine is None or item.id in mine]
             related = _related(connection, facts, deliveries, whole=mine is None)
         return MessageView(
-            facts={name: value for name, value in facts.items() if name != "answers"},
+            facts={name: value for name, value in _shown(facts).items() if name != "answers"},
             deliveries=tuple(deliveries),
             events=tuple(events),
             decisions=tuple(decisions),
@@ -86,6 +87,12 @@ class BoardMessages:
             kept=bool(facts.get("kept")),
             whole=mine is None,
         )
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """Without the store's own numbers: they tell how much there is of everybody."""
+    tries = {"tries": [_shown(one) for one in row["tries"]]} if "tries" in row else {}
+    return {name: value for name, value in row.items() if name not in ("seq", "message_seq", "delivery_seq")} | tries
 
 
 def _party(scope: Scope, organisation: str, system: str) -> Where:

@@ -199,7 +199,7 @@ def size(connection: Connection, driver: Driver, values: Mapping[str, Any], *, m
     """How many rows it finds; more than `most` when there are more."""
     total = 0
     for index, condition in driver.ways:
-        sql = f"SELECT count(*) FROM (SELECT 1 FROM item {by(connection, index)} WHERE {condition} LIMIT {most + 1}) AS some"
+        sql = f"SELECT count(*) FROM (SELECT 1 FROM item {by(connection, index)} WHERE {condition} LIMIT {most + 1}) AS found"
         total += int(ask(connection, sql, only(condition, values)).scalar_one())
         if total > most:
             break

@@ -326,11 +326,11 @@ failure_group = Table(
 )
 
 #: The board (routing.board): one row for each thing that is open or fell out, kept by the audit worker out of the tables above, and made
-#: anew from them at any time. `n` is only the place of a row among others with the same time.
+#: anew from them at any time. `n`, out of a hash of the id, is only the place of a row among others with the same time.
 item = Table(
     "item",
     metadata,
-    Column("n", _Id, primary_key=True),
+    Column("n", _Id, primary_key=True, autoincrement=False),
     Column("id", _Bytewise, nullable=False, unique=True),  # delivery_id; of a message or refusal its reference
     Column("kind", Text, nullable=False),  # delivery, message, refusal
     Column("seq", BigInteger, nullable=False),  # of the delivery or the message; 0 of a refusal

@@ -26,7 +26,7 @@ def upgrade() -> None:
 
     op.create_table(
         "item",
-        sa.Column("n", number, nullable=False),
+        sa.Column("n", number, autoincrement=False, nullable=False),
         sa.Column("id", bytewise, nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
