@@ -111,14 +111,15 @@ class Provider:
     async def _tokens(self, code: str, flow: Flow, redirect: str) -> dict[str, Any]:
         described = await self._described()
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect, "code_verifier": flow.verifier}
-        auth = None
+        headers = {}
         if self._secret is None:
             form["client_id"] = self._client
         elif "client_secret_basic" in described.get("token_endpoint_auth_methods_supported", ["client_secret_basic"]):
-            auth = aiohttp.BasicAuth(quote(self._client, safe=""), quote(self._secret, safe=""))
+            credentials = aiohttp.encode_basic_auth(quote(self._client, safe=""), quote(self._secret, safe=""))  # RFC 6749, 2.3.1
+            headers["Authorization"] = credentials
         else:
             form |= {"client_id": self._client, "client_secret": self._secret}
-        return await self._ask("POST", described["token_endpoint"], data=form, auth=auth)
+        return await self._ask("POST", described["token_endpoint"], data=form, headers=headers)
 
     async def _claims_of(self, tokens: Mapping[str, Any], flow: Flow) -> Mapping[str, Any]:
         raw = tokens.get("id_token")

@@ -282,7 +282,7 @@ def _unknown(request: web.Request) -> web.HTTPException:
     """What somebody hears who did not sign in."""
     if request.path.startswith(API):
         return web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})
-    where = f"{SIGN_IN}?naar={quote(request.path_qs)}" if request.method == "GET" and request.path != "/" else SIGN_IN
+    where = f"{SIGN_IN}?naar={quote(request.path_qs)}" if request.method == "GET" and request.path_qs != "/" else SIGN_IN
     if "HX-Request" in request.headers:
         return web.HTTPUnauthorized(headers={"HX-Redirect": SIGN_IN})
     return web.HTTPSeeOther(where)
