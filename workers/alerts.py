@@ -22,7 +22,7 @@ from routing.people import Scope
 from routing.register import Register
 from routing.tellings import Due, NotSent, Sender, Written
 from routing.warnings import Warning
-from routing.work import Lease, LeaseLost
+from routing.work import Lease, LeaseLost, StoreUnavailable
 from schemas.oin import Oin
 from workers.alert_words import Day, Words, write_alerts, write_digest, write_report
 from workers.clock import micros
@@ -207,12 +207,21 @@ class Teller:
         letters = []
         for key in left:
             kind, one, day = wanted[key]
-            written = self._digest(one, day, now_us) if kind == "digest" else self._report(one, day, now_us)
+            written = self._of_a_day(key, kind, one, day, now_us)
             if written is None:
                 self._nothing.add(key)
             else:
                 letters.append((key, kind, one, written))
         return self._store.add_once(lease, letters, now_us=now_us) if letters else 0
+
+    def _of_a_day(self, key: str, kind: str, one: Contact, day: date, now_us: int) -> Written | None:
+        try:
+            return self._digest(one, day, now_us) if kind == "digest" else self._report(one, day, now_us)
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # one party's must not keep the others from theirs
+            log.error("digest_failed", extra={"key": key, "error": type(error).__name__}, exc_info=error)
+            return None
 
     def _scope(self, party: str) -> Scope:
         """What a party may be told of: what is its own."""

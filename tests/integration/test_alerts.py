@@ -617,3 +617,20 @@ def test_a_party_may_be_told_of_what_is_its_own() -> None:
     school, board = Oin("0000000700025BE00000"), Oin("00000003000000010000")
     assert scope_of(school, register) == Scope(organisations=frozenset({school}))
     assert scope_of(board, register) == Scope(organisations=frozenset({school, board}))
+
+
+def test_a_digest_that_cannot_be_made_keeps_nobody_else_from_theirs(
+    store: Store, tmp_path: Path, post: Post, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    office = Office(store, tmp_path, post)
+    office.contact()
+    office.contact(OURS, "regie@example.nl")
+    office.fail(10)
+    keep(store, now_us=office.clock.now_us())
+    tally = store.board.tally
+    wrong = Scope(systems=frozenset({Oin(LAS)}))
+    monkeypatch.setattr(store.board, "tally", lambda scope, *a, **kw: 1 / 0 if scope == wrong else tally(scope, *a, **kw))
+    assert run(office.daily()) >= 1
+    assert [row["party"] for row in store.alerts.tellings(EVERYTHING) if row["kind"] == "digest"] == [OURS]
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["digest_failed"]
+    assert run(office.daily()) == 0

@@ -46,10 +46,15 @@ def test_a_password_in_the_address_is_refused_and_not_repeated() -> None:
     assert "geheim" not in str(refused.value)
 
 
-@pytest.mark.parametrize("text", ["5", "5:50", "0:50%", "5:101%", "5:50%;20:10%", ","])
+@pytest.mark.parametrize("text", ["5", "5:50", "0:50%", "5:101%", "5:50%;20:10%"])
 def test_steps_that_are_none_are_refused_with_an_example(text: str) -> None:
     with pytest.raises(SettingsError, match="5:50%,20:10%"):
         read(ALERT_STEPS=text)
+
+
+def test_no_steps_at_all_would_never_alert_and_are_refused() -> None:
+    with pytest.raises(SettingsError, match="at least one number"):
+        read(ALERT_STEPS=",")
 
 
 def test_the_rules_are_as_the_settings_say_and_by_default_as_the_code_says() -> None:
