@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from routing.amsterdam import AMSTERDAM
@@ -60,9 +61,13 @@ class Cause:
     def id(self) -> str:
         """What people and programs call the alert; always the same for the same cause. Letters in fives: never the shape of a personal
         number."""
-        text = "\n".join((self.kind, self.partner, self.dienst, self.code, self.about))
-        letters = base64.b32encode(hashlib.sha256(text.encode()).digest())[:10].decode()
-        return f"{letters[:5]}-{letters[5:]}"
+        return _id_of("\n".join((self.kind, self.partner, self.dienst, self.code, self.about)))
+
+
+@lru_cache(maxsize=16_384)
+def _id_of(text: str) -> str:
+    letters = base64.b32encode(hashlib.sha256(text.encode()).digest())[:10].decode()
+    return f"{letters[:5]}-{letters[5:]}"
 
 
 @dataclass(frozen=True, slots=True)

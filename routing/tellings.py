@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Protocol
 
 from routing.contacts import Contact
@@ -31,7 +31,7 @@ class Written:
 
     def as_json(self) -> str:
         """As the store keeps it."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        return json.dumps({one.name: getattr(self, one.name) for one in fields(self)}, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Written:

@@ -25,6 +25,8 @@ from workers.clock import moment
 
 #: Causes spelt out in one message; the rest is counted, and stands in the portal.
 MOST: Final = 20
+#: The same for programs.
+MOST_DATA: Final = 200
 
 #: How many, in words, by what the alert is about.
 _SIZES: Final[Mapping[Kind, Pair]] = {
@@ -116,7 +118,7 @@ def write_alerts(letter: Letter, words: Words) -> Written:
         return page
 
     subject = tuple(f"{said}{what}" for said, what in zip(first.says, more, strict=True))
-    data = {"alerts": [as_data(one, words) for one in letter.alerts]}
+    data = {"alerts": [as_data(one, words) for one in letter.alerts[:MOST_DATA]], "count": len(letter.alerts)}
     return written((subject[0], subject[1]), body, letter.contact, data)
 
 
@@ -141,7 +143,7 @@ def as_data(one: Alert, words: Words) -> dict[str, Any]:
         "acknowledged_by": one.who,
         "link": words.link(one) or None,
     }
-    return {name: masked(value) for name, value in found.items()}
+    return dict(masked(found))
 
 
 # -- the daily digest ------------------------------------------------------------
@@ -188,8 +190,8 @@ def write_digest(day: Day, contact: Contact, words: Words) -> Written:
 
     data = {
         "day": day.day.isoformat(),
-        "alerts": [as_data(one, words) for one in day.standing],
-        "closed": [as_data(one, words) for one in day.closed],
+        "alerts": [as_data(one, words) for one in day.standing[:MOST_DATA]],
+        "closed": [as_data(one, words) for one in day.closed[:MOST_DATA]],
         "fallen": dict(day.fallen),
         "waiting": day.waiting,
     }

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from adapters.store.alert_tables import tally, total
 from adapters.store.board_traffic import hour_of
@@ -30,8 +30,10 @@ _BETWEEN: Final = "\x1f"
 
 _GROUPS: Final = Sql("SELECT code, owner, dienst, system, receiver_system, count, first_us, last_us FROM failure_group WHERE code <> ''")
 _TOTALS: Final = Sql(f"SELECT cause, total FROM {total.name}")
-_SET_TOTAL: Final = Sql(f"INSERT INTO {total.name} (cause, total) VALUES (:cause, :total) ON CONFLICT (cause) DO UPDATE SET total = :total")
-_COUNT: Final = Sql(
+_SET_TOTAL: Final = text(
+    f"INSERT INTO {total.name} (cause, total) VALUES (:cause, :total) ON CONFLICT (cause) DO UPDATE SET total = :total"
+)
+_COUNT: Final = text(
     f"INSERT INTO {tally.name} (cause, slot, n) VALUES (:cause, :slot, :n) ON CONFLICT (cause, slot) DO UPDATE SET n = {tally.name}.n + :n"
 )
 _COUNTS: Final = Sql(
@@ -71,13 +73,11 @@ class AlertFacts:
 
     def look(self, lease: Lease, *, missing: Mapping[str, int], now_us: int) -> Facts:
         """What is to be seen now. Raises LeaseLost, StoreUnavailable."""
-        with self._db.write() as tx:
-            self._db.require(tx, lease)
-            failures = _failures(tx, now_us)
+        self._count(lease, now_us)
         with self._db.read() as connection:
             overdue = _OVERDUE(connection).scalar()
             return Facts(
-                failures=failures,
+                failures=_failures(connection, now_us),
                 sent=_passed(connection, _SENT, now_us),
                 received=_passed(connection, _RECEIVED, now_us),
                 held=_held(connection),
@@ -87,25 +87,44 @@ class AlertFacts:
                 missing=dict(missing),
             )
 
+    def _count(self, lease: Lease, now_us: int) -> None:
+        """Adds what came since the last look to the ten minutes of now. Nobody else does, so that it is worked out before the store is
+        locked for it."""
+        slot = now_us // _SLOT_US
+        with self._db.read() as connection:
+            known = {row.cause: row.total for row in _TOTALS(connection)}
+            groups = _groups(connection)
+        totals, counts = [], []
+        for cause, rows in groups.items():
+            count = sum(row.count for row in rows)
+            if count == known.get(cause):
+                continue
+            totals.append({"cause": cause, "total": count})
+            # of a cause that is new here, what is older than a day is no news to anybody: this store is older than its alerts
+            lately = sum(row.count for row in rows if row.first_us > now_us - _DAY * _SLOT_US)
+            if (new := count - known[cause] if cause in known else lately) > 0:
+                counts.append({"cause": cause, "slot": slot, "n": new})
+        with self._db.write() as tx:
+            self._db.require(tx, lease)
+            for statement, rows in ((_SET_TOTAL, totals), (_COUNT, counts)):
+                if rows:
+                    tx.execute(statement, rows)
+            _FORGET(tx, day=slot - _DAY)
 
-def _failures(tx: Connection, now_us: int) -> list[Failing]:
-    slot = now_us // _SLOT_US
-    known = {row.cause: row.total for row in _TOTALS(tx)}
-    groups: dict[str, list[Any]] = defaultdict(list)
-    for row in _GROUPS(tx).all():
-        groups[_BETWEEN.join((row.code, row.owner, row.dienst, party_of(row.owner, row.system, row.receiver_system)))].append(row)
-    for cause, rows in groups.items():
-        count = sum(row.count for row in rows)
-        # of a cause that is new here, what is older than a day is no news to anybody: this store is older than its alerts
-        lately = sum(row.count for row in rows if row.first_us > now_us - _DAY * _SLOT_US)
-        new = count - known[cause] if cause in known else lately
-        if new > 0:
-            _COUNT(tx, cause=cause, slot=slot, n=new)
-        if count != known.get(cause):
-            _SET_TOTAL(tx, cause=cause, total=count)
-    _FORGET(tx, day=slot - _DAY)
-    found = []
-    for row in _COUNTS(tx, hour=slot - _HOUR, day=slot - _DAY).all():
+
+def _groups(connection: Connection) -> dict[str, list[Any]]:
+    """Groups of failures by who must act on them, and on what."""
+    found: dict[str, list[Any]] = defaultdict(list)
+    for row in _GROUPS(connection):
+        found[_BETWEEN.join((row.code, row.owner, row.dienst, party_of(row.owner, row.system, row.receiver_system)))].append(row)
+    return found
+
+
+def _failures(connection: Connection, now_us: int) -> list[Failing]:
+    slot, found = now_us // _SLOT_US, []
+    counts = _COUNTS(connection, hour=slot - _HOUR, day=slot - _DAY).all()
+    groups = _groups(connection) if counts else {}
+    for row in counts:
         if row.cause in groups:
             members = groups[row.cause]
             code, owner, dienst, party = row.cause.split(_BETWEEN)

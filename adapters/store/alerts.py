@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, or_, select, update
+from sqlalchemy import Connection, delete, or_, select, text, update
 
-from adapters.store.alert_tables import alert, contact, telling
+from adapters.store.alert_tables import STANDING, alert, contact, telling
 from adapters.store.contacts import Contacts, read_contact
 from adapters.store.database import Database
 from adapters.store.rows import event_row, write_events
@@ -50,7 +50,8 @@ _ADD: Final = Sql(
     "(:id, :key, :kind, :contact, :party, :alerts, :subject, :content, :now, :now, 0) ON CONFLICT (key) DO NOTHING"
 )
 _MADE: Final = Sql("SELECT key FROM telling WHERE key IN @keys")
-_SAVE: Final = Sql(
+_TAKEN: Final = Sql(f"SELECT id FROM alert WHERE {STANDING} AND state = 'acknowledged'")
+_SAVE: Final = text(
     f"INSERT INTO alert (id, {', '.join(_COLUMNS)}, more) VALUES (:id, {', '.join(':' + name for name in _COLUMNS)}, :more) "
     f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = :{name}' for name in (*_COLUMNS[5:], 'more'))}"
 )
@@ -73,20 +74,26 @@ class AlertBook:
         *,
         now_us: int,
     ) -> Plan:
-        """Lets `decide` judge what is known (open alerts, and those with one of these ids), and keeps what it decides. Raises LeaseLost."""
+        """Lets `decide` judge what is known (open alerts, and those with one of these ids), and keeps what it decides. What somebody took
+        while it was judged stays taken. Raises LeaseLost."""
+        known = select(alert).where(or_(alert.c.state != str(AlertState.CLOSED), alert.c.id.in_(sorted(signalled))))
+        with self._db.read() as connection:  # only the leader changes any of it, but for taking an alert
+            alerts = [read_alert(row) for row in connection.execute(known)]
+            contacts = [read_contact(row) for row in connection.execute(select(contact).where(contact.c.ended_us.is_(None)))]
+            sent = _sent(connection, since_us=now_us - _DAY_US)
+        plan = decide(alerts, contacts, sent)
+        letters = [(new_id(4), letter, write(letter)) for letter in plan.letters]
+        rows = [_row(one) for one in plan.changed]
+        taken_before = {one.id for one in alerts if one.state is AlertState.ACKNOWLEDGED}
         with self._db.write() as tx:
             self._db.require(tx, lease)
-            known = select(alert).where(or_(alert.c.state != str(AlertState.CLOSED), alert.c.id.in_(sorted(signalled))))
-            alerts = [read_alert(row) for row in tx.execute(known if self._db.is_sqlite else known.with_for_update())]
-            contacts = [read_contact(row) for row in tx.execute(select(contact).where(contact.c.ended_us.is_(None)))]
-            plan = decide(alerts, contacts, _sent(tx, since_us=now_us - _DAY_US))
-            for one in plan.changed:
-                _SAVE(tx, **_row(one))
-            write_events(tx, [event_row(_event(what, one, lease.holder, now_us)) for what, one in plan.happened])
-            for letter in plan.letters:
-                id = new_id(4)
-                _add(tx, id, f"alert {id}", "alert", letter.contact, write(letter), [one.id for one in letter.alerts], now_us)
-            return plan
+            taken = set(_TAKEN(tx).scalars()) - taken_before
+            if rows := [row for row in rows if row["id"] not in taken]:
+                tx.execute(_SAVE, rows)
+            write_events(tx, [event_row(_event(what, one, lease.holder, now_us)) for what, one in plan.happened if one.id not in taken])
+            for id, letter, written in letters:
+                _add(tx, id, f"alert {id}", "alert", letter.contact, written, [one.id for one in letter.alerts], now_us)
+        return plan
 
     # -- what is made once ----------------------------------------------------------------------------------------------------
     def made(self, keys: Collection[str]) -> set[str]:
@@ -164,7 +171,7 @@ class AlertBook:
                 taken = f"was taken by {one.who}" if one.state is AlertState.ACKNOWLEDGED else "is over"
                 raise CannotAcknowledge(f"Alert {id} {taken}.")
             one = replace(one, state=AlertState.ACKNOWLEDGED, who=who, why=redact(why)[:500], acknowledged_us=now_us)
-            _SAVE(tx, **_row(one))
+            tx.execute(_SAVE, _row(one))
             write_events(tx, [event_row(_event("alert_acknowledged", one, who, now_us, reason=one.why))])
             return one
 

@@ -19,11 +19,11 @@ from adapters.mail import Mail
 from adapters.store import Store
 from adapters.webhook import Webhook, new_secret, seal_secret
 from broker_config.settings import MailServer
-from routing.alerts import AlertState, CannotAcknowledge, Rules
+from routing.alerts import AlertState, CannotAcknowledge, Letter, Plan, Rules
 from routing.contacts import Channel, Contact, ContactRole, parse_quiet
 from routing.people import Scope
 from routing.register import read_register
-from routing.tellings import Due, NotSent, Sender
+from routing.tellings import Due, NotSent, Sender, Written
 from routing.work import LeaseLost
 from schemas.events import decode
 from schemas.oin import Oin
@@ -216,6 +216,31 @@ def test_a_crash_in_the_midst_of_a_look_leaves_nothing_of_it(
     assert len(post.mails) == 1
 
 
+def write_nothing(letter: Letter) -> Written:
+    raise AssertionError(letter)
+
+
+def test_what_somebody_takes_while_it_is_judged_stays_taken(store: Store, tmp_path: Path, post: Post) -> None:
+    office = Office(store, tmp_path, post)
+    office.contact()
+    office.fail(10)
+    run(office.look_and_send())
+    (one,) = store.alerts.alerts(EVERYTHING)
+
+    def judge(known: Any, _contacts: Any, _sent: Any) -> Plan:
+        store.alerts.acknowledge(EVERYTHING, one.id, who="Anna", why="ticket 12", now_us=office.clock.now_us())
+        return Plan(changed=tuple(replace(alert, size=11) for alert in known), happened=(), letters=())
+
+    async def act() -> None:
+        lease = await office.leader.lease()
+        assert lease is not None
+        store.alerts.look(lease, [one.id], judge, write_nothing, now_us=office.clock.now_us())
+
+    run(act())
+    (now,) = store.alerts.alerts(EVERYTHING)
+    assert (now.state, now.who) == (AlertState.ACKNOWLEDGED, "Anna")
+
+
 def test_who_is_not_the_leader_any_more_writes_nothing(store: Store, tmp_path: Path, post: Post) -> None:
     office = Office(store, tmp_path, post)
     office.contact()
@@ -228,7 +253,7 @@ def test_who_is_not_the_leader_any_more_writes_nothing(store: Store, tmp_path: P
         with pytest.raises(LeaseLost):
             await office.teller.look(lease)
         with pytest.raises(LeaseLost):
-            store.alerts.look(lease, (), lambda *_: 1 / 0, lambda _: 1 / 0, now_us=1)  # type: ignore[arg-type, return-value]
+            store.alerts.look(lease, (), lambda *_: Plan(changed=(), happened=(), letters=()), write_nothing, now_us=1)
         with pytest.raises(LeaseLost):
             store.alerts.add_once(lease, (), now_us=1)
 
