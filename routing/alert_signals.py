@@ -44,6 +44,7 @@ class Failing:
     day: int
     first_us: int  #: of these, or of all there ever were
     last_us: int
+    ticket: str | None = None  #: the partner has all of it under this ticket (routing.board.GroupState), and its day has not passed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +124,7 @@ def _failing(one: Failing, facts: Facts, ours: str) -> Signal:
         do=remedy if remedy[0] is not None else ("", ""),
         role=ContactRole.TECHNICAL if kind is None or kind.cause in _TECHNICAL else ContactRole.FUNCTIONAL,
         sure=one.owner == Owner.US and one.code == "POISON",
+        ticket=one.ticket,
     )
 
 

@@ -97,6 +97,7 @@ class Signal:
     role: ContactRole = ContactRole.TECHNICAL
     urgent: bool = False  #: told in quiet hours as well
     sure: bool = False  #: one is enough
+    ticket: str | None = None  #: the partner has it already, under this ticket: that is as good as somebody who takes it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +123,7 @@ class Alert:
     who: str | None = None  #: who took it
     why: str | None = None
     acknowledged_us: int | None = None
+    by_ticket: bool = False  #: taken because the partner has it under a ticket; open again when it has not
     closed_us: int | None = None
 
     @property
@@ -223,12 +225,13 @@ def _judge(
         alert = before.get(cause)
         if alert is None or alert.state is AlertState.CLOSED:
             if rules.opens(signal, now_us):
-                after[cause] = _opened(alert, signal, now_us)
+                after[cause] = _with_ticket(_opened(alert, signal, now_us), signal, now_us)
                 happened.append((What.OPENED if alert is None else What.REOPENED, after[cause]))
         elif rules.goes_on(signal, now_us):
-            after[cause] = replace(
+            same = replace(
                 alert, size=signal.size, last_us=signal.last_us, says=signal.says, do=signal.do, urgent=signal.urgent, absent_us=None
             )
+            after[cause] = _with_ticket(same, signal, now_us)
     for cause, alert in before.items():
         found = signals.get(cause)
         if alert.state is AlertState.CLOSED or (found is not None and rules.goes_on(found, now_us)):
@@ -260,6 +263,15 @@ def _opened(before: Alert | None, signal: Signal, now_us: int) -> Alert:
         told=before.told if before else frozenset(),
         told_us=before.told_us if before else 0,
     )
+
+
+def _with_ticket(alert: Alert, signal: Signal, now_us: int) -> Alert:
+    """Nobody is told of what the partner has under a ticket, until the day has passed that it named; then they are told anew."""
+    if signal.ticket is not None and alert.state is AlertState.OPEN:
+        return replace(alert, state=AlertState.ACKNOWLEDGED, by_ticket=True, who="ticket", why=signal.ticket, acknowledged_us=now_us)
+    if signal.ticket is None and alert.by_ticket:
+        return replace(alert, state=AlertState.OPEN, by_ticket=False, who=None, why=None, acknowledged_us=None, opened_us=now_us)
+    return alert
 
 
 def _tell(

@@ -7,8 +7,8 @@ now, so that "in the last hour" and "in the last day" cost a few hundred small r
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, text
@@ -20,6 +20,8 @@ from adapters.store.release import distinct_lanes
 from adapters.store.sql import Sql
 from adapters.store.tables import DUE, OPEN, ROUTED, UNCHAINED, UNSENT
 from routing.alert_signals import UNFETCHED_AFTER, Facts, Failing, HeldLane, Standing, party_of
+from routing.amsterdam import amsterdam_day
+from routing.board import GroupState
 from routing.release import CircuitState, is_mailbox
 from routing.work import Lease
 
@@ -28,7 +30,10 @@ _HOUR: Final = 6
 _DAY: Final = 144
 _BETWEEN: Final = "\x1f"
 
-_GROUPS: Final = Sql("SELECT code, owner, dienst, system, receiver_system, count, first_us, last_us FROM failure_group WHERE code <> ''")
+_GROUPS: Final = Sql(
+    "SELECT code, owner, dienst, system, receiver_system, count, first_us, last_us, state, ticket, agreed_on FROM failure_group "
+    "LEFT JOIN group_life USING (code, owner, dienst, system, receiver_system) WHERE code <> ''"
+)
 _TOTALS: Final = Sql(f"SELECT cause, total FROM {total.name}")
 _SET_TOTAL: Final = text(
     f"INSERT INTO {total.name} (cause, total) VALUES (:cause, :total) ON CONFLICT (cause) DO UPDATE SET total = :total"
@@ -140,9 +145,19 @@ def _failures(connection: Connection, now_us: int) -> list[Failing]:
                     day=int(row.day),
                     first_us=first_us,
                     last_us=last_us,
+                    ticket=_ticket(members, now_us),
                 )
             )
     return found
+
+
+def _ticket(groups: Sequence[Any], now_us: int) -> str | None:
+    """Under what their partner has them, when it has all that failed in the last day, and did not say that it would be done by now."""
+    lately = [row for row in groups if row.last_us > now_us - _DAY * _SLOT_US]
+    today = amsterdam_day(datetime.fromtimestamp(now_us / 1e6, UTC)).isoformat()
+    if not lately or any(row.state != str(GroupState.WITH_PARTNER) or (row.agreed_on or today) < today for row in lately):
+        return None
+    return ", ".join(sorted({row.ticket or "" for row in lately}))
 
 
 def _passed(connection: Connection, which: Sql, now_us: int) -> dict[tuple[str, str], tuple[int, int]]:

@@ -30,7 +30,21 @@ _DAY_US: Final = 86_400_000_000
 #: Contents of messages are kept so long after they were made; that they were made, and when, a year.
 CONTENT_KEPT_US: Final = 90 * _DAY_US
 KEPT_US: Final = 366 * _DAY_US
-_MORE: Final = ("says", "do", "role", "urgent", "times", "absent_us", "step", "step_us", "told", "who", "why", "acknowledged_us")
+_MORE: Final = (
+    "says",
+    "do",
+    "role",
+    "urgent",
+    "times",
+    "absent_us",
+    "step",
+    "step_us",
+    "told",
+    "who",
+    "why",
+    "acknowledged_us",
+    "by_ticket",
+)
 _COLUMNS: Final = (
     "kind",
     "partner",

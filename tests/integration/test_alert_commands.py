@@ -131,6 +131,7 @@ def test_alerts_are_listed_taken_and_kept_apart(typed: Typed, tmp_path: Path) ->
         "who": None,
         "why": None,
         "acknowledged_us": None,
+        "by_ticket": False,
     }
     id = Cause(kind=Kind.FAILURES, partner=LAS, dienst="vva", code="Client.DK0004", about="supplier").id
     run_sql(

@@ -20,6 +20,7 @@ from adapters.store import Store
 from adapters.webhook import Webhook, new_secret, seal_secret
 from broker_config.settings import MailServer
 from routing.alerts import AlertState, CannotAcknowledge, Letter, Plan, Rules
+from routing.board import GroupKey
 from routing.contacts import Channel, Contact, ContactRole, parse_quiet
 from routing.people import Scope
 from routing.register import read_register
@@ -437,6 +438,22 @@ def test_what_nobody_takes_goes_on_to_the_next_contact_and_what_is_over_opens_ag
     assert told == [["beheer@las.example.nl"], ["regie@example.nl"], [], [], ["beheer@las.example.nl"]]
     (one,) = store.alerts.alerts(EVERYTHING)
     assert one.times == 2
+
+
+def test_a_group_that_is_with_its_partner_is_not_told_until_the_agreed_day_is_over(store: Store, tmp_path: Path, post: Post) -> None:
+    office = Office(store, tmp_path, post)
+    office.contact()
+    office.fail(10)
+    now_us, today = office.clock.now_us(), office.clock.now().date()
+    key = GroupKey(code="Client.DK0004", owner="supplier", dienst="vva", system=LAS, receiver_system="")
+    store.board.with_partner(key, ticket="T-12", agreed_on=today, who="Anna", now_us=now_us)
+    run(office.look_and_send())
+    assert [(one.state, one.who, one.why) for one in store.alerts.alerts(EVERYTHING)] == [(AlertState.ACKNOWLEDGED, "ticket", "T-12")]
+    assert not post.mails
+    tomorrow = again(office, 20 * 3_600, post)
+    tomorrow.fail(10, name="tomorrow")
+    run(tomorrow.look_and_send())
+    assert [mail["To"] for mail in post.mails] == ["beheer@las.example.nl"]
 
 
 def test_a_store_that_is_older_than_its_alerts_brings_no_old_news(store: Store, tmp_path: Path, post: Post) -> None:

@@ -237,6 +237,23 @@ def test_what_somebody_took_is_told_to_nobody_else() -> None:
     assert world.the_alert().state is AlertState.ACKNOWLEDGED
 
 
+def test_what_the_partner_has_under_a_ticket_is_told_to_nobody_until_its_day_has_passed() -> None:
+    world = World(a_contact("first"), a_contact("second", step=2))
+    world.look(NOON, a_signal(NOON))
+    for hour in range(1, 30):
+        at = NOON + hour * HOUR
+        world.look(at, a_signal(at, ticket="T-12" if hour < 24 else None))
+        assert (world.the_alert().state is AlertState.ACKNOWLEDGED) is (hour < 24)
+    assert [(at - NOON, letter.contact.id) for at, letter in world.letters] == [
+        (0 * HOUR, "first"),
+        (24 * HOUR, "first"),
+        (28 * HOUR, "second"),
+    ]
+    new = World(a_contact("first"))
+    new.look(NOON, a_signal(NOON, ticket="T-12"))
+    assert (new.the_alert().who, new.the_alert().why, new.told()) == ("ticket", "T-12", [])
+
+
 def test_an_alert_closes_when_it_is_calm_and_opens_again_when_it_comes_back() -> None:
     world = World(a_contact("a"))
     world.look(NOON, a_signal(NOON))
