@@ -473,6 +473,7 @@ def _timetable(parts: Parts) -> list[Any]:
     from adapters.crls import CrlFetcher
     from adapters.mailroom import Mailroom
     from adapters.second_opinions import SecondOpinions
+    from workers.jobs import JobRunner
     from workers.mailboxes import TakingBack, Withdrawal
     from workers.timetable import Job, Timetable
 
@@ -490,6 +491,7 @@ def _timetable(parts: Parts) -> list[Any]:
     )
     return [
         Timetable(parts.worker, parts.store, parts.register, list(contracts.kinds), parts.clock, more).run(),
+        JobRunner(parts.worker, parts.store.jobs, parts.store.registry, parts.register, list(contracts.kinds), parts.clock).run(),
         Withdrawal(parts.worker, parts.store, parts.register, parts.clock).run(),
         TakingBack(parts.worker, parts.store, parts.register, Mailroom(parts.amqp), parts.clock).run(),
         _teller(parts).run(),
@@ -698,11 +700,33 @@ def topology(arguments: Arguments) -> int:
     return topology_cli.run(arguments, keeper, print_json=print_json)
 
 
-def retry(arguments: Arguments) -> int:
-    """Exit 1 when there is nothing to offer again."""
-    from workers import commands
+def action_desk_of(settings: Settings, store: Store) -> Any:
+    """Where people act on what fell out."""
+    from workers.actions import ActionDesk
+    from workers.clock import Clock
+    from workers.register_cache import RegisterCache
 
-    return commands.retry(arguments, existing_store_of(read_settings(arguments)), who=commands.operator(os.environ))
+    return ActionDesk(store.jobs, RegisterCache(store.register), Clock(), approve_above=settings.approve_above)
+
+
+def act(arguments: Arguments) -> int:
+    """`retry`, `return`, `redirect` and `archive`: exit 1 when there is nothing with which it can be done."""
+    from workers import job_commands
+    from workers.clock import Clock
+    from workers.commands import operator
+
+    settings = read_settings(arguments)
+    store = existing_store_of(settings)
+    return job_commands.act(arguments, action_desk_of(settings, store), store, who=operator(os.environ), now=Clock().now)
+
+
+def job(arguments: Arguments) -> int:
+    """The jobs that actions became."""
+    from workers import job_commands
+    from workers.commands import operator
+
+    settings = read_settings(arguments)
+    return job_commands.job(arguments, action_desk_of(settings, existing_store_of(settings)), who=operator(os.environ))
 
 
 def resolve(arguments: Arguments) -> int:
@@ -1074,7 +1098,19 @@ COMMANDS: dict[str, Command] = {
         "what fell out, and whose turn it is",
     ),
     "message": (_of("workers.commands", "message_arguments", _home_and_json), _on_store("message"), "one message's whole timeline"),
-    "retry": (_of("workers.commands", "message_arguments", _home_and_json), retry, "offer again what failed, with the same ids"),
+    "retry": (_of("workers.job_commands", "retry_arguments", _home_and_json), act, "offer again what failed, with the same ids"),
+    "return": (
+        _of("workers.job_commands", "return_arguments", _home_and_json),
+        act,
+        "tell the system that handed it in what was wrong, and that nothing more comes of it here",
+    ),
+    "redirect": (
+        _of("workers.job_commands", "redirect_arguments", _home_and_json),
+        act,
+        "offer it to another endpoint that the register allows",
+    ),
+    "archive": (_of("workers.job_commands", "archive_arguments", _home_and_json), act, "close without delivery, or reopen"),
+    "job": (_of("workers.job_commands", "job_arguments", _home_and_json), job, "what became of actions on many; pause, resume, approve"),
     "resolve": (
         _of("workers.commands", "resolve_arguments", _home_and_json),
         resolve,

@@ -25,6 +25,8 @@ _SENTENCES: Final = (
     ("workers.commands", "WrongArgument"),
     ("broker_config.install", "NotInstalled"),
     ("adapters.store.repair", "CannotRetry"),
+    ("routing.actions", "CannotAct"),
+    ("routing.board", "BoardError"),
     ("workers.lane_commands", "NoSuchLane"),
     ("routing.rollover", "CannotRollOver"),
     ("workers.alert_commands", "WrongContact"),

@@ -44,6 +44,7 @@ _TEXT: Final[Schema] = {"type": "string"}
 _MOMENT: Final[Schema] = {"type": "string", "format": "date-time"}
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 _BOOL: Final[Schema] = {"type": "boolean"}
+_AGAIN: Final = "Once it was returned: whether the source is to hand it in again, with a new business id."
 _OIN: Final = ref("Oin")
 _CODE: Final = ref("Code")
 _OWNER: Final = ref("Owner")
@@ -112,6 +113,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
             **_WRONG,
             "errors": {**array(_TEXT), "description": "Of a refusal: every mistake in the content."},
             "warnings": array(_TEXT),
+            "deliver_again": {**maybe(_BOOL), "description": _AGAIN},
             "deliveries": array(ref("Delivery")),
         },
         about="A message with a delivery for each receiver, or a refused hand-in.",
@@ -127,6 +129,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
             "changed_at": _MOMENT,
             "delivered_at": maybe(_MOMENT),
             "deadline": _MOMENT,
+            "deliver_again": {**maybe(_BOOL), "description": _AGAIN},
         }
     ),
     # mailboxes

@@ -100,6 +100,7 @@ def _status(status: Status) -> dict[str, Any]:
         **_fault(status.code, status.owner, status.reason, status.via),
         "errors": list(status.details),
         "warnings": list(status.warnings),
+        "deliver_again": status.deliver_again,
         "deliveries": [_delivery(delivery, status.via) for delivery in status.deliveries],
     }
 
@@ -116,6 +117,7 @@ def _delivery(delivery: DeliveryStatus, via: str) -> dict[str, Any]:
         "changed_at": moment(delivery.at_us),
         "delivered_at": moment(delivery.delivered_us),
         "deadline": moment(delivery.deadline_us),
+        "deliver_again": delivery.deliver_again,
     }
 
 

@@ -335,6 +335,12 @@ class Settings:
         "",
     )
     mailbox_window: int = _setting("KOPPELPUNT_MAILBOX_WINDOW", "open deliveries shown per mailbox", _number(1, 1_000), "1000")
+    approve_above: int = _setting(
+        "KOPPELPUNT_APPROVE_ABOVE",
+        "an action on more messages than this waits until a second person approves it",
+        _number(0, 1_000_000),
+        "500",
+    )
     batch_size: int = _setting("KOPPELPUNT_BATCH_SIZE", "messages a worker takes at once, at most", _number(1, 1_000), "200")
     batch_ms: int = _setting("KOPPELPUNT_BATCH_MS", "milliseconds a worker waits to fill its batch, at most", _number(0, 1_000), "5")
     mail_server: MailServer | None = _setting(

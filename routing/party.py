@@ -53,6 +53,7 @@ class Letter:
     size: int  #: bytes, as it was handed in
     attempt: int
     overdue: bool
+    anew: bool = False  #: offered anew after a final state: its envelope has a MessageID of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +132,7 @@ class DeliveryStatus:
     at_us: int
     delivered_us: int | None
     deadline_us: int
+    deliver_again: bool | None = None  #: once returned: whether the source is to hand it in again, with a new business id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +155,7 @@ class Status:
     details: tuple[str, ...] = ()  #: of a refusal: every mistake in the content
     warnings: tuple[str, ...] = ()
     deliveries: tuple[DeliveryStatus, ...] = ()
+    deliver_again: bool | None = None  #: of a message that was returned as a whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,23 @@ def resolve(register: Register, *, receiver: Oin, dienst: str, versie: str, now:
     return _at(register, organisation, receiver, inputs, day)
 
 
+def places(register: Register, *, receiver: Oin, dienst: str, versie: str, now: datetime) -> tuple[Endpoint, ...]:
+    """Every endpoint to which the register lets a message for this organisation or routeringskenmerk go now: what `resolve` finds; where
+    it finds several, those from which a person may choose."""
+    day = amsterdam_day(now)
+    organisation = register.organisation(institution_of(receiver))
+    if organisation is None or not organisation.covers(day):
+        return ()
+    delegation = register.delegation(organisation.oin, dienst, day)
+    if delegation is not None:
+        region = register.organisation(delegation.region)
+        if region is None or not region.covers(day):
+            return ()
+        receiver = region.oin
+    rows = register.endpoints_of(receiver, dienst, versie)
+    return tuple(row for row in rows if row.covers(day) and judge_endpoint(register, row, day).outcome == "yes")
+
+
 def _at_region(register: Register, municipality: Organisation, delegation: Delegation, inputs: dict[str, str], day: date) -> Resolution:
     """What a municipality has delegated goes where the region receives; not further: a region's own delegations are of its own messages."""
     more = {

@@ -205,6 +205,7 @@ class RoutedMessage:
     code: str | None = None
     owner: str | None = None
     reason: str | None = None
+    replaces: str | None = None  #: business id, in small letters, of the same sender's document whose failure this one closes
 
 
 @dataclass(slots=True, kw_only=True)
@@ -239,6 +240,7 @@ class Claimed:
     stale: bool
     wrapped_key: bytes | None
     body: bytes | None
+    again_of: int | None = None  #: offered anew after the final state of this delivery: in our envelope, with a MessageID of its own
     taken_over: bool = False  #: this release was claimed before, and not settled: it may have been sent
 
 

@@ -56,10 +56,20 @@ def outcome(event: Event) -> bytes:
             "remedy": f"{remedy_nl} / {remedy_en}" if remedy_nl else None,
             "receiver": event.receiver,
             "reason": event.reason,
+            **(_retour(event) if event.kind == "returned" else {}),
         },
         ensure_ascii=False,
         separators=(",", ":"),
     ).encode()
+
+
+def _retour(event: Event) -> dict[str, object]:
+    """What a retour says besides: whose it is, by the ids that its sender gave it, and whether to hand it in again."""
+    return {
+        "message_id": event.message_id,
+        "business_id": event.business_id,
+        "deliver_again": event.details.get("deliver_again") == "yes",
+    }
 
 
 def to_tell(telling: Telling) -> Outgoing:

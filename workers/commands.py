@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any, Final, Protocol
 
 from broker_config.settings import mask
+from routing.actions import checked_reason
 from routing.ports import Store
 from routing.work import OutboxFilter
 from schemas.events import Event, as_dict
@@ -141,7 +142,7 @@ def show_failure_groups(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> 
 
 
 def message_arguments(parser: ArgumentParser) -> None:
-    """`message` and `retry`."""
+    """`message`, and the first of `resolve`."""
     parser.add_argument("id", metavar="ID", help="reference, delivery_id, MessageID or identificatiecodeBedrijfsdocument")
 
 
@@ -220,7 +221,7 @@ _OF_SYSTEM: Final = frozenset({"withdrawn", "seen", "taken_back", "resolved", "c
 
 def _about(event: Event) -> str:
     system = f"system {event.receiver_system}" if event.kind in _OF_SYSTEM and event.receiver_system else None
-    return " ".join(filter(None, (event.receiver, system, event.code, event.owner, event.reason)))
+    return " ".join(filter(None, (event.receiver, system, event.code, event.owner, event.reason, event.details.get("why"))))
 
 
 class Repairable(Store, Protocol):
@@ -232,10 +233,11 @@ class Repairable(Store, Protocol):
 
 def retry(arguments: Namespace, store: Repairable, *, who: str) -> int:
     """What failed of one message is offered again: the whole of it to routing, or failed deliveries with the same ids; the journal says by
-    whom. Raises CannotRetry, with the reason, when there is nothing to offer again."""
-    reference = _found(store, arguments.id)
-    done = store.repair.retry(reference, actor=who, now_us=Clock().now_us())
-    show_retried(reference, message=done.message, deliveries=done.deliveries, as_json=arguments.json)
+    whom. Raises CannotRetry, with the reason, when there is nothing to offer again, and CannotAct for a reason that cannot be kept."""
+    reference = _found(store, arguments.id[0])
+    reason = checked_reason(arguments.reason) if arguments.reason else ""
+    done = store.repair.retry(reference, actor=who, now_us=Clock().now_us(), reason=reason)
+    show_retried(reference, message=done.message, deliveries=done.deliveries, superseded=done.superseded, as_json=arguments.json)
     return 0
 
 
@@ -263,14 +265,16 @@ def _is_delivery(store: Store, reference: str, id: str) -> bool:
     return any(row["id"] == id for row in (store.queries.message(reference) or {}).get("deliveries", ()))
 
 
-def show_retried(reference: str, *, message: bool, deliveries: int, as_json: bool) -> None:
+def show_retried(reference: str, *, message: bool, deliveries: int, superseded: int, as_json: bool) -> None:
     """What of one message is offered again: the whole of it, or so many deliveries."""
     if as_json:
-        print_json({"reference": reference, "message": message, "deliveries": deliveries})
+        print_json({"reference": reference, "message": message, "deliveries": deliveries, "superseded": superseded})
     elif message:
         say(f"{reference} is offered to routing again; see what comes of it with `message`.")
     else:
         say(f"{deliveries} failed deliveries of {reference} are offered again.")
+        if superseded:
+            say(f"{superseded} are superseded instead: a newer state came since.")
 
 
 def journal_arguments(parser: ArgumentParser) -> None:

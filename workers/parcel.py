@@ -41,11 +41,12 @@ class Parcels:
     def envelope(self, one: Claimed) -> str:
         """Whose it travels in: `original`, untouched, where the sender named the receiver and the Timestamp was valid at hand-in; else
         `ours`."""
-        return "original" if self.passes_through(one.action) and not one.stale else "ours"
+        return "original" if self.passes_through(one.action) and not one.stale and one.again_of is None else "ours"
 
-    def message_id(self, action: str, original: str, delivery_id: str) -> str:
-        """The envelope's: a late pass-through keeps its MessageID; where we chose the receiver, the delivery has its own."""
-        return original if self.passes_through(action) else f"urn:uuid:{delivery_id}"
+    def message_id(self, action: str, original: str, delivery_id: str, *, anew: bool) -> str:
+        """The envelope's: a late pass-through keeps its MessageID; where we chose the receiver, or a person had it offered anew, the
+        delivery has its own."""
+        return original if self.passes_through(action) and not anew else f"urn:uuid:{delivery_id}"
 
     def mail(self, one: Claimed, wrapped_key: bytes, sealed: bytes) -> tuple[str, Outgoing]:
         """The envelope (see above) as it is put in a mailbox, and whose it is.
@@ -58,7 +59,7 @@ class Parcels:
         passes = self.passes_through(one.action)
         received_at = moment(one.received_us)
         envelope = self.envelope(one)
-        message_id = self.message_id(one.action, one.message_id, one.id)
+        message_id = self.message_id(one.action, one.message_id, one.id, anew=one.again_of is not None)
         if envelope == "original":
             body = original
         else:
@@ -70,7 +71,7 @@ class Parcels:
                 system=one.receiver_system,
                 address=one.address if passes else None,
                 action=one.action,
-                relates_to=None if passes else one.message_id,
+                relates_to=None if message_id == one.message_id else one.message_id,
                 created=received_at,
             )
         headers: dict[str, Any] = {

@@ -63,7 +63,8 @@ class Postbox:
             and receiver in (None, endpoint.organisation, endpoint.routeringskenmerk)
         ]
         found = self._letters.standing(system, wanted, limit=limit) if wanted else []
-        return [replace(one, message_id=self._parcels.message_id(one.action, one.message_id, one.delivery_id)) for one in found]
+        name = self._parcels.message_id
+        return [replace(one, message_id=name(one.action, one.message_id, one.delivery_id, anew=one.anew)) for one in found]
 
     def fetch(self, system: Oin, delivery_id: str) -> Opened | None:
         """See the port."""

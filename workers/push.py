@@ -179,9 +179,10 @@ class Pusher:
         """The sender's own bytes where it named the receiver and its Timestamp holds yet; otherwise our envelope, with the time of this
         attempt in it, and the same MessageID at every attempt (design section 3). Without signatures (2W-be) always ours."""
         now = self._clock.now()
-        if signed and kind.passes_through and not one.stale and self._is_fresh(one, now):
+        anew = one.again_of is not None
+        if signed and kind.passes_through and not one.stale and not anew and self._is_fresh(one, now):
             return Parcel(message=original, message_id=one.message_id, ours=False)
-        message_id = one.message_id if kind.passes_through else f"urn:uuid:{one.id}"
+        message_id = one.message_id if kind.passes_through and not anew else f"urn:uuid:{one.id}"
         message = self._forwarder.forward(
             original,
             message_id=message_id,
@@ -190,7 +191,7 @@ class Pusher:
             system=one.receiver_system,
             address=one.address if kind.passes_through else endpoint.address_for(one.receiver),
             action=one.action,
-            relates_to=None if kind.passes_through else one.message_id,
+            relates_to=None if message_id == one.message_id else one.message_id,
             created=now,
             signed=signed,
         )

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+from routing.actions import REPLACES
 from routing.decisions import Decision
 from routing.mandate import judge_standing
 from routing.ports import Incoming, Store, Vault
@@ -72,6 +73,7 @@ class Router:
             newest_replaces=kind.newest_replaces,
             answer_within_us=int(kind.answer_within.total_seconds() * 1e6) if kind.answer_within else None,
             register_version=register.version,
+            replaces=facts[REPLACES].lower() if facts.get(REPLACES) else None,
         )
 
     def _recipients(

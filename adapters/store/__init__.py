@@ -11,6 +11,7 @@ from adapters.store.database import Database, LifecycleError, StoreRefused
 from adapters.store.enquiries import Enquiries
 from adapters.store.figures import Figures
 from adapters.store.hand_in import HandIns
+from adapters.store.jobs import Jobs
 from adapters.store.journal import Journal
 from adapters.store.letters import Letters
 from adapters.store.mailboxes import Mailboxes
@@ -44,6 +45,7 @@ class Store:
         self.snapshots = Snapshots(database)
         self.queries = Queries(database)
         self.repair = Repair(database)
+        self.jobs = Jobs(database)
         self.figures = Figures(database)
         self.certificates = Certificates(database)
         self.board: board.Board = Board(database)

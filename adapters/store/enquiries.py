@@ -42,6 +42,7 @@ _REFUSED: Final = (
 _REFUSALS: Final = Sql(_REFUSED + "WHERE reference IN @references AND system = :system")
 _REFUSED_MESSAGES: Final = Sql(_REFUSED + "WHERE message_id = :id AND system = :system ORDER BY at_us DESC LIMIT :limit")
 _REFUSED_BUSINESS: Final = Sql(_REFUSED + "WHERE business_id IN @ids AND system = :system ORDER BY at_us DESC LIMIT :limit")
+_RETOURS: Final = Sql("SELECT reference, delivery, deliver_again FROM retour WHERE reference IN @references")
 _USED: Final = Sql("SELECT key, reference FROM used_id WHERE key >= :start AND key < :end ORDER BY key LIMIT :limit")
 _CHANGED: Final = Sql(
     "SELECT block, reference FROM change WHERE system = :system AND (block, reference) > (:block, :reference) "
@@ -137,15 +138,19 @@ def _stand(connection: Connection, system: str, references: Sequence[str]) -> li
         return []
     messages = {row.reference: row for row in _MESSAGES(connection, references=list(references), system=system).all()}
     deliveries: dict[int, list[DeliveryStatus]] = {row.seq: [] for row in messages.values()}
-    rows = _DELIVERIES(connection, seqs=sorted(deliveries)).mappings() if deliveries else ()
-    for row in explained(connection, rows):
-        deliveries[row["message_seq"]].append(_delivery(row))
+    rows = explained(connection, _DELIVERIES(connection, seqs=sorted(deliveries)).mappings() if deliveries else ())
+    returned = any(row["state"] == "returned" for row in rows) or any(row.state == "returned" for row in messages.values())
+    retours = _RETOURS(connection, references=sorted(messages)).all() if returned else ()
+    again = {(row.reference, row.delivery): bool(row.deliver_again) for row in retours}
+    reference_of = {row.seq: row.reference for row in messages.values()}
+    for row in rows:
+        deliveries[row["message_seq"]].append(_delivery(row, again.get((reference_of[row["message_seq"]], row["id"]))))
     rest = [reference for reference in references if reference not in messages]
     refused = {row.reference: row for row in _REFUSALS(connection, references=rest, system=system).all()} if rest else {}
     found = []
     for reference in references:
         if reference in messages:
-            found.append(_message(messages[reference], deliveries[messages[reference].seq]))
+            found.append(_message(messages[reference], deliveries[messages[reference].seq], again.get((reference, ""))))
         elif reference in refused:
             found.append(_refusal(refused[reference]))
     return found
@@ -156,7 +161,7 @@ def _in_order(found: list[Status], refused: Sequence[Any]) -> list[Status]:
     return sorted([*found, *map(_refusal, refused)], key=lambda status: (status.received_us, status.reference))
 
 
-def _message(row: Any, deliveries: Sequence[DeliveryStatus]) -> Status:
+def _message(row: Any, deliveries: Sequence[DeliveryStatus], deliver_again: bool | None) -> Status:
     return Status(
         reference=row.reference,
         message_id=row.message_id,
@@ -172,6 +177,7 @@ def _message(row: Any, deliveries: Sequence[DeliveryStatus]) -> Status:
         owner=row.owner,
         warnings=tuple(json.loads(row.warnings)),
         deliveries=tuple(deliveries),
+        deliver_again=deliver_again,
     )
 
 
@@ -194,8 +200,9 @@ def _refusal(row: Any) -> Status:
     )
 
 
-def _delivery(row: Mapping[Any, Any]) -> DeliveryStatus:
+def _delivery(row: Mapping[Any, Any], deliver_again: bool | None) -> DeliveryStatus:
     return DeliveryStatus(
         delivery_id=row["id"],
+        deliver_again=deliver_again,
         **{name: row[name] for name in _SHOWN},
     )

@@ -27,8 +27,8 @@ _PILES: Final = (
 _OPEN_PILES: Final = Sql(_PILES.format(_HERE))
 _OVERDUE_PILES: Final = Sql(_PILES.format(NOT_FETCHED))
 _LETTERS: Final = (
-    "SELECT d.seq, d.id, d.receiver, d.attempts, d.state, d.delivered_us, m.received_us, m.dienst, m.versie, m.bericht, m.action, "
-    "m.sender, m.message_id, m.size FROM "
+    "SELECT d.seq, d.id, d.receiver, d.attempts, d.state, d.delivered_us, d.again_of, m.received_us, m.dienst, m.versie, m.bericht, "
+    "m.action, m.sender, m.message_id, m.size FROM "
     "(SELECT * FROM delivery WHERE {} AND lane = :lane AND endpoint IN @endpoints ORDER BY seq LIMIT :limit) AS d "
     "JOIN message m ON m.seq = d.message_seq ORDER BY d.seq"
 )
@@ -99,6 +99,7 @@ class Letters:
                 size=row.size,
                 attempt=row.attempts,
                 overdue=row.state == "failed",
+                anew=row.again_of is not None,
             )
             for row in rows[:limit]
         ]

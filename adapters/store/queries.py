@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, and_, case, cast, func, null, or_, select, text, union_all
+from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, func, null, or_, select, text, union_all
 
 from adapters.store.database import Database
 from adapters.store.tables import AGAIN, answer, attempt, delivery, failure_group, message, refusal, used_id
@@ -129,23 +129,8 @@ class Queries:
 
     def find(self, id: str) -> str | None:
         """The reference of a message or refusal by reference, delivery_id, MessageID or business id."""
-        newest = select(refusal.c.reference).where(or_(refusal.c.message_id == id, refusal.c.business_id == id))
         with self._db.read() as connection:
-            for statement in (
-                select(message.c.reference).where(message.c.reference == id),
-                select(refusal.c.reference).where(refusal.c.reference == id),
-                select(message.c.reference).join(delivery, delivery.c.message_seq == message.c.seq).where(delivery.c.id == id),
-            ):
-                found = connection.execute(statement.limit(1)).scalar()
-                if found is not None:
-                    return str(found)
-            for start in (f"m:{id}:", f"b:{id.lower()}:"):  # then comes the sender: an OIN, without a colon
-                end = start[:-1] + chr(ord(":") + 1)
-                for row in connection.execute(select(used_id).where(used_id.c.key >= start, used_id.c.key < end)):
-                    if ":" not in row.key.removeprefix(start):
-                        return str(row.reference)
-            found = connection.execute(newest.order_by(refusal.c.at_us.desc()).limit(1)).scalar()
-        return None if found is None else str(found)
+            return reference_of(connection, id)
 
     def message(self, reference: str) -> dict[str, Any] | None:
         """One message with its deliveries, their attempts and the messages that answered them, and with the delivery it answers itself;
@@ -219,6 +204,26 @@ class Queries:
                     )
                 ).scalar_one()
             )
+
+
+def reference_of(connection: Connection, id: str) -> str | None:
+    """The reference of a message or refusal by reference, delivery_id, MessageID or business id."""
+    newest = select(refusal.c.reference).where(or_(refusal.c.message_id == id, refusal.c.business_id == id))
+    for statement in (
+        select(message.c.reference).where(message.c.reference == id),
+        select(refusal.c.reference).where(refusal.c.reference == id),
+        select(message.c.reference).join(delivery, delivery.c.message_seq == message.c.seq).where(delivery.c.id == id),
+    ):
+        found = connection.execute(statement.limit(1)).scalar()
+        if found is not None:
+            return str(found)
+    for start in (f"m:{id}:", f"b:{id.lower()}:"):  # then comes the sender: an OIN, without a colon
+        end = start[:-1] + chr(ord(":") + 1)
+        for row in connection.execute(select(used_id).where(used_id.c.key >= start, used_id.c.key < end)):
+            if ":" not in row.key.removeprefix(start):
+                return str(row.reference)
+    found = connection.execute(newest.order_by(refusal.c.at_us.desc()).limit(1)).scalar()
+    return None if found is None else str(found)
 
 
 #: Messages that answer a delivery, and the delivery that a message answers.

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from adapters.store.acts import NUDGE, Act, supersede_outdated
 from adapters.store.database import Database
 from adapters.store.rows import Row, event_row, ids_of, write_events
 from adapters.store.sql import Sql
+from routing.actions import Action, Order
 from schemas.events import Event
-
-#: A note in the store that the relay looks at: another value means that somebody released something by hand.
-NUDGE: Final = "nudge"
 
 _DELIVERIES_AGAIN: Final = Sql(
     "UPDATE delivery SET state = 'released', release = release + 1, claim = NULL, claim_until_us = NULL, code = NULL, owner = NULL, "
@@ -36,8 +35,8 @@ _MESSAGE: Final = Sql(
 )
 _STATES: Final = Sql("SELECT state, count(*) AS n FROM delivery WHERE message_seq = :seq GROUP BY state ORDER BY state")
 _REFUSAL: Final = Sql("SELECT code FROM refusal WHERE reference = :reference")
-_NUDGE: Final = Sql("INSERT INTO note (name, value) VALUES ('nudge', :value) ON CONFLICT (name) DO UPDATE SET value = :value")
-
+_FAILED: Final = Sql("SELECT seq FROM delivery WHERE message_seq = :seq AND state = 'failed' AND order_key IS NOT NULL ORDER BY seq")
+_UNREAD: Final = Sql("SELECT 1 FROM counter a, counter b WHERE a.name = 'newest' AND b.name = 'newest_until' AND a.value < b.value")
 
 _UNCERTAIN: Final = Sql(
     "SELECT d.seq, d.id, d.state, d.code, d.receiver, d.receiver_system, m.reference, m.message_id, m.business_id, m.system, m.sender, "
@@ -64,6 +63,7 @@ class Retried:
 
     message: bool  #: the whole of it, to routing: it had failed before anybody was found to deliver it to
     deliveries: int  #: to their receivers, with the same ids
+    superseded: int = 0  #: not offered again, because a newer state came since
 
 
 class Repair:
@@ -72,9 +72,11 @@ class Repair:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def retry(self, reference: str, *, actor: str, now_us: int) -> Retried:
+    def retry(self, reference: str, *, actor: str, now_us: int, reason: str = "") -> Retried:
         """Offers again what has failed of one message: the message as a whole to routing, or its failed deliveries to their receivers.
-        The relay publishes the tickets within a second. Raises CannotRetry."""
+        What is an older state than one that came since becomes superseded instead. The relay publishes the tickets within a second.
+        `reason`: for the journal. Raises CannotRetry."""
+        why = {"why": reason} if reason else {}
         with self._db.write() as tx:
             message = _MESSAGE(tx, reference=reference).first()
             if message is None:
@@ -85,22 +87,29 @@ class Repair:
                 if message.code is None:
                     raise CannotRetry(f"{reference} is being offered to routing again already; see what comes of it with `message`.")
                 _MESSAGE_AGAIN(tx, seq=message.seq)
-                events = [_retried(message, actor, now_us, receiver=message.receiver, details={"failed": message.code})]
+                events = [_retried(message, actor, now_us, receiver=message.receiver, details={"failed": message.code} | why)]
                 done = Retried(message=True, deliveries=0)
             else:
+                ordered = _FAILED(tx, seq=message.seq).scalars().all()
+                if ordered and _UNREAD(tx).first() is not None:
+                    raise CannotRetry("After the upgrade it is still being read which states are the newest: try again in some minutes.")
+                act = Act(order=Order(action=Action.RETRY), actor=actor, reason=reason, job="", now_us=now_us)
+                superseded = len(supersede_outdated(self._db, tx, act, ordered))
                 rows = list(_DELIVERIES_AGAIN(tx, seq=message.seq, now=now_us).all())
                 pushed = _PUSH_AGAIN(tx, seq=message.seq, now=now_us, day=now_us + _DAY_US).all()
                 _TO_RELAY(tx, seqs=[row.seq for row in pushed])
                 rows += pushed
-                if not rows:
+                if not rows and not superseded:
                     raise CannotRetry(_nothing_failed(message, _STATES(tx, seq=message.seq).all()))
                 events = [
-                    _retried(message, actor, now_us, r.receiver, delivery=r.id, receiver_system=r.receiver_system, state="released")
+                    _retried(
+                        message, actor, now_us, r.receiver, delivery=r.id, receiver_system=r.receiver_system, state="released", details=why
+                    )
                     for r in rows
                 ]
-                done = Retried(message=False, deliveries=len(rows))
+                done = Retried(message=False, deliveries=len(rows), superseded=superseded)
             write_events(tx, events)
-            _NUDGE(tx, value=str(now_us))
+            NUDGE(tx, value=str(now_us))
             return done
 
     def resolve(self, reference: str, *, delivery: str, arrived: bool, actor: str, now_us: int) -> int:

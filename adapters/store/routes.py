@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from adapters.store.release import Part
+from adapters.store.replaced import close_replaced
 from adapters.store.rows import Row, decision_rows, event_row, ids_of, write_decisions, write_events
 from adapters.store.sql import Insert, Sql
 from adapters.store.tables import AGAIN, ORDERED, UNSENT, delivery
@@ -40,6 +41,16 @@ _OUTDATED: Final = Sql(
     "FROM delivery k JOIN delivery d ON d.order_key = k.order_key AND d.receiver = k.receiver "
     f"WHERE k.seq IN @seqs AND {ORDERED.replace('order_key', 'd.order_key').replace('state', 'd.state')} "
     f"AND {UNSENT.replace('state', 'd.state')} ORDER BY d.seq"
+)
+#: Which of these is the newest, from now on; and which is older than one that came before it (it had failed, and was routed again).
+_NEWEST: Final = Sql(
+    "INSERT INTO newest (order_key, receiver, message_seq) SELECT order_key, receiver, max(message_seq) FROM delivery WHERE seq IN @seqs "
+    "GROUP BY order_key, receiver "
+    "ON CONFLICT (order_key, receiver) DO UPDATE SET message_seq = excluded.message_seq WHERE newest.message_seq < excluded.message_seq"
+)
+_LATE: Final = Sql(
+    "SELECT d.seq, d.id, d.message_seq, d.receiver, n.message_seq AS newer FROM delivery d "
+    "JOIN newest n ON n.order_key = d.order_key AND n.receiver = d.receiver AND n.message_seq > d.message_seq WHERE d.seq IN @seqs"
 )
 _SUPERSEDE: Final = Sql(
     f"UPDATE delivery SET state = 'superseded', hold_code = NULL, at_us = :now WHERE seq IN @seqs AND {UNSENT} RETURNING seq"
@@ -80,6 +91,7 @@ class Routes(Part):
                     _FAIL_NEW(tx, seq=seq, code=new.code, owner=new.owner, reason=new.reason)
             if replacing:
                 events += _supersede(tx, replacing, actor, now_us)
+            events += close_replaced(tx, routes, actor, now_us)
             for route in routes:
                 decisions += decision_rows(route.message.reference, None, now_us, route.decisions)
                 if route.code:
@@ -100,7 +112,9 @@ class Routes(Part):
 
 def _supersede(tx: Connection, seqs: Sequence[int], actor: str, now_us: int) -> list[Row]:
     """A newer state message takes the place of older unsent ones, whichever of them is routed first."""
-    rows = {row.seq: row for row in _OUTDATED(tx, seqs=seqs).all() if row.newer is not None}
+    _NEWEST(tx, seqs=seqs)
+    found = [*_OUTDATED(tx, seqs=seqs).all(), *_LATE(tx, seqs=seqs).all()]
+    rows = {row.seq: row for row in found if row.newer is not None}
     if not rows:
         return []
     gone = sorted(_SUPERSEDE(tx, seqs=list(rows), now=now_us).scalars().all())

@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -62,6 +63,8 @@ AWAITING_ANSWER: Final = "state = 'acknowledged' AND answer_within_us IS NOT NUL
 UNCHAINED: Final = "block IS NULL"
 REPLACED: Final = "before IS NOT NULL"
 UNTOLD: Final = "tell_after_us IS NOT NULL"
+ACTIVE: Final = "(state IN ('preview', 'running') OR under_way > 0)"
+UNDER_WAY: Final = "state = 'under_way'"
 
 message = Table(
     "message",
@@ -183,6 +186,7 @@ delivery = Table(
     Column("delivered_us", BigInteger),
     Column("answer_within_us", BigInteger),  # an answer must come so long after delivery; NULL: none
     Column("at_us", BigInteger, nullable=False),  # of the last move
+    Column("again_of", BigInteger),  # offered anew after the final state of this delivery; NULL: it is the first
     UniqueConstraint("id"),
 )
 Index("delivery_message", delivery.c.message_seq)
@@ -196,6 +200,80 @@ Index("delivery_order", delivery.c.order_key, delivery.c.receiver, delivery.c.me
 #: When the answer must be there. On an expression, so that whoever delivers or confirms need not know of answers.
 ANSWER_BY: Final = "(COALESCE(delivered_us, at_us) + answer_within_us)"
 Index("delivery_unanswered", text(ANSWER_BY), _table=delivery, **_partial(AWAITING_ANSWER))
+
+#: State messages: the newest that was ever routed, by order key and receiver. Whatever is older is not offered again.
+newest = Table(
+    "newest",
+    metadata,
+    Column("order_key", LargeBinary, primary_key=True),
+    Column("receiver", _Bytewise, primary_key=True),
+    Column("message_seq", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: What was returned to the system that handed it in; `delivery` is "" for a message that had failed as a whole.
+retour = Table(
+    "retour",
+    metadata,
+    Column("reference", _Bytewise, primary_key=True),
+    Column("delivery", _Bytewise, primary_key=True),
+    Column("deliver_again", Boolean, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: An action of a person's on a frozen selection: a preview, or a job (routing.jobs).
+job = Table(
+    "job",
+    metadata,
+    Column("seq", _Id, primary_key=True),
+    Column("id", _Bytewise, nullable=False, unique=True),
+    Column("state", Text, nullable=False),  # `preview`, or a JobState
+    Column("action", Text, nullable=False),
+    Column("endpoint", Text),
+    Column("deliver_again", Boolean),
+    Column("selection", Text, nullable=False),  # JSON, as it was asked for
+    Column("scope", Text, nullable=False),  # JSON: under which it was made
+    Column("shown", Text, nullable=False),  # JSON: what its preview said
+    Column("count", Integer, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("trial", Integer, nullable=False, server_default="0"),
+    Column("rate", Float, nullable=False, server_default="0"),
+    Column("stop_below", Float, nullable=False, server_default="0"),
+    Column("patience_s", Integer, nullable=False, server_default="0"),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("made_by", Text, nullable=False),
+    Column("made_us", BigInteger, nullable=False),
+    Column("confirmed_us", BigInteger),
+    Column("approved_by", Text),
+    Column("changed_by", Text),
+    Column("changed_us", BigInteger, nullable=False),
+    Column("stopped", Text),
+    Column("last", Integer, nullable=False, server_default="0"),  # number of the last one that was begun
+    Column("trial_left", Integer, nullable=False, server_default="0"),
+    Column("in_trial", Boolean, nullable=False, server_default=text("false")),
+    Column("since", Integer, nullable=False, server_default="0"),  # it is judged by those after this number: when it was last let go
+    *(
+        Column(name, Integer, nullable=False, server_default="0")
+        for name in ("planned", "under_way", "succeeded", "failed", "superseded", "skipped")
+    ),
+)
+Index("job_active", job.c.state, **_partial(ACTIVE))
+
+job_item = Table(
+    "job_item",
+    metadata,
+    Column("job", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("subject", Text, nullable=False),
+    Column("seq", BigInteger),  # of the delivery, or of the message; NULL: a refusal
+    Column("reference", Text),  # of a refusal
+    Column("state", Text, nullable=False),
+    Column("why", Text),
+    Column("at_us", BigInteger),  # when it was begun, or ended
+    Column("made", BigInteger),  # the new delivery, where it was offered anew
+    sqlite_with_rowid=False,
+)
+Index("job_item_under_way", job_item.c.job, job_item.c.number, **_partial(UNDER_WAY))
 
 #: Messages that answer a delivery. Only the first moved it; more may have come.
 answer = Table(
