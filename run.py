@@ -261,6 +261,7 @@ def _gateway(parts: Parts) -> list[Any]:
     from adapters.https import LIMITS, Door, GatewayServer, context_of
     from adapters.rest import RestPages
     from adapters.wus import WusPages
+    from routing.warning_board import CertificateUse
     from schemas.oin import Oin
     from workers.apart import Apart
     from workers.desk import Desk, step_judge
@@ -269,7 +270,7 @@ def _gateway(parts: Parts) -> list[Any]:
     settings, contracts = parts.settings, contracts_of(parts.settings)
     credentials = ours(settings, context_of)
     parts.operations.watch_certificate(lambda: credentials().certificate)
-    verifier = FollowingVerifier.for_https(settings, parts.store.registry, LIMITS, waits=False)
+    verifier = FollowingVerifier.for_https(settings, parts.store.registry, LIMITS, waits=False, shown=CertificateUse.CLIENT)
     desk = Desk(verifier=verifier, contracts=contracts, vault=parts.vault, own_oins=settings.own_oins, clock=parts.clock)
     gateway = Gateway(
         parts.worker,
@@ -429,12 +430,14 @@ def _push(parts: Parts) -> list[Any]:
     settings, contracts = parts.settings, contracts_of(parts.settings)
     credentials = ours(settings, context_of)
     parts.operations.watch_certificate(lambda: credentials().certificate)
+    verifier = FollowingVerifier.for_https(settings, parts.store.registry, LIMITS)
     endpoints = Endpoints(
         FollowingContext(lambda: credentials().context, ssl.PROTOCOL_TLS_CLIENT),
-        FollowingVerifier.for_https(settings, parts.store.registry, LIMITS),
+        verifier,
         allowed=settings.push_networks,
         answer_s=settings.push_answer_s,
         now=parts.clock.now,
+        saw_server=verifier.sightings.saw_server,
     )
     pusher = Pusher(
         parts.worker,

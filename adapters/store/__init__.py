@@ -17,6 +17,7 @@ from adapters.store.registry import Registry
 from adapters.store.repair import Repair
 from adapters.store.schema import migrate
 from adapters.store.snapshots import Snapshots
+from adapters.store.warnings import WarningFacts, Warnings
 from routing.work import OutboxFilter
 
 __all__ = ["LifecycleError", "OutboxFilter", "Store", "StoreRefused", "migrate", "open_store"]
@@ -40,6 +41,8 @@ class Store:
         self.repair = Repair(database)
         self.figures = Figures(database)
         self.certificates = Certificates(database)
+        self.warnings = Warnings(database)
+        self.warning_facts = WarningFacts(database)
 
     def close(self) -> None:
         """Gives the connections back."""
