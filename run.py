@@ -488,12 +488,30 @@ def _timetable(parts: Parts) -> list[Any]:
         Job(name="second opinion", every_s=600, act=opinions.ask),
         Job(name="log", every_s=2, act=lambda: asyncio.to_thread(parts.store.database.tidy_log)),
         Job(name="register snapshot", every_s=30, act=_snapshots(parts)),
+        *_watch(parts, contracts).jobs(),
     )
     return [
         Timetable(parts.worker, parts.store, parts.register, list(contracts.kinds), parts.clock, more).run(),
         Withdrawal(parts.worker, parts.store, parts.register, parts.clock).run(),
         TakingBack(parts.worker, parts.store, parts.register, Mailroom(parts.amqp), parts.clock).run(),
     ]
+
+
+def _watch(parts: Parts, contracts: Contracts) -> Any:
+    """Looks for what will break unless somebody acts."""
+    from adapters.credentials import ours
+    from routing.warning_rules import OwnCertificate
+    from workers.warnings import Watch
+
+    settings, store = parts.settings, parts.store
+    credentials = ours(settings) if settings.key and settings.cert else None
+
+    def own() -> OwnCertificate | None:
+        if credentials is None:
+            return None
+        return OwnCertificate(credentials().certificate.not_valid_after_utc, followed=store.certificates.read().next is not None)
+
+    return Watch(store.warnings, store.warning_facts, parts.register, store.register, contracts.kinds, parts.clock, own=own)
 
 
 WORKERS: dict[str, Callable[[Parts], list[Any]]] = {
@@ -594,7 +612,7 @@ def status(arguments: Arguments) -> int:
     crls, queues = standing(store.registry, Clock().now_us()), asyncio.run(queue_depths(settings))
     pushes = any(place.url for place in RegisterCache(store.register)().parts.lanes())
     wanted = (*EVERY_WORKER, "push") if pushes else EVERY_WORKER
-    return commands.status(arguments, store, queues=queues, crls=crls, wanted=wanted)
+    return commands.status(arguments, store, queues=queues, crls=crls, wanted=wanted, warnings=store.warnings.counts())
 
 
 def settings_(arguments: Arguments) -> int:
@@ -708,6 +726,7 @@ def register(arguments: Arguments) -> int:
         verifier=lambda: FollowingVerifier.for_amqp(settings, store.registry),
         last_delivered=store.queries.last_delivered,
         certificate=standing_of,
+        warnings=store.warnings,
     )
 
 
