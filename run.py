@@ -367,7 +367,11 @@ def _register_pages(parts: Parts, door: Any) -> list[Any]:
 
     settings, worker = parts.settings, parts.worker
     desk = RegisterDesk(
-        parts.store.register, parts.register, parts.clock, may_call=lambda address: may_call(address, settings.push_networks)
+        parts.store.register,
+        parts.register,
+        parts.clock,
+        may_call=lambda address: may_call(address, settings.push_networks),
+        most=settings.register_endpoints,
     )
     visits = Visits(door, worker.pause, lambda: worker.stopping)  # its own: a large register is read in other threads than mailboxes are
     return [OsrPages(desk, door, visits, settings.register_reads), OsrOpenApiPages(description(url=settings.gateway_address))]
@@ -721,6 +725,7 @@ def register(arguments: Arguments) -> int:
             who=operator(os.environ),
             now=Clock().now,
             may_call=lambda address: may_call(address, settings.push_networks),
+            most=settings.register_endpoints,
         ),
         contracts=lambda: contracts_of(settings),
         verifier=lambda: FollowingVerifier.for_amqp(settings, store.registry),

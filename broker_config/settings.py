@@ -195,6 +195,12 @@ class Settings:
         _number(1, 1_000_000),
         "600",
     )
+    register_endpoints: int = _setting(
+        "KOPPELPUNT_REGISTER_ENDPOINTS",
+        "endpoints, those that are over included, that one system may have in the register; an operator may add more",
+        _number(1, 10_000_000),
+        "100000",
+    )
     portal_port: int = _setting("KOPPELPUNT_PORTAL_PORT", "port of the portal (http)", _port, "8080")
     metrics_host: str = _setting("KOPPELPUNT_METRICS_HOST", "address on which health and metrics are shown", _host, "127.0.0.1")
     metrics_port: int = _setting(

@@ -12,7 +12,7 @@ from routing.mailbox import Copy, InMailbox, Standing, TakenBack, Withdrawn
 from routing.outcome import Asked, Heard
 from routing.party import Changes, Cursor, Letter, MailboxLine, Opened, Pile, Status, WordHeard
 from routing.register_book import RegisterBook as RegisterBook
-from routing.register_desk import Caller, EndpointChange, NewEndpoint, Written
+from routing.register_desk import Caller, EndpointChange, NewEndpoint, Result, Written
 from routing.register_model import Mandate, Register
 from routing.release import Circuit
 from routing.work import (
@@ -229,6 +229,10 @@ class RegisterDesk(Protocol):
 
     def change_endpoint(self, change: EndpointChange, caller: Caller) -> Written:
         """Changes or ends it. Raises as above."""
+
+    def write_many(self, wishes: Sequence[NewEndpoint | EndpointChange], caller: Caller) -> list[Result]:
+        """The same of each, judged by the register as those before it leave it; those with one reason that follow each other are made
+        together. What would be raised for one is its result."""
 
 
 class HandIns(Protocol):

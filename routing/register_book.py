@@ -83,6 +83,9 @@ class RegisterBook(Protocol):
     def schools_of(self, system: str, version: int) -> int:
         """How many organisations have a mandate for this system, of whatever days."""
 
+    def endpoints_of(self, system: str, version: int) -> int:
+        """How many endpoints name this system, of whatever days."""
+
     def places(self, version: int, systems: Sequence[str] | None = None) -> list[tuple[str, str | None, int | None, float | None]]:
         """Each system and URL (None: its mailbox) that an endpoint names, with the least `at_once` and `per_second`; of these systems."""
 

@@ -45,6 +45,7 @@ _OF_ORGANISATION: Final = Sql(
 )
 _OF_SYSTEM: Final = Sql(f"SELECT list, fields FROM register_row WHERE system = :system AND {_AS_OF} ORDER BY id")
 _SCHOOLS_OF: Final = Sql(f"SELECT count(DISTINCT organisation) FROM register_row WHERE system = :system AND list = 'mandates' AND {_AS_OF}")
+_ENDPOINTS_OF: Final = Sql(f"SELECT count(*) FROM register_row WHERE system = :system AND list = 'endpoints' AND {_AS_OF}")
 _NEXT_DAYS: Final = Sql(
     "SELECT min(CASE WHEN start_day > :day THEN start_day END) AS start, "
     "min(CASE WHEN until_day >= :day AND until_day < '9999-12-31' THEN until_day END) AS until "
@@ -230,6 +231,11 @@ class RegisterBook:
         """See the port."""
         with self._db.read() as connection:
             return int(_SCHOOLS_OF(connection, system=system, version=version).scalar_one())
+
+    def endpoints_of(self, system: str, version: int) -> int:
+        """See the port."""
+        with self._db.read() as connection:
+            return int(_ENDPOINTS_OF(connection, system=system, version=version).scalar_one())
 
     def places(self, version: int, systems: Sequence[str] | None = None) -> builtins.list[tuple[str, str | None, int | None, float | None]]:
         """See the port."""
