@@ -325,7 +325,7 @@ def _follower(settings: Settings, store: Store, clock: Any, actor: str) -> Any:
     from workers.snapshots import Follower
 
     other = other_register(settings, store.registry)
-    return Follower(store.register, store.snapshots, clock, actor=actor, issuer=other.issuer, fetch=other.fetch, read=other.read)
+    return Follower(store.register, clock, actor=actor, issuer=other.issuer, fetch=other.fetch, read=other.read)
 
 
 def _snapshots(parts: Parts) -> Any:
