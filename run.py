@@ -303,6 +303,7 @@ def _party_pages(parts: Parts, door: Any, contracts: Contracts, credentials: Any
     from adapters.rest_mailbox import MailboxPages
     from adapters.rest_party import Visits
     from adapters.rest_status import StatusPages
+    from adapters.rest_where import WherePages
     from adapters.snapshot_http import SnapshotPages
     from routing.amsterdam import amsterdam_day
     from workers.parcel import Parcels
@@ -316,7 +317,8 @@ def _party_pages(parts: Parts, door: Any, contracts: Contracts, credentials: Any
     explain = ExplainPages(parts.register, visits, lambda: amsterdam_day(parts.clock.now()))
     openapi = OpenApiPages(description(contracts, url=parts.settings.gateway_address))
     snapshots = SnapshotPages(store.snapshots, visits, parts.settings.followers)
-    return [openapi, StatusPages(store.enquiries, visits), MailboxPages(postbox, visits), explain, snapshots]
+    where = WherePages(parts.register, visits, contracts, parts.clock.now)
+    return [openapi, StatusPages(store.enquiries, visits), MailboxPages(postbox, visits), explain, where, snapshots]
 
 
 def _follower(settings: Settings, store: Store, clock: Any, actor: str) -> Any:
