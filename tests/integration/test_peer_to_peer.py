@@ -16,7 +16,7 @@ from adapters.signing import BodyPart, Signer
 from routing.register_book import RowChange
 from tests.support.answers import DIENSTEN
 from tests.support.exchange import DOCUMENT, LAS, MBO, SCHOOL, SIS
-from tests.support.gateways import Gateways
+from tests.support.gateways import Gateways, wait
 from tests.support.openapi import DOCUMENT as DESCRIPTION
 from tests.support.openapi import Described
 from tests.support.store import run_sql
@@ -92,10 +92,8 @@ def test_a_receiver_whose_mandate_ended_is_not_given_away(gateways: Gateways) ->
     book = gateways.store.register
     row = next(row for row in book.rows("mandates") if (row["organisation"], row["dienst"]) == (MBO, "toets"))
     book.change([RowChange("mandates", row["token"], {**row, "revoked": True})], who="test", why="", now_us=micros(Clock().now()))
-    for _ in range(100):
-        status, said = where(gateways)
-        if said["url"] is None:
-            break
+    wait(lambda: where(gateways)[1]["url"] is None)
+    status, said = where(gateways)
     assert (status, said["system"], said["endpoint"]["code"], said["endpoint"]["owner"]) == (200, None, "ROUTE_NO_MANDATE", "school")
 
 
