@@ -77,7 +77,7 @@ def _recipient(rule: RecipientRule, facts: Mapping[str, str], receiver: Oin, reg
             return Recipient(rule.target, "filtered", None, rule.target, decision)
     organisation, named, decision = _FIND[rule.rule](rule, facts, receiver, register, day, inputs)
     outcome = _OUTCOMES[decision.outcome]
-    known = organisation is not None and outcome == "deliver"
+    known = organisation is not None and outcome in ("deliver", "waiting")
     return Recipient(rule.target, outcome, Oin(named) if known else None, named, decision)
 
 
@@ -145,7 +145,7 @@ def _gemeente(
     if code is None:
         return None, rule.target, decide("gemeente-absent", register.version, inputs | {"fact": rule.fact or ""})
     organisation, decision = of_gemeentecode(code, register, day, inputs)
-    known = organisation is not None and decision.outcome == "yes"
+    known = organisation is not None and decision.outcome in ("yes", "wait")
     return organisation, organisation.oin if organisation and known else f"gemeentecode {code}", decision
 
 

@@ -202,6 +202,8 @@ class Timetable:
             who, decision = of_gemeentecode(code, register, amsterdam_day(self._clock.now()), {"target": row.target})
             if decision.rule == "gemeente-ended":
                 return self._failed(row, decision)
+            if who is not None and decision.outcome == "wait":  # its day has not come
+                return self._waits(row, who.oin, decision)
             if who is not None and decision.outcome == "yes" and who.oin != receiver:
                 receiver = who.oin
                 decisions.append(self._record(decision))
@@ -220,6 +222,17 @@ class Timetable:
             owner=None if endpoint else _owner(decision),
             reason=None if endpoint else decision.text_nl,
             decisions=(*decisions, self._record(decision)),
+        )
+
+    def _waits(self, row: Waiting, receiver: Oin, decision: Decision) -> NewDelivery:
+        return NewDelivery(
+            id=row.id,
+            target=row.target,
+            receiver=receiver,
+            hold_code=decision.code,
+            owner=_owner(decision),
+            reason=decision.text_nl,
+            decisions=(self._record(decision),),
         )
 
     def _failed(self, row: Waiting, decision: Decision) -> NewDelivery:
