@@ -12,7 +12,7 @@ element (`adapters.signature`). Structure, counts and allow-lists come before an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 
