@@ -261,6 +261,7 @@ def _gateway(parts: Parts) -> list[Any]:
     from adapters.https import LIMITS, Door, GatewayServer, context_of
     from adapters.rest import RestPages
     from adapters.wus import WusPages
+    from routing.warning_board import CertificateUse
     from schemas.oin import Oin
     from workers.apart import Apart
     from workers.desk import Desk, step_judge
@@ -269,7 +270,7 @@ def _gateway(parts: Parts) -> list[Any]:
     settings, contracts = parts.settings, contracts_of(parts.settings)
     credentials = ours(settings, context_of)
     parts.operations.watch_certificate(lambda: credentials().certificate)
-    verifier = FollowingVerifier.for_https(settings, parts.store.registry, LIMITS, waits=False)
+    verifier = FollowingVerifier.for_https(settings, parts.store.registry, LIMITS, waits=False, shown=CertificateUse.CLIENT)
     desk = Desk(verifier=verifier, contracts=contracts, vault=parts.vault, own_oins=settings.own_oins, clock=parts.clock)
     gateway = Gateway(
         parts.worker,
@@ -302,6 +303,7 @@ def _party_pages(parts: Parts, door: Any, contracts: Contracts, credentials: Any
     from adapters.rest_mailbox import MailboxPages
     from adapters.rest_party import Visits
     from adapters.rest_status import StatusPages
+    from adapters.rest_where import WherePages
     from adapters.snapshot_http import SnapshotPages
     from routing.amsterdam import amsterdam_day
     from workers.parcel import Parcels
@@ -315,7 +317,8 @@ def _party_pages(parts: Parts, door: Any, contracts: Contracts, credentials: Any
     explain = ExplainPages(parts.register, visits, lambda: amsterdam_day(parts.clock.now()))
     openapi = OpenApiPages(description(contracts, url=parts.settings.gateway_address))
     snapshots = SnapshotPages(store.snapshots, visits, parts.settings.followers)
-    return [openapi, StatusPages(store.enquiries, visits), MailboxPages(postbox, visits), explain, snapshots]
+    where = WherePages(parts.register, visits, contracts, parts.clock.now)
+    return [openapi, StatusPages(store.enquiries, visits), MailboxPages(postbox, visits), explain, where, snapshots]
 
 
 def _follower(settings: Settings, store: Store, clock: Any, actor: str) -> Any:
@@ -324,7 +327,7 @@ def _follower(settings: Settings, store: Store, clock: Any, actor: str) -> Any:
     from workers.snapshots import Follower
 
     other = other_register(settings, store.registry)
-    return Follower(store.register, store.snapshots, clock, actor=actor, issuer=other.issuer, fetch=other.fetch, read=other.read)
+    return Follower(store.register, clock, actor=actor, issuer=other.issuer, fetch=other.fetch, read=other.read)
 
 
 def _snapshots(parts: Parts) -> Any:
@@ -366,7 +369,11 @@ def _register_pages(parts: Parts, door: Any) -> list[Any]:
 
     settings, worker = parts.settings, parts.worker
     desk = RegisterDesk(
-        parts.store.register, parts.register, parts.clock, may_call=lambda address: may_call(address, settings.push_networks)
+        parts.store.register,
+        parts.register,
+        parts.clock,
+        may_call=lambda address: may_call(address, settings.push_networks),
+        most=settings.register_endpoints,
     )
     visits = Visits(door, worker.pause, lambda: worker.stopping)  # its own: a large register is read in other threads than mailboxes are
     return [OsrPages(desk, door, visits, settings.register_reads), OsrOpenApiPages(description(url=settings.gateway_address))]
@@ -429,12 +436,14 @@ def _push(parts: Parts) -> list[Any]:
     settings, contracts = parts.settings, contracts_of(parts.settings)
     credentials = ours(settings, context_of)
     parts.operations.watch_certificate(lambda: credentials().certificate)
+    verifier = FollowingVerifier.for_https(settings, parts.store.registry, LIMITS)
     endpoints = Endpoints(
         FollowingContext(lambda: credentials().context, ssl.PROTOCOL_TLS_CLIENT),
-        FollowingVerifier.for_https(settings, parts.store.registry, LIMITS),
+        verifier,
         allowed=settings.push_networks,
         answer_s=settings.push_answer_s,
         now=parts.clock.now,
+        saw_server=verifier.sightings.saw_server,
     )
     pusher = Pusher(
         parts.worker,
@@ -488,6 +497,7 @@ def _timetable(parts: Parts) -> list[Any]:
         Job(name="second opinion", every_s=600, act=opinions.ask),
         Job(name="log", every_s=2, act=lambda: asyncio.to_thread(parts.store.database.tidy_log)),
         Job(name="register snapshot", every_s=30, act=_snapshots(parts)),
+        *_watch(parts, contracts).jobs(),
     )
     return [
         Timetable(parts.worker, parts.store, parts.register, list(contracts.kinds), parts.clock, more).run(),
@@ -518,13 +528,12 @@ def _teller(parts: Parts) -> Any:
     settings, store = parts.settings, parts.store
     channels = senders(settings, parts.vault)
     parts.closing += channels.values()
-    warned = getattr(store, "warnings", None)
     sources = Sources(
         facts=store.alert_facts,
         workers=store.registry.workers,
         scope_of=lambda party: scope_of(party, parts.register()),
         board=store.board,
-        warnings=lambda: [kept.warning for kept in warned.standing()] if warned else [],
+        warnings=lambda: [kept.warning for kept in store.warnings.standing()],
     )
     leader = Leader(parts.worker, store.registry, "alerts")
     return Teller(parts.worker, store.alerts, sources, channels, _words(settings, parts.register), rules(settings), leader)
@@ -551,6 +560,23 @@ def _portal(parts: Parts) -> list[Any]:
     )
     parts.operations.checks["port"] = lambda: None if server.port else f"port {settings.portal_port} cannot be had"
     return [server.run()]
+
+
+def _watch(parts: Parts, contracts: Contracts) -> Any:
+    """Looks for what will break unless somebody acts."""
+    from adapters.credentials import ours
+    from routing.warning_rules import OwnCertificate
+    from workers.warnings import Watch
+
+    settings, store = parts.settings, parts.store
+    credentials = ours(settings) if settings.key and settings.cert else None
+
+    def own() -> OwnCertificate | None:
+        if credentials is None:
+            return None
+        return OwnCertificate(credentials().certificate.not_valid_after_utc, followed=store.certificates.read().next is not None)
+
+    return Watch(store.warnings, store.warning_facts, parts.register, store.register, contracts.kinds, parts.clock, own=own)
 
 
 WORKERS: dict[str, Callable[[Parts], list[Any]]] = {
@@ -662,7 +688,7 @@ def status(arguments: Arguments) -> int:
     crls, queues = standing(store.registry, Clock().now_us()), asyncio.run(queue_depths(settings))
     pushes = any(place.url for place in RegisterCache(store.register)().parts.lanes())
     wanted = (*EVERY_WORKER, "push") if pushes else EVERY_WORKER
-    return commands.status(arguments, store, queues=queues, crls=crls, wanted=wanted)
+    return commands.status(arguments, store, queues=queues, crls=crls, wanted=wanted, warnings=store.warnings.counts())
 
 
 def settings_(arguments: Arguments) -> int:
@@ -839,11 +865,13 @@ def register(arguments: Arguments) -> int:
             who=operator(os.environ),
             now=Clock().now,
             may_call=lambda address: may_call(address, settings.push_networks),
+            most=settings.register_endpoints,
         ),
         contracts=lambda: contracts_of(settings),
         verifier=lambda: FollowingVerifier.for_amqp(settings, store.registry),
         last_delivered=store.queries.last_delivered,
         certificate=standing_of,
+        warnings=store.warnings,
     )
 
 

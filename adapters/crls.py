@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,12 +15,14 @@ import aiohttp
 from cryptography import x509
 
 from adapters.reloading import FileStamp, Following, file_stamp
+from adapters.sightings import Sightings
 from adapters.soap import Limits
 from adapters.store.registry import Registry, StoredCrl
 from adapters.trust import Revocation, TrustedCertificate, TrustStore, read_crls
 from adapters.verify_policy import VerifyPolicy
 from adapters.wsse import Verifier
 from broker_config.settings import Settings, mask
+from routing.warning_board import CertificateUse
 from routing.work import StoreUnavailable
 from schemas.envelope import Envelope
 from schemas.oin import Oin
@@ -193,11 +196,21 @@ async def _read(source: str) -> bytes:
 class FollowingVerifier:
     """A verifier whose CRLs are those in the store, and whose CAs those in their file, looked at every few seconds."""
 
-    def __init__(self, trust: Callable[[], TrustStore], policy: VerifyPolicy, registry: Registry, *, waits: bool = True) -> None:
-        """`waits`: whoever asks may wait for the store. Otherwise somebody else calls `refresh`, from a thread."""
-        self._source, self._policy, self._registry, self._waits = trust, policy, registry, waits
+    def __init__(
+        self,
+        trust: Callable[[], TrustStore],
+        policy: VerifyPolicy,
+        registry: Registry,
+        *,
+        waits: bool = True,
+        shown: CertificateUse | None = None,
+    ) -> None:
+        """`waits`: whoever asks may wait for the store. Otherwise somebody else calls `refresh`, from a thread. `shown`: for what systems
+        use the certificates that `certificate` is asked about."""
+        self._source, self._policy, self._registry, self._waits, self._shown = trust, policy, registry, waits, shown
+        self.sightings = Sightings(registry.saw_certificates)
         self._trust = self._noticed = trust()
-        self._verifier = Verifier(self._trust, policy)
+        self._verifier = self._made(self._trust)
         self._stamp = ""
         self._look_at = 0.0
 
@@ -207,9 +220,15 @@ class FollowingVerifier:
         return cls(_trust(settings), VerifyPolicy(skew=timedelta(seconds=settings.skew_s), any_age=AMQP_AGE), registry)
 
     @classmethod
-    def for_https(cls, settings: Settings, registry: Registry, limits: Limits, *, waits: bool = True) -> FollowingVerifier:
+    def for_https(
+        cls, settings: Settings, registry: Registry, limits: Limits, *, waits: bool = True, shown: CertificateUse | None = None
+    ) -> FollowingVerifier:
         """As hand-ins over HTTPS are judged: their sender waits for the answer, so the Timestamp must be good now (facts 3.5)."""
-        return cls(_trust(settings), VerifyPolicy(skew=timedelta(seconds=settings.skew_s), limits=limits), registry, waits=waits)
+        policy = VerifyPolicy(skew=timedelta(seconds=settings.skew_s), limits=limits)
+        return cls(_trust(settings), policy, registry, waits=waits, shown=shown)
+
+    def _made(self, trust: TrustStore) -> Verifier:
+        return Verifier(trust, self._policy, noted=partial(self.sightings.saw, CertificateUse.SIGNING))
 
     def verify(self, raw: bytes, *, at: datetime, connected: Oin | None = None) -> Envelope:
         """As `wsse.Verifier.verify`, with the newest CRLs. While the store is away, those we have go on being used until they expire."""
@@ -221,21 +240,26 @@ class FollowingVerifier:
         """As `TrustStore.check`, with the newest CRLs."""
         if self._waits:
             self.refresh()
-        return self._trust.check(der, at=at)
+        found = self._trust.check(der, at=at)
+        if self._shown is not None:
+            self.sightings.saw(self._shown, found)
+        return found
 
     def refresh(self) -> None:
-        """Looks for newer CRLs and CAs, when it is time to; while the store is away this may take seconds."""
+        """Looks for newer CRLs and CAs, when it is time to, and writes down which certificates were seen; while the store is away this
+        may take seconds."""
         trust = self._source()
         if trust is not self._noticed:  # other CAs count at once
             self._noticed, self._look_at = trust, 0.0
         if time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + LOOK_EVERY_S
+            self.sightings.write_down()
             try:
                 stamp = self._registry.crl_stamp()
                 if stamp != self._stamp or trust is not self._trust:
                     trust.replace_crls([crl for stored in self._registry.crls() for crl in read_crls(stored.pem)])
                     self._stamp = stamp
                 if trust is not self._trust:  # not before it has its CRLs: until then the one before it judges
-                    self._trust, self._verifier = trust, Verifier(trust, self._policy)
+                    self._trust, self._verifier = trust, self._made(trust)
             except StoreUnavailable:
                 self._look_at = time.monotonic() + 1.0

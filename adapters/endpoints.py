@@ -14,6 +14,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -22,6 +23,7 @@ from typing import Any, Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import Connection
 from yarl import URL
 
 from adapters import soap
@@ -146,6 +148,20 @@ def context_of(settings: Settings) -> ssl.SSLContext:
     return context
 
 
+#: What is known of the call that this task makes: whether it was `sent`, and the certificate (DER) that the server has `shown`.
+_CALL: Final[ContextVar[SimpleNamespace]] = ContextVar("call")
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Notes whose server it is when a call gets its connection: a short answer has given it back by the time that it can be asked."""
+
+    async def connect(self, *arguments: Any, **named: Any) -> Connection:
+        connection = await super().connect(*arguments, **named)
+        peer = connection.transport.get_extra_info("ssl_object") if connection.transport else None
+        _CALL.get().shown = peer.getpeercert(binary_form=True) if peer else None
+        return connection
+
+
 class _Pool:
     """Connections that were made with one TLS context, and how many calls are under way on them."""
 
@@ -166,9 +182,11 @@ class Endpoints:
         allowed: Sequence[Network] = (),
         answer_s: float,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        saw_server: Callable[[str, str, bytes], None] = lambda system, where, der: None,
     ) -> None:
-        """`allowed`: networks that may be called though they are not public. `answer_s`: seconds for the whole of a call."""
-        self._now = now
+        """`allowed`: networks that may be called though they are not public. `answer_s`: seconds for the whole of a call. `saw_server`:
+        told which certificate (DER) the server of a system showed, and at which host and port."""
+        self._now, self._saw_server = now, saw_server
         self._context, self._judge, self._allowed = context, judge, tuple(allowed)
         self._answer_s = answer_s
         self._resolver = Resolver(self._allowed)
@@ -178,7 +196,8 @@ class Endpoints:
         """One attempt: what was heard. `url` is where it is; whom it is for stands in the message."""
         if (reason := not_allowed(url, self._allowed)) is not None:
             return Heard(wire=Wire.NOT_ALLOWED, says=reason)
-        went = SimpleNamespace(sent=False)
+        went = SimpleNamespace(sent=False, shown=None)
+        _CALL.set(went)
         try:
             async with asyncio.timeout(self._answer_s):
                 return await self._call(url, message, action, asked, went)
@@ -208,7 +227,9 @@ class Endpoints:
             "Accept-Encoding": "identity",
         }
         async with session.post(url, data=message, headers=headers, allow_redirects=False, trace_request_ctx=went) as response:
-            server = None if asked.signed else self._server(response)
+            if went.shown is not None:
+                self._saw_server(asked.system, f"{response.url.host}:{response.url.port}", went.shown)
+            server = None if asked.signed else self._server(went.shown)
             if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
                 return Heard(wire=Wire.UNREADABLE, status=response.status, says="the answer is packed, though that was not offered")
             parts, size = [], 0
@@ -229,11 +250,8 @@ class Endpoints:
                 retry_after_s=retry_after(response.headers.get("Retry-After"), self._now()),
             )
 
-    def _server(self, response: aiohttp.ClientResponse) -> Oin | None:
+    def _server(self, der: bytes | None) -> Oin | None:
         """Whose server it is, where its certificate is all that says so (2W-be); None when it names nobody, or has been revoked."""
-        transport = response.connection.transport if response.connection else None
-        peer = transport.get_extra_info("ssl_object") if transport else None
-        der = peer.getpeercert(binary_form=True) if peer else None
         try:
             return self._judge.certificate(der, at=self._now()).oin if der else None
         except Fault:
@@ -259,7 +277,7 @@ class Endpoints:
     def _open(self) -> aiohttp.ClientSession:
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(_note_sent)
-        connector = aiohttp.TCPConnector(
+        connector = _Connector(
             ssl=self._context,
             limit=0,
             limit_per_host=0,  # the window of each lane is what limits

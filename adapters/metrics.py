@@ -189,6 +189,8 @@ class OfStore(Collector):
         if loaded := self._store.registry.register_age():
             yield gauge("register_version", "The newest version of the service register.", {(): loaded[0]})
             yield gauge("register_age_seconds", "Since it was loaded.", {(): ages(loaded[1])})
+        standing = {(kind,): count for kind, count in self._store.warnings.counts().items()}
+        yield gauge("warnings", "What will break unless somebody acts, by kind.", standing, "kind")
         crls = self._store.registry.crl_times()
         yield gauge("crl_age_seconds", "Since a CRL was fetched.", {(mask(c.source),): ages(c.fetched_us) for c in crls}, "source")
         left = {(mask(c.source),): (c.next_update_us - now_us) / 1e6 for c in crls}

@@ -39,9 +39,9 @@ def _content(kind: MessageKind, contract: Contract) -> Schema | None:
 
 def description(contracts: Contracts, *, url: str) -> dict[str, Any]:
     """The whole document. `url`: our address as partners know it, without a path."""
-    paths = {**_own(), **_status(), **_mailboxes(), **_explain()}
+    paths = {**_own(), **_status(), **_mailboxes(), **_explain(), **_where()}
     for contract in contracts.contracts:
-        if contract.rest:
+        if contract.rest and contract.peer_to_peer != "where":
             paths[f"/rest/{contract.dienst}/{contract.versie}"] = {"post": _hand_in(contract)}
     return {
         "openapi": "3.1.0",
@@ -54,7 +54,7 @@ def description(contracts: Contracts, *, url: str) -> dict[str, Any]:
         },
         "servers": [{"url": url}],
         "security": [{"certificate": []}],
-        "tags": [{"name": name} for name in ("hand in", "status", "mailboxes", "readiness", "description")],
+        "tags": [{"name": name} for name in ("hand in", "status", "mailboxes", "readiness", "peer to peer", "description")],
         "paths": paths,
         "components": {
             "securitySchemes": {"certificate": {"type": "mutualTLS", "description": "With one OIN in subject.serialNumber."}},
@@ -188,6 +188,25 @@ def _explain() -> dict[str, Any]:
             "post": operation(
                 "explain", "readiness", f"The same for up to {rest_explain.MOST:,} schools that you name", [], answer, body=question
             ),
+        }
+    }
+
+
+def _where() -> dict[str, Any]:
+    return {
+        "/rest/where": {
+            "get": operation(
+                "where",
+                "peer to peer",
+                "Where do you deliver a message yourself, in a dienst that runs between systems?",
+                [
+                    query("dienst", text("Code of the dienst."), required=True),
+                    query("versie", text("Version of the dienst."), required=True),
+                    query("edu-from", _OIN, "The school for which you send, which has mandated you.", required=True),
+                    query("edu-to", _OIN, "The receiver's OIN or routeringskenmerk.", required=True),
+                ],
+                json_answer("Where, or why nowhere now.", ref("Where")),
+            )
         }
     }
 

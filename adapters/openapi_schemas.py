@@ -208,6 +208,19 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
             "schools": array(ref("School")),
         }
     ),
+    "Where": all_of(
+        {
+            "dienst": _TEXT,
+            "versie": _TEXT,
+            "carried": {**_BOOL, "description": "Whether it may be handed in here too."},
+            "register_version": _COUNT,
+            "url": {**maybe(_TEXT), "description": "Null: nowhere now, or (with a system) in a mailbox here."},
+            "system": {**maybe(_OIN), "description": "The OIN in the certificate that you must meet there."},
+            "address": {**maybe(_TEXT), "description": "What wsa:To begins with, without oin; null: the anonymous address."},
+            "until": {**maybe({"type": "string", "format": "date"}), "description": "The last day of this endpoint, where it has one."},
+            "endpoint": ref("Check"),
+        }
+    ),
     "School": all_of(
         {
             "organisation": _OIN,

@@ -28,7 +28,7 @@ from routing import register_lookup as lookup
 from routing.api_keys import SHAPE
 from routing.ports import RegisterDesk
 from routing.register import DienstVersion, Register
-from routing.register_desk import Caller, EndpointChange, NewEndpoint
+from routing.register_desk import Caller, EndpointChange, NewEndpoint, Result
 from routing.register_stored import NotKept
 from routing.register_wishes import RuleBroken
 from routing.work import StoreUnavailable
@@ -344,49 +344,73 @@ class OsrPages:
         return as_json(made) if made else web.Response(status=204, headers={"Cache-Control": "no-store"})
 
     def _bulk(self, request: web.Request, caller: Caller, said: Mapping[str, Any]) -> web.Response:
-        """Row after row, so that one row may follow on another; each is done, or not, by itself."""
-        results: list[dict[str, Any]] = []
-        away: Wrong | None = None  # the store; one row waited for it, and the others need not
-        rows, changed = rows_of(said), set[str]()
+        """One row may follow on another, and each is done or not by itself; what is done is done at once."""
+        rows = rows_of(said)
         self._writes.check(caller.system, len(rows))
-        for number, row in enumerate(rows, 1):
+        changed = set[str]()
+        wishes = [self._wish_of(row, changed) for row in rows]
+        written = iter(self._desk.write_many([wish for wish in wishes if not isinstance(wish, Wrong)], caller))
+        register = self._desk.register()
+        results: list[dict[str, Any]] = []
+        for number, wish in enumerate(wishes, 1):
             try:
-                if away is not None:
-                    raise away
-                if isinstance(token := row.get("token"), str):
-                    if token in changed:
-                        raise invalid(("token", "an earlier row changes this endpoint already"))
-                    changed.add(token)
-                wish = new_endpoint(row) if "token" not in row else change_of(*_token_of(row))
-                made = self._done(caller, wish)
+                if isinstance(wish, Wrong):
+                    raise wish
+                made = _said(next(written), wish, register)
                 results.append({"row": number, "status": 201 if isinstance(wish, NewEndpoint) else 200, "endpoint": made or None})
             except Wrong as wrong:
-                away = wrong if wrong.status == 503 else None
                 results.append({"row": number, "status": wrong.status, "problem": problem.document(wrong)})
         return as_json({"results": results})
 
+    def _wish_of(self, row: Mapping[str, Any], changed: set[str]) -> NewEndpoint | EndpointChange | Wrong:
+        """What a row of many asks for, or why it is no wish. `changed`: the endpoints that rows before it change."""
+        try:
+            if "token" not in row:
+                return self._known(new_endpoint(row))
+            wish = change_of(*_token_of(row))
+            if wish.id in changed:
+                raise invalid(("token", "an earlier row changes this endpoint already"))
+            changed.add(wish.id)
+            return wish
+        except Wrong as wrong:
+            return wrong
+
+    def _known(self, wish: NewEndpoint) -> NewEndpoint:
+        """Raises Wrong unless it is of a dienst version that there is."""
+        if lookup.version_by_namespace(self._desk.register(), wish.namespace) is None:
+            raise not_found(f"Service version with namespace {_named(wish.namespace)} does not exist")
+        return wish
+
     def _done(self, caller: Caller, wish: NewEndpoint | EndpointChange) -> dict[str, Any]:
         """The endpoint as it is from now on; empty when it was taken back. Raises Wrong."""
+        result: Result
         try:
             if isinstance(wish, EndpointChange):
-                written = self._desk.change_endpoint(wish, caller)
-            elif lookup.version_by_namespace(self._desk.register(), wish.namespace) is None:
-                raise not_found(f"Service version with namespace {_named(wish.namespace)} does not exist")
+                result = self._desk.change_endpoint(wish, caller)
             else:
-                written = self._desk.add_endpoint(wish, caller)
-        except RuleBroken as broken:
-            raise refused(broken, wish) from None
-        except StoreUnavailable:
-            raise problem.of_fault(OurFailure("the store is not available now")) from None
-        except OurFailure as failure:
-            raise problem.of_fault(failure) from None
-        row = written.endpoint
-        if row is None:
-            return {}
-        OUTCOME.get().reference = row.id
-        said = shapes.endpoint(row, _version(self._desk.register(), row.dienst, row.versie))
-        warnings = [{"nl": warning.nl, "en": warning.en} for warning in written.warnings]
-        return {**said, "warnings": warnings} if warnings else said
+                result = self._desk.add_endpoint(self._known(wish), caller)
+        except (RuleBroken, StoreUnavailable, OurFailure) as error:
+            result = error
+        return _said(result, wish, self._desk.register())
+
+
+def _said(result: Result, wish: NewEndpoint | EndpointChange, register: Register) -> dict[str, Any]:
+    """As `_done`."""
+    if isinstance(result, RuleBroken):
+        raise refused(result, wish) from None
+    if isinstance(result, StoreUnavailable):
+        raise problem.of_fault(OurFailure("the store is not available now")) from None
+    if isinstance(result, OurFailure):
+        raise problem.of_fault(result) from None
+    if isinstance(result, Exception):
+        raise result
+    row = result.endpoint
+    if row is None:
+        return {}
+    OUTCOME.get().reference = row.id
+    said = shapes.endpoint(row, _version(register, row.dienst, row.versie))
+    warnings = [{"nl": warning.nl, "en": warning.en} for warning in result.warnings]
+    return {**said, "warnings": warnings} if warnings else said
 
 
 def _token_of(row: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

@@ -30,6 +30,7 @@ ANSWERS: Final[Mapping[str, tuple[int, str]]] = {
     "WRONG": (400, VALIDATION),
     "NO_MANDATE": (403, "No mandate"),
     "OVERLAP": (409, "Overlapping endpoint"),
+    "QUOTA": (400, VALIDATION),
     "FOLLOWS": (409, "The register follows another one"),
 }
 

@@ -12,7 +12,7 @@ element (`adapters.signature`). Structure, counts and allow-lists come before an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 
@@ -31,7 +31,7 @@ from adapters.signature import (
     require_unique_ids,
     token_bytes,
 )
-from adapters.trust import TrustStore
+from adapters.trust import TrustedCertificate, TrustStore
 from adapters.verify_policy import EDUKOPPELING, VerifyPolicy
 from schemas.envelope import Envelope
 from schemas.faults import NotAllowed, Refused
@@ -41,9 +41,11 @@ from schemas.oin import Oin, institution_of
 class Verifier:
     """Says of received bytes whether they are a signed message, and what it says. One object serves a whole process."""
 
-    def __init__(self, trust: TrustStore, policy: VerifyPolicy = EDUKOPPELING) -> None:
-        self._trust = trust
-        self._policy = policy
+    def __init__(
+        self, trust: TrustStore, policy: VerifyPolicy = EDUKOPPELING, *, noted: Callable[[TrustedCertificate], None] = lambda _: None
+    ) -> None:
+        """`noted`: told with which certificate each good message was signed."""
+        self._trust, self._policy, self._noted = trust, policy, noted
 
     def verify(self, raw: bytes, *, at: datetime | None, connected: Oin | None = None) -> Envelope:
         """The message in these bytes, as judged at this time (None: at its own Created, for old recordings). `connected`: whose
@@ -69,6 +71,7 @@ class Verifier:
         check_digests(covered, security)
 
         check_times(created, expires, created if at is None else at, policy)
+        self._noted(certificate)
         return self._envelope(
             raw,
             frame,

@@ -261,6 +261,12 @@ class Settings:
         _number(1, 1_000_000),
         "600",
     )
+    register_endpoints: int = _setting(
+        "KOPPELPUNT_REGISTER_ENDPOINTS",
+        "endpoints, those that are over included, that one system may have in the register; an operator may add more",
+        _number(1, 10_000_000),
+        "100000",
+    )
     portal_host: str = _setting(
         "KOPPELPUNT_PORTAL_HOST", "address the portal listens on; 0.0.0.0: every one of this machine", _host, "127.0.0.1"
     )

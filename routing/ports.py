@@ -13,7 +13,7 @@ from routing.mailbox import Copy, InMailbox, Standing, TakenBack, Withdrawn
 from routing.outcome import Asked, Heard
 from routing.party import Changes, Cursor, Letter, MailboxLine, Opened, Pile, Status, WordHeard
 from routing.register_book import RegisterBook as RegisterBook
-from routing.register_desk import Caller, EndpointChange, NewEndpoint, Written
+from routing.register_desk import Caller, EndpointChange, NewEndpoint, Result, Written
 from routing.register_model import Mandate, Register
 from routing.release import Circuit
 from routing.work import (
@@ -231,6 +231,10 @@ class RegisterDesk(Protocol):
     def change_endpoint(self, change: EndpointChange, caller: Caller) -> Written:
         """Changes or ends it. Raises as above."""
 
+    def write_many(self, wishes: Sequence[NewEndpoint | EndpointChange], caller: Caller) -> list[Result]:
+        """The same of each, judged by the register as those before it leave it; those with one reason that follow each other are made
+        together. What would be raised for one is its result."""
+
 
 class HandIns(Protocol):
     """The store's side of taking in."""
@@ -272,13 +276,15 @@ class Outbox(Protocol):
 
     def confirm(self, confirmations: Sequence[Confirmation], *, actor: str, now_us: int) -> list[Confirmation]: ...
 
-    def waiting(self, *, after: int = 0, limit: int = 1000) -> list[Waiting]: ...
+    def waiting(self, *, after: int = 0, limit: int = 1000, receivers: Collection[str] | None = None) -> list[Waiting]: ...
+
+    def gemeentecodes(self, waiting: Sequence[Waiting]) -> dict[str, str]: ...
 
     def reroute_waiting(self, changes: Sequence[tuple[Waiting, NewDelivery]], *, actor: str, now_us: int) -> None: ...
 
-    def places_in(self, lane: str) -> list[tuple[str, str]]: ...
+    def places_in(self, lane: str) -> list[tuple[str, str, str]]: ...
 
-    def waiting_in(self, lane: str, endpoint: str, *, after: int, limit: int) -> list[Waiting]: ...
+    def waiting_in(self, lane: str, endpoint: str, receiver: str, *, after: int, limit: int) -> list[Waiting]: ...
 
     def move(self, lane: str, changes: Sequence[tuple[Waiting, NewDelivery]], *, actor: str, now_us: int) -> None: ...
 

@@ -138,14 +138,14 @@ def _first(rows: Iterable[Endpoint]) -> Endpoint:
 
 def to_dict(found: Readiness) -> dict[str, Any]:
     """As JSON has it, here and over REST."""
-    certificate = _check(found.certificate)
+    certificate = check(found.certificate)
     return {
         "system": found.system,
         "dienst": found.dienst,
         "versie": found.versie,
         "as_of": found.day.isoformat(),
         "register_version": found.register_version,
-        "version": _check(found.version),
+        "version": check(found.version),
         "schools": [
             {
                 "organisation": school.organisation,
@@ -153,15 +153,16 @@ def to_dict(found: Readiness) -> dict[str, Any]:
                 "sends": found.sends(school),
                 "receives": found.receives(school),
                 "certificate": certificate,
-                "mandate": _check(school.mandate),
-                "endpoint": _check(school.endpoint),
+                "mandate": check(school.mandate),
+                "endpoint": check(school.endpoint),
             }
             for school in found.schools
         ],
     }
 
 
-def _check(decision: Decision) -> dict[str, Any]:
+def check(decision: Decision) -> dict[str, Any]:
+    """One decision as JSON has it: whether it is right, and if not whose turn it is."""
     remedy_nl, remedy_en = remedy_of(decision.code, decision.owner)
     return {
         "ok": decision.outcome == "yes",

@@ -77,7 +77,7 @@ def _recipient(rule: RecipientRule, facts: Mapping[str, str], receiver: Oin, reg
             return Recipient(rule.target, "filtered", None, rule.target, decision)
     organisation, named, decision = _FIND[rule.rule](rule, facts, receiver, register, day, inputs)
     outcome = _OUTCOMES[decision.outcome]
-    known = organisation is not None and outcome == "deliver"
+    known = organisation is not None and outcome in ("deliver", "waiting")
     return Recipient(rule.target, outcome, Oin(named) if known else None, named, decision)
 
 
@@ -144,16 +144,33 @@ def _gemeente(
     code = facts.get(rule.fact or "")
     if code is None:
         return None, rule.target, decide("gemeente-absent", register.version, inputs | {"fact": rule.fact or ""})
-    inputs["gemeentecode"] = code
+    organisation, decision = of_gemeentecode(code, register, day, inputs)
+    known = organisation is not None and decision.outcome in ("yes", "wait")
+    return organisation, organisation.oin if organisation and known else f"gemeentecode {code}", decision
+
+
+def of_gemeentecode(code: str, register: Register, day: date, inputs: Mapping[str, str]) -> tuple[Organisation | None, Decision]:
+    """Whose this code is on this day; and why nobody's, with whoever had it last or will have it."""
+    about = {**inputs, "gemeentecode": code}
     found = register.by_gemeentecode(code, day)
-    named = f"gemeentecode {code}"
     if found.organisation is None:
-        return None, named, decide("gemeente-unknown", register.version, inputs)
-    inputs["name"] = found.organisation.name
+        return None, decide("gemeente-unknown", register.version, about)
+    about["name"] = found.organisation.name
     if found.standing is not Standing.CURRENT:
         days = found.row.days() if found.row else {}
-        return found.organisation, named, decide(f"gemeente-{found.standing}", register.version, inputs | days)
-    return found.organisation, found.organisation.oin, decide("gemeente", register.version, inputs)
+        return found.organisation, decide(f"gemeente-{found.standing}", register.version, about | days)
+    return found.organisation, decide("gemeente", register.version, about)
+
+
+def without_their_codes(register: Register, day: date) -> dict[str, frozenset[str]]:
+    """The municipalities that do not have all their gemeentecodes on this day, or take part no more; and the codes that they have."""
+    found = {}
+    for row in register.organisations.values():
+        if row.gemeentecodes:
+            current = frozenset(code.code for code in row.gemeentecodes if row.covers(day) and code.covers(day))
+            if len(current) < len(row.gemeentecodes):
+                found[str(row.oin)] = current
+    return found
 
 
 _FIND = {"addressed": _addressed, "role": _role, "brin": _brin, "gemeente": _gemeente}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,9 +43,12 @@ class RegisterBook(Protocol):
         Raises ValueError for a row that cannot be read, RegisterMoved when `expected` is not the newest version, and RuleBroken (FOLLOWS)
         for a register that is the copy of another one."""
 
-    def save(self, document: Mapping[str, Any], *, who: str, why: str, now_us: int, follower: bool = False) -> int:
-        """Makes the register what a document says. A mandate without a token keeps the one that it has in the store. `follower`: it is what
-        the register that is followed says. Raises ValueError, and RuleBroken as above for anybody else's."""
+    def save(
+        self, document: Mapping[str, Any], *, who: str, why: str, now_us: int, followed: Callable[[int], Followed] | None = None
+    ) -> int:
+        """Makes the register what a document says. A mandate without a token keeps the one that it has in the store. `followed`: the
+        document is that of a register that is followed from now on; told the version that it became, it says how far we are, which is
+        written in the same transaction. Raises ValueError, and RuleBroken as above for anybody else's."""
 
     def document(self, version: int) -> dict[str, list[dict[str, Any]]]:
         """The whole register of a version. Raises KeyError for one that does not exist."""
@@ -82,6 +85,9 @@ class RegisterBook(Protocol):
 
     def schools_of(self, system: str, version: int) -> int:
         """How many organisations have a mandate for this system, of whatever days."""
+
+    def endpoints_of(self, system: str, version: int) -> int:
+        """How many endpoints name this system, of whatever days."""
 
     def places(self, version: int, systems: Sequence[str] | None = None) -> list[tuple[str, str | None, int | None, float | None]]:
         """Each system and URL (None: its mailbox) that an endpoint names, with the least `at_once` and `per_second`; of these systems."""

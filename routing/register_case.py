@@ -20,6 +20,11 @@ from schemas.privacy import plain, redact
 #: Longer than any that a server takes.
 LONGEST_URL: Final = 2_000
 
+#: Endpoints of every day that one system may have for one organisation in one dienst version, and in all unless an operator sets another
+#: number. Everything that is asked of an organisation is found among all of its endpoints, so they are not to be made without end.
+MOST_OF_PLACE: Final = 1_000
+MOST_OF_SYSTEM: Final = 100_000
+
 #: name -> code, Dutch sentence, English sentence; `{names}` are facts of the case.
 _REFUSED: Final[Mapping[str, tuple[str, str, str]]] = {
     "forbidden": ("FORBIDDEN", "Als {role} mag u dit niet: {action}; dat mag: {may}.", "As {role} you may not {action}; that is for: {may}."),
@@ -45,6 +50,8 @@ _REFUSED: Final[Mapping[str, tuple[str, str, str]]] = {
     "outside-connection": ("NO_MANDATE", "Het endpoint geldt {days_nl}, maar {name} is aangesloten {covered_nl}; blijf binnen die dagen.", "The endpoint is for {days_en}, but {name} is connected {covered_en}; stay within those days."),
     "overlap": ("OVERLAP", "Er is al een endpoint van {receiver} voor {dienst} versie {versie}, {days_nl}: {row} van systeem {system}; laat dat eerst eindigen.", "There is an endpoint of {receiver} for {dienst} version {versie} already, {days_en}: {row} of system {system}; let that one end first."),
     "id-taken": ("OVERLAP", "Er is al een endpoint {row}; kies een ander id of wijzig dat.", "There is an endpoint {row} already; choose another id, or change that one."),
+    "quota": ("QUOTA", "{system} heeft voor {name} al {count} endpoints in {dienst} {versie}, en meer dan {most} kan niet; wijzig een bestaand endpoint.", "{system} has {count} endpoints for {name} in {dienst} {versie} already, and may have no more than {most}; change one that is there."),
+    "quota-in-all": ("QUOTA", "{system} heeft al {count} endpoints, en meer dan {most} kan niet; wijzig een bestaand endpoint, of vraag de beheerder om meer.", "{system} has {count} endpoints already, and may have no more than {most}; change one that is there, or ask the operator for more."),
     "no-value": ("WRONG", "{key} kan niet {value} zijn; zie docs/register.md.", "{key} cannot be {value}; see docs/register.md."),
     "not-a-municipality": ("WRONG", "{name} is geen gemeente.", "{name} is no municipality."),
     "delegates-itself": ("WRONG", "{name} laat {dienst} op deze dagen zelf door een andere regio ontvangen ({row}).", "{name} itself lets another region receive {dienst} on these days ({row})."),
@@ -81,6 +88,7 @@ class Case:
     action: str  #: the line of MAY
     today: date
     may_call: Callable[[str], bool] = public  #: whether an IP address may stand in a URL
+    most: int = MOST_OF_SYSTEM  #: endpoints that one system may have
     warnings: list[Sentence] = field(default_factory=list)
     ids: set[str] = field(default_factory=set)  #: of endpoints that the wish makes
 

@@ -55,3 +55,7 @@ class Written:
 
     endpoint: Endpoint | None  #: as it is from then on; None: it was taken back
     warnings: tuple[Sentence, ...] = ()
+
+
+#: What came of one wish of several; an exception says why nothing did.
+Result = Written | Exception

@@ -7,6 +7,7 @@ the dated agreement.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 from routing.register import Endpoint, is_address
 from routing.register_book import RowChange
-from routing.register_case import Case, Judged, dated, days_in_words
+from routing.register_case import MOST_OF_PLACE, Case, Judged, dated, days_in_words
 from routing.register_mandates import covered_by, shortening
 from routing.register_rows import write_row
 from routing.register_spans import DAY, Span, holds, in_words, limits, shared, span, union
@@ -57,6 +58,7 @@ def add(case: Case, wish: AddEndpoint) -> Judged:
         **dated(days),
     )
     case.ids.add(endpoint.id)
+    _not_too_many(case, [endpoint])
     changes = _room_for(case, endpoint)
     _version_covers(case, endpoint)
     return Judged((*changes, RowChange("endpoints", endpoint.id, write_row(endpoint))), tuple(case.warnings))
@@ -100,10 +102,13 @@ def move(case: Case, wish: MoveAddress) -> Judged:
     case.url(wish.new)
     case.new_days(wish.day, None)
     changes: list[RowChange] = []
+    more: list[Endpoint] = []
     for endpoint in case.register.parts.of_system(system.oin).endpoints:
         if endpoint.url == wish.old and (endpoint.until is None or endpoint.until >= wish.day):
             before, after = _from(case, endpoint, wish.day)
+            more += [after] if before is not None else []
             changes += _rows(before, replace(after, url=wish.new))
+    _not_too_many(case, more)
     if not changes:
         raise case.broken("nothing-there", key=system.oin, day=wish.day, address=wish.old or "mailbox")
     return Judged(tuple(changes), tuple(case.warnings))
@@ -228,7 +233,8 @@ def _from(case: Case, endpoint: Endpoint, day: date | None) -> tuple[Endpoint | 
 
 
 def _replaced(case: Case, endpoint: Endpoint, before: Endpoint | None, after: Endpoint) -> Iterable[RowChange]:
-    """The rows that come in the place of one, with whatever makes room for them."""
+    """The rows that come in the place of one, with whatever makes room for them. Raises RuleBroken."""
+    _not_too_many(case, [after] if before is not None else [])
     return [*_room_for(case, after, besides=endpoint.id), *_rows(before, after)]
 
 
@@ -251,6 +257,22 @@ def _room_for(case: Case, endpoint: Endpoint, *, besides: str | None = None) -> 
             raise _overlap(case, row, receiver)
         changes += shortening(case, [row], covered)
     return changes
+
+
+def _not_too_many(case: Case, more: Sequence[Endpoint]) -> None:
+    """Raises RuleBroken when these, of one system, are more than it may have. An operator may have any number."""
+    if not more or case.may_all:
+        return
+    system = more[0].system
+    there = case.register.parts.endpoints_of(system)
+    if there + len(more) > case.most:
+        raise case.broken("quota-in-all", system=system, count=there, most=case.most)
+    for (organisation, dienst, versie), count in Counter((row.organisation, row.dienst, row.versie) for row in more).items():
+        rows = case.register.endpoints_of(organisation, dienst, versie)
+        here = sum(row.system == system for row in rows)
+        if here + count > MOST_OF_PLACE:
+            name = case.organisation(organisation).name
+            raise case.broken("quota", system=system, name=name, dienst=dienst, versie=versie, count=here, most=MOST_OF_PLACE)
 
 
 def _judged_days(case: Case, row: Endpoint) -> list[Span]:

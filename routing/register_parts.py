@@ -31,16 +31,21 @@ class Holding(Pair):
 def hold(mandates: Iterable[Mandate] = (), endpoints: Iterable[Endpoint] = ()) -> Holding:
     """What one organisation has."""
     held = Holding(tuple(mandates), tuple(endpoints))
-    by_dienst: dict[str, tuple[Mandate, ...]] = {}
+    by_dienst: dict[str, list[Mandate]] = {}
     for mandate in held.mandates:
-        by_dienst[mandate.dienst] = (*by_dienst.get(mandate.dienst, ()), mandate)
-    by_place: dict[tuple[str, str, str], tuple[Endpoint, ...]] = {}
+        by_dienst.setdefault(mandate.dienst, []).append(mandate)
+    by_place: dict[tuple[str, str, str], list[Endpoint]] = {}
     for endpoint in held.endpoints:
-        for receiver in filter(None, (endpoint.organisation, endpoint.routeringskenmerk)):
-            place = (receiver, endpoint.dienst, endpoint.versie)
-            by_place[place] = (*by_place.get(place, ()), endpoint)
-    held.by_dienst, held.by_place = by_dienst, by_place
+        for place in places_of(endpoint):
+            by_place.setdefault(place, []).append(endpoint)
+    held.by_dienst = {dienst: tuple(rows) for dienst, rows in by_dienst.items()}
+    held.by_place = {place: tuple(rows) for place, rows in by_place.items()}
     return held
+
+
+def places_of(row: Endpoint) -> list[tuple[str, str, str]]:
+    """By which receivers, dienst and version an endpoint is found."""
+    return [(receiver, row.dienst, row.versie) for receiver in (row.organisation, row.routeringskenmerk) if receiver]
 
 
 NOTHING = hold()
@@ -72,6 +77,9 @@ class Parts(Protocol):
 
     def schools_of(self, system: str) -> int:
         """How many organisations ever gave this system a mandate."""
+
+    def endpoints_of(self, system: str) -> int:
+        """How many endpoints of every day name this system."""
 
     def stamp(self, system: str) -> object:
         """The very same object, also in newer versions, for as long as nothing changes that names this system."""
@@ -121,6 +129,10 @@ class WholeParts:
     def schools_of(self, system: str) -> int:
         """See the port."""
         return len({row.organisation for row in self._mandates if row.system == system})
+
+    def endpoints_of(self, system: str) -> int:
+        """See the port."""
+        return sum(row.system == system for row in self._endpoints.values())
 
     def stamp(self, system: str) -> object:
         """See the port."""

@@ -71,13 +71,13 @@ def what_changes(
     touched: set[tuple[date, Oin, str, str]] = set()
     for mandate in mandates:
         for day, what in _turns(mandate, days):
-            names = {"name": _name(register, mandate.organisation), "system": _system(register, mandate.system)}
+            names = {"name": name_of(register, mandate.organisation), "system": system_name(register, mandate.system)}
             key = key_of(mandate)
             turns.append(_turn(f"mandate-{what}", day, mandate.organisation, mandate.dienst, key, mandate.system, names))
-            touched |= {(day, *place) for place in _places(register, mandate)}
+            touched |= {(day, *place) for place in places_of(register, mandate)}
     for row in endpoints:
         for day, what in _turns(row, days):
-            names = {"name": _receiver(register, row), "system": _system(register, row.system), "where": row.url or "mailbox"}
+            names = {"name": receiver_name(register, row), "system": system_name(register, row.system), "where": row.url or "mailbox"}
             place = row.routeringskenmerk or row.organisation
             turns.append(_turn(f"endpoint-{what}", day, place, f"{row.dienst} {row.versie}", row.id, row.system, names))
             touched.add((day, place, row.dienst, row.versie))
@@ -100,7 +100,7 @@ def small_changes(register: Register, day_from: date, day_to: date) -> list[Turn
                 turns.append(_turn(f"gemeentecode-{what}", day, organisation.oin, "", code.code, None, names))
     for row in register.delegations.values():
         for day, what in _turns(row, days):
-            names = {"name": _name(register, row.municipality), "region": _name(register, row.region)}
+            names = {"name": name_of(register, row.municipality), "region": name_of(register, row.region)}
             turns.append(_turn(f"delegation-{what}", day, row.municipality, row.dienst, row.id, None, names))
             turns += [
                 turn
@@ -126,7 +126,7 @@ def mandates_without_endpoint(register: Register, mandates: Iterable[Mandate], t
         days = shared(span(mandate), (today, date.max))
         if mandate.revoked or days is None:
             continue
-        rows = [row for place in _places(register, mandate) for row in register.endpoints_of(*place) if row.system == mandate.system]
+        rows = [row for place in places_of(register, mandate) for row in register.endpoints_of(*place) if row.system == mandate.system]
         gap = _first_gap(days, union(span(row) for row in rows))
         if gap is not None:
             gaps.append(Gap(mandate, gap))
@@ -179,7 +179,7 @@ def ends_soon(
         within = _horizon(endpoint, today, horizons)
         if within is not None and endpoint.until is not None:
             place = endpoint.routeringskenmerk or endpoint.organisation
-            followed = _where(register, place, endpoint.dienst, endpoint.versie, endpoint.until + DAY).endpoint is not None
+            followed = where_on(register, place, endpoint.dienst, endpoint.versie, endpoint.until + DAY).endpoint is not None
             found.append(Ending("endpoints", endpoint, within, followed))
     return sorted(found, key=lambda ending: (ending.row.until or date.max, ending.list, key_of(ending.row)))
 
@@ -198,10 +198,10 @@ def _turn(what: str, day: date, organisation: str, dienst: str, key: str, system
 
 def _handover(register: Register, day: date, place: Oin, dienst: str, versie: str) -> Iterator[Turn]:
     """Who is sent the messages from this day on, where that is another than the day before."""
-    was, will = (_where(register, place, dienst, versie, at) for at in (day - DAY, day))
+    was, will = (where_on(register, place, dienst, versie, at) for at in (day - DAY, day))
     if was.endpoint is will.endpoint is None or (was.endpoint and will.endpoint and was.endpoint.lane == will.endpoint.lane):
         return
-    names = {"name": _name(register, place), "before": _place(register, was.endpoint), "after": _place(register, will.endpoint)}
+    names = {"name": name_of(register, place), "before": _place(register, was.endpoint), "after": _place(register, will.endpoint)}
     version = f"{dienst} {versie}"
     if will.endpoint is not None:
         what = "receiver-found" if was.endpoint is None else "receiver-changes"
@@ -215,11 +215,12 @@ def _handover(register: Register, day: date, place: Oin, dienst: str, versie: st
         yield Turn(day=day, what="receiver-lost", organisation=place, dienst=version, key=key, system=system, nl=nl, en=en)
 
 
-def _where(register: Register, place: Oin, dienst: str, versie: str, day: date) -> Resolution:
+def where_on(register: Register, place: Oin, dienst: str, versie: str, day: date) -> Resolution:
+    """Where it goes on a day, at noon."""
     return resolve(register, receiver=place, dienst=dienst, versie=versie, now=start_of_day(day) + NOON)
 
 
-def _places(register: Register, mandate: Mandate) -> list[tuple[Oin, str, str]]:
+def places_of(register: Register, mandate: Mandate) -> list[tuple[Oin, str, str]]:
     """The receivers and dienst versions that a mandate may be about: the organisation, and each of its routeringskenmerken."""
     places: dict[tuple[Oin, str, str], None] = {}
     for dienst, versie in register.diensten:
@@ -249,21 +250,24 @@ def _horizon(row: Dated, today: date, horizons: Sequence[int]) -> int | None:
     return horizon(row.until, today, horizons)
 
 
-def _name(register: Register, oin: str) -> str:
+def name_of(register: Register, oin: str) -> str:
+    """Of an organisation; of a routeringskenmerk with the kenmerk itself."""
     organisation = register.organisation(oin) or register.organisation(oin[:15] + "00000")
     if organisation is None:
         return oin
     return organisation.name if organisation.oin == oin else f"{organisation.name} ({oin})"
 
 
-def _receiver(register: Register, row: Endpoint) -> str:
-    return _name(register, row.routeringskenmerk or row.organisation)
+def receiver_name(register: Register, row: Endpoint) -> str:
+    """For whom an endpoint receives."""
+    return name_of(register, row.routeringskenmerk or row.organisation)
 
 
-def _system(register: Register, oin: str) -> str:
+def system_name(register: Register, oin: str) -> str:
+    """Of a system; its OIN when the register has it no more."""
     system = register.system(oin)
     return system.name if system else oin
 
 
 def _place(register: Register, endpoint: Endpoint | None) -> str:
-    return f"{_system(register, endpoint.system)} ({endpoint.url or 'mailbox'})" if endpoint else "-"
+    return f"{system_name(register, endpoint.system)} ({endpoint.url or 'mailbox'})" if endpoint else "-"

@@ -14,6 +14,7 @@ from routing import register_endpoints, register_mandates, register_municipaliti
 from routing.addresses import public
 from routing.register import Register
 from routing.register_book import RowChange
+from routing.register_case import MOST_OF_SYSTEM as MOST_OF_SYSTEM
 from routing.register_case import Case, Judged, Sentence
 from routing.register_wishes import (
     ACTION,
@@ -50,10 +51,18 @@ _JUDGES: Final[Mapping[type[Any], Callable[[Case, Any], Judged]]] = {
 }
 
 
-def judge(register: Register, actor: Actor, wish: Wish, today: date, *, may_call: Callable[[str], bool] = public) -> Judged:
+def judge(
+    register: Register,
+    actor: Actor,
+    wish: Wish,
+    today: date,
+    *,
+    may_call: Callable[[str], bool] = public,
+    most: int = MOST_OF_SYSTEM,
+) -> Judged:
     """The rows that are to change, and warnings. Raises RuleBroken. `today`: the Amsterdam day; `may_call`: which IP addresses a URL
-    may hold."""
-    case = Case(register, actor, ACTION[type(wish)], today, may_call)
+    may hold; `most`: endpoints that one system may have."""
+    case = Case(register, actor, ACTION[type(wish)], today, may_call, most)
     case.allowed()
     return _JUDGES[type(wish)](case, wish)
 

@@ -41,8 +41,8 @@ OPERATOR: Final = Actor(Role.OPERATOR)
 class RuleBroken(Exception):
     """A wish that cannot be granted; nothing was changed.
 
-    `code`: FORBIDDEN (the role may never), NOT_YOURS, UNKNOWN (no such row), WRONG (days, OIN, URL), NO_MANDATE, OVERLAP or
-    FOLLOWS (the register is a copy of another one);
+    `code`: FORBIDDEN (the role may never), NOT_YOURS, UNKNOWN (no such row), WRONG (days, OIN, URL), NO_MANDATE, OVERLAP, QUOTA (too
+    many endpoints) or FOLLOWS (the register is a copy of another one);
     `nl` and `en`: one sentence that says what is wrong and what to do; `row`: key of the row that is in the way.
     """
 

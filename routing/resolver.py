@@ -57,6 +57,12 @@ def places(register: Register, *, receiver: Oin, dienst: str, versie: str, now: 
     return tuple(row for row in rows if row.covers(day) and judge_endpoint(register, row, day).outcome == "yes")
 
 
+def may_pass_on(register: Register, receiver: str, day: date) -> bool:
+    """Whether a receiver is a municipality that takes part no more: the one that has its gemeentecode may get what was meant for it."""
+    organisation = register.organisation(institution_of(Oin(receiver)))
+    return organisation is not None and organisation.kind is Kind.MUNICIPALITY and organisation.standing(day) is Standing.ENDED
+
+
 def _at_region(register: Register, municipality: Organisation, delegation: Delegation, inputs: dict[str, str], day: date) -> Resolution:
     """What a municipality has delegated goes where the region receives; not further: a region's own delegations are of its own messages."""
     more = {

@@ -94,6 +94,8 @@ class MessageKind:
     answers: str | None = None  #: fact that names the message this one answers, by its identificatiecodeBedrijfsdocument
     answered: tuple[str, ...] = ()  #: wsa:Actions of the kinds it answers; not in the file: found when all contracts are loaded
 
+    carried: bool = True  #: whether we take it in; not in the file: not where `peer_to_peer` of its contract is "where"
+
     @property
     def passes_through(self) -> bool:
         """Whether the sender names the final receiver, so that its bytes may travel untouched."""
@@ -113,6 +115,8 @@ class Contract:
     kinds: Mapping[str, MessageKind]
     personal_data: bool = True
     profile: str = "2W-be-S"  #: of Digikoppeling WUS; `2W-be`: over HTTPS a message need not be signed, and answers are not (WB011)
+    peer_to_peer: str | None = None  #: it runs between two systems, each mandated by its school: `where`: we only say where the other
+    #: one receives; `carry`: we also carry the messages. None: it does not
     rest: bool = False  #: whether it may be handed in over REST, where no message is signed and TLS is the identity
 
     @property

@@ -151,6 +151,12 @@ def read_contract(file: Path) -> tuple[Contract, Schema]:
         kinds[kind.action] = kind
     if not kinds:
         raise ContractError(f"{file}: kinds: name at least one message kind")
+    peer_to_peer = table.choice("peer_to_peer", "where", "carry") if "peer_to_peer" in table.values else None
+    for kind in kinds.values() if peer_to_peer else ():
+        if kind.to != "receiver":
+            raise table.wrong("peer_to_peer", f'needs kinds whose sender names the receiver, and kinds.{kind.name}.to is "{kind.to}"')
+    if peer_to_peer == "where":
+        kinds = {action: replace(kind, carried=False) for action, kind in kinds.items()}
     contract = Contract(
         dienst=dienst,
         versie=versie,
@@ -161,6 +167,7 @@ def read_contract(file: Path) -> tuple[Contract, Schema]:
         kinds=kinds,
         personal_data=table.boolean("personal_data"),
         profile=table.choice("profile", "2W-be-S", "2W-be", default="2W-be-S"),
+        peer_to_peer=peer_to_peer,
         rest=table.boolean("rest", default=False),
     )
     table.done()

@@ -316,9 +316,16 @@ _OPEN: Final = frozenset({"routed", "waiting", "released", "postponed", "uncerta
 
 
 def status(
-    arguments: Namespace, store: Store, *, queues: Mapping[str, int], crls: Iterable[Mapping[str, Any]], wanted: Collection[str]
+    arguments: Namespace,
+    store: Store,
+    *,
+    queues: Mapping[str, int],
+    crls: Iterable[Mapping[str, Any]],
+    wanted: Collection[str],
+    warnings: Mapping[str, int],
 ) -> int:
-    """What runs, what is queued, what is open, how old register and CRLs are. Exit 1 when one of the `wanted` workers is missing."""
+    """What runs, what is queued, what is open, how old register and CRLs are, and how many warnings stand. Exit 1 when one of the
+    `wanted` workers is missing."""
     now_us = Clock().now_us()
     alive = [w for w in store.registry.workers() if now_us - w["seen_us"] < 3 * SEEN_EVERY_S * 1e6]
     loaded, counts = store.registry.register_age(), store.queries.counts()
@@ -340,6 +347,7 @@ def status(
             }
             for crl in crls
         ],
+        "warnings": dict(warnings),
     }
     show_status(found, as_json=arguments.json)
     return 0 if {w["name"] for w in alive} >= set(wanted) else 1
@@ -364,6 +372,8 @@ def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:
         ],
         title="Register and CRLs",
     )
+    warnings = [{"kind": kind, "standing": count} for kind, count in sorted(status["warnings"].items())]
+    print_table(("kind", "standing"), warnings, title="Warnings (`register warnings` names them)", empty="none")
 
 
 def crl_arguments(parser: ArgumentParser) -> None:

@@ -17,6 +17,7 @@ from lxml import etree
 
 from routing.answers import answer_in
 from routing.decisions import decide
+from routing.explain import not_carried
 from routing.mandate import DecisionCache
 from routing.ports import Incoming, JudgeStep, Vault, Verifier
 from routing.register import Register
@@ -104,6 +105,9 @@ class Desk:
             decisions.append(self._record(decision))
             if decision.outcome != "yes":
                 raise NotAllowed(decision.code or "Client.DK0002", decision.text_en, where="wsa:From", owner=decision.owner)
+            if not kind.carried:
+                decisions.append(self._record(not_carried(register, kind)))
+                raise Refused("PEER_TO_PEER", f"{kind.dienst} version {kind.versie} is not carried here", where="wsa:Action")
             if kind.to == "hub" and envelope.receiver not in self._own:
                 raise Refused(
                     "Client.DK0011", f"{kind.name} is addressed to the hub: wsa:To must name {sorted(self._own)[0]}", where="wsa:To"

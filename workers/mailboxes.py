@@ -17,6 +17,7 @@ from typing import Any, Final
 from routing.amsterdam import amsterdam_day
 from routing.mailbox import SUCCESSOR_S, InMailbox, Move, SecondLook, Standing, Withdrawn, has_queue, same_place
 from routing.ports import BrokerError, Mailroom, Store
+from routing.resolver import may_pass_on
 from routing.work import Lease
 from workers.clock import Clock, micros
 from workers.loop import Leader, Worker, lead
@@ -115,7 +116,8 @@ class Withdrawal:
                 "deadline_us": micros(look.now) + SUCCESSOR_S * 1_000_000,
             }
         else:
-            final = decision.outcome == "no"
+            passed_on = may_pass_on(look.register, delivery.receiver, amsterdam_day(look.now))  # the timetable finds out to whom
+            final = decision.outcome == "no" and not passed_on
             rest = {"code" if final else "hold_code": decision.code, "owner": str(decision.owner), "reason": decision.text_nl}
         return Withdrawn(
             delivery=delivery,

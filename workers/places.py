@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
+from routing.amsterdam import amsterdam_day
 from routing.decisions import Decision
 from routing.mandate import judge_receiver, judge_standing
 from routing.register import Register
-from routing.resolver import resolve
+from routing.resolver import may_pass_on, resolve
 from routing.work import MAYBE_SENT, NOT_SENT, Claimed, RecordedDecision, Settlement
 from schemas.contract import MessageKind
 from schemas.faults import kind_of
@@ -44,6 +45,9 @@ def elsewhere(one: Claimed, register: Register, now: datetime, record: Callable[
     decision, endpoint = found.decision, found.endpoint
     decisions = (record(decision),)
     why: dict[str, Any]
+    if decision.outcome == "no" and may_pass_on(register, one.receiver, amsterdam_day(now)):  # the timetable finds out to whom
+        why = {"hold_code": decision.code, "owner": str(decision.owner), "reason": decision.text_nl}
+        return settled(one, "routed", now, register, decisions=decisions, **why)
     if decision.outcome == "no":
         why = {"code": decision.code, "owner": str(decision.owner), "reason": decision.text_nl}
         return settled(one, "failed", now, register, decisions=decisions, **why)

@@ -20,9 +20,10 @@ from routing.readiness import readiness, to_dict
 from routing.register import Register
 from routing.register_cli import SHOWN, explained, lines, made_ready
 from routing.register_cli import show as table_of
+from routing.warning_board import Warnings
 from schemas.content import read_content
 from schemas.contracts import Contracts
-from workers import api_key_commands, register_file_commands, register_plan_commands, register_wish_commands
+from workers import api_key_commands, register_file_commands, register_plan_commands, register_wish_commands, warning_commands
 from workers.clock import micros
 from workers.commands import WrongArgument
 from workers.register_work import Work, day_of, moment_of, oin_of
@@ -44,6 +45,7 @@ def add_arguments(parser: ArgumentParser, common: Callable[[ArgumentParser], Non
     common(show)
     register_wish_commands.add_arguments(what, common)
     register_plan_commands.add_arguments(what, common)
+    warning_commands.add_arguments(what, common)
     api_key_commands.add_arguments(what.add_parser("api-key", help="the keys with which systems change their endpoints"), common)
     follow = what.add_parser("follow", help="put the register at KOPPELPUNT_FOLLOW_URL in the place of the one here, and follow it")
     unfollow = what.add_parser("unfollow", help="the copy of another register becomes our own, and does not expire")
@@ -166,6 +168,7 @@ def run(
     verifier: Callable[[], Verifier],
     last_delivered: Callable[[], dict[str, int]],
     certificate: Read,
+    warnings: Warnings,
 ) -> int:
     """The command that was typed."""
     match arguments.what:
@@ -183,6 +186,8 @@ def run(
             return register_plan_commands.plan(arguments, work)
         case "lists":
             return register_plan_commands.lists(arguments, work, last_delivered)
+        case "warnings":
+            return warning_commands.warnings(arguments, work, warnings)
         case "history":
             return register_plan_commands.history(arguments, work)
         case "api-key":

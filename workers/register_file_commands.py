@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from routing.register import Register, read_register
 from routing.register_book import RegisterMoved, RowChange
+from routing.register_bulk import InTurn
 from routing.register_cli import loaded, without_contract
 from routing.register_files import Asked, Bulk, Difference, asked, differences, merged, read_file, write_csv
 from routing.register_rows import FIELDS
-from routing.register_rules import OPERATOR, Actor, RuleBroken
+from routing.register_rules import OPERATOR, RuleBroken
 from schemas.contracts import Contracts
 from workers.clock import micros
 from workers.commands import WrongArgument
@@ -125,50 +126,46 @@ def _tell(arguments: Namespace, checked: Register, contracts: Contracts, differe
 
 
 def _row_by_row(arguments: Namespace, work: Work, bulk: Bulk, *, apply: bool) -> int:
-    """Each row of a school's, board's or supplier's file on its own: a result for each. Exit 1 when one was refused."""
+    """Each row of a school's, board's or supplier's file on its own: a result for each, and one version of those that are granted. Exit 1
+    when one was refused."""
     action = "give a mandate" if isinstance(bulk.rows, dict) and "mandates" in bulk.rows else "add an endpoint"
-    register = work.register()
-    actor = actor_of(register, arguments.acting_as, action)
-    results = [_one_row(arguments, work, actor, row, apply=apply) for row in asked(register, actor, bulk)]
+    for _ in range(TRIES):
+        register = work.register()
+        actor = actor_of(register, arguments.acting_as, action)
+        turn = InTurn(register, actor, work.today, may_call=work.may_call, most=work.most)
+        results = [_one_row(turn, row) for row in asked(turn.register, actor, bulk)]
+        try:
+            made = work.make(turn.changes, actor, why=why_of(arguments), expected=register.version) if apply and turn.changes else 0
+        except RegisterMoved:
+            continue
+        return _tell_rows(arguments, results, f"done in version {made}" if made else "would be done")
+    raise WrongArgument("Others are changing the register all the time; nothing was done. Try again.")
+
+
+def _one_row(turn: InTurn, row: Asked) -> dict[str, Any]:
+    """A row is judged by the register as the rows before it leave it."""
+    told: dict[str, Any] = {"list": row.list, "row": row.number, "key": row.key, "ok": True, "result": "no change", "nl": "", "en": ""}
+    if row.problem is not None:
+        return told | {"ok": False, "result": "refused", "nl": row.problem.nl, "en": row.problem.en, "differences": []}
+    if row.wish is None:
+        return told | {"differences": []}
+    try:
+        return told | {"result": "", "differences": turn.judge(row.wish)[1]}
+    except RuleBroken as broken:
+        return told | {"ok": False, "result": "refused", "code": broken.code, "nl": broken.nl, "en": broken.en, "differences": []}
+
+
+def _tell_rows(arguments: Namespace, results: list[dict[str, Any]], done: str) -> int:
     refused = sum(not result["ok"] for result in results)
+    for result in results:
+        result["result"] = result["result"] or done
     if arguments.json:
-        print_json({"rows": results, "refused": refused})
+        rows = [{**result, "changes": [as_json(one) for one in result.pop("differences")]} for result in results]
+        print_json({"rows": rows, "refused": refused})
     else:
         for result in results:
             say(f"{result['list']} row {result['row']}: {result['result']}  {result['key']}".rstrip())
-            for line in (*(one.in_words() for one in result.pop("differences")), *([result["en"]] if result["en"] else [])):
+            for line in (*(one.in_words() for one in result["differences"]), *([result["en"]] if result["en"] else [])):
                 say_below(line, "    ")
         say(f"{len(results)} rows, {refused} refused.")
     return 1 if refused else 0
-
-
-def _one_row(arguments: Namespace, work: Work, actor: Actor, row: Asked, *, apply: bool) -> dict[str, Any]:
-    told: dict[str, Any] = {"list": row.list, "row": row.number, "key": row.key, "ok": True, "result": "no change", "nl": "", "en": ""}
-    different: list[Difference] = []
-    if row.problem is not None:
-        told |= {"ok": False, "result": "refused", "nl": row.problem.nl, "en": row.problem.en}
-    elif row.wish is not None:
-        try:
-            told["result"], different = _granted(arguments, work, actor, row, apply=apply)
-        except RuleBroken as broken:
-            told |= {"ok": False, "result": "refused", "code": broken.code, "nl": broken.nl, "en": broken.en}
-    if arguments.json:
-        return told | {"changes": [as_json(one) for one in different]}
-    return told | {"differences": different}
-
-
-def _granted(arguments: Namespace, work: Work, actor: Actor, row: Asked, *, apply: bool) -> tuple[str, list[Difference]]:
-    """Raises RuleBroken. A row is judged by the register as the rows before it left it."""
-    assert row.wish is not None
-    for _ in range(TRIES):
-        register = work.register()
-        changes = work.judged(register, actor, row.wish).changes
-        different = work.differences(changes)
-        if not apply:
-            return "would be done", different
-        try:
-            version = work.make(changes, actor, why=why_of(arguments), expected=register.version)
-        except RegisterMoved:
-            continue
-        return f"done in version {version}", different
-    raise WrongArgument("Others are changing the register all the time; the rows so far were done. Try again.")

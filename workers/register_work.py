@@ -13,7 +13,7 @@ from routing.amsterdam import AMSTERDAM, amsterdam_day
 from routing.register import Register
 from routing.register_book import RegisterBook, RegisterMoved, RowChange
 from routing.register_files import Difference
-from routing.register_rules import OPERATOR, Actor, Judged, Role, judge
+from routing.register_rules import MOST_OF_SYSTEM, OPERATOR, Actor, Judged, Role, judge
 from routing.register_wishes import ACTION, MAY, Wish
 from schemas.oin import BRIN_SHAPE, Oin, is_oin, school_oin
 from workers.clock import micros
@@ -35,6 +35,7 @@ class Work:
     who: str
     now: Callable[[], datetime]
     may_call: Callable[[str], bool]  #: which IP addresses a URL may hold
+    most: int = MOST_OF_SYSTEM  #: endpoints that one system may have
 
     def register(self) -> Register:
         """The newest."""
@@ -47,7 +48,7 @@ class Work:
 
     def judged(self, register: Register, actor: Actor, wish: Wish) -> Judged:
         """Raises RuleBroken."""
-        return judge(register, actor, wish, self.today, may_call=self.may_call)
+        return judge(register, actor, wish, self.today, may_call=self.may_call, most=self.most)
 
     def make(self, changes: Sequence[RowChange], actor: Actor, *, why: str, expected: int) -> int:
         """The version with these changes. Raises RegisterMoved."""

@@ -24,8 +24,6 @@ class Shelf(Protocol):
 
     def put(self, made: Made, raw: bytes) -> None: ...
 
-    def follow(self, followed: Followed, *, actor: str) -> None: ...
-
     def stop_following(self) -> None: ...
 
 
@@ -81,7 +79,6 @@ class Follower:
     def __init__(
         self,
         book: RegisterBook,
-        shelf: Shelf,
         clock: Clock,
         *,
         actor: str,
@@ -91,7 +88,7 @@ class Follower:
     ) -> None:
         """`issuer`: OIN of whose register it is. `fetch`: the mark of what we have -> bytes and their mark, or None when there is nothing
         else; raises OSError. `read`: bytes, least version, moment -> what was verified; raises ValueError."""
-        self._book, self._shelf, self._clock, self._actor, self._issuer = book, shelf, clock, actor, issuer
+        self._book, self._clock, self._actor, self._issuer = book, clock, actor, issuer
         self._fetch, self._read = fetch, read
 
     async def act(self) -> None:
@@ -120,16 +117,18 @@ class Follower:
         now = self._clock.now()
         found = self._read(raw, known.version if known else 0, now)
         why = f"snapshot of the register of {found.issuer}, version {found.version}"
-        ours = self._book.save(found.document, who=self._actor, why=why, now_us=micros(now), follower=True)
-        followed = Followed(
-            issuer=found.issuer,
-            version=found.version,
-            ours=ours,
-            mark=mark,
-            fetched_us=micros(now),
-            valid_until_us=micros(found.valid_until),
-        )
-        self._shelf.follow(followed, actor=self._actor)
+
+        def followed(ours: int) -> Followed:
+            return Followed(
+                issuer=found.issuer,
+                version=found.version,
+                ours=ours,
+                mark=mark,
+                fetched_us=micros(now),
+                valid_until_us=micros(found.valid_until),
+            )
+
+        ours = self._book.save(found.document, who=self._actor, why=why, now_us=micros(now), followed=followed)
         log.info("register_followed", extra={"issuer": found.issuer, "version": found.version, "register_version": ours})
 
 

@@ -77,6 +77,7 @@ class Sandbox:
         cert: Path,
         key: Path,
         trust: Path,
+        crls: Sequence[Path] = (),
         peers: Sequence[Oin] = (),
         content: Content | None = None,
         other: Signer | None = None,
@@ -85,14 +86,16 @@ class Sandbox:
         port: int = 0,
         host: str = "127.0.0.1",
     ) -> None:
-        """`oins`: for whom it receives. `peers`: who may connect; none: whoever has a trusted certificate. `tell`: is told of each message.
+        """`oins`: for whom it receives. `crls`: who connects or signs with a certificate that these lists revoke, or whose CA they do not
+        speak for, is refused. `peers`: who may connect; none: whoever has a trusted certificate. `tell`: is told of each message.
         `now`: its clock, for verifying and for answers that are no refusal. `port`: 0 is any; while it is `down` nobody keeps it for us.
         `content` and `other`: see `Voice`. Raises UsageError, PkiError, TrustError or OSError for files that cannot be used.
         """
         if not oins:
             raise UsageError("A sandbox needs at least one OIN for which it receives.")
         signer = signer_of(cert, key)
-        self._trust, self._oins, self._peers, self._tell, self._now = TrustStore.from_files([trust]), oins, frozenset(peers), tell, now
+        self._trust = TrustStore.from_files([trust], crls)
+        self._oins, self._peers, self._tell, self._now = oins, frozenset(peers), tell, now
         files = {"KOPPELPUNT_CERT": str(cert), "KOPPELPUNT_KEY": str(key), "KOPPELPUNT_TRUST": str(trust)}
         self._context = context_of(Settings.from_environment(files))
         self._verifier = Verifier(self._trust, VerifyPolicy(own_oins=frozenset(oins), limits=LIMITS))

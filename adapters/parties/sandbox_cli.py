@@ -32,6 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--cert", type=Path, required=True, metavar="FILE", help="its certificate, for TLS and signing")
     add("--key", type=Path, required=True, metavar="FILE", help="its private key, PEM without password")
     add("--trust", type=Path, required=True, metavar="FILE", help="CA certificates of those who connect and sign")
+    add(
+        "--crl",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="refuse what this list revokes; read at the start; may be repeated",
+    )
     add("--peer", type=_oin, action="append", default=[], metavar="OIN", help="who may connect (default: all that --trust knows)")
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add("--port", type=_port, default=8444, metavar="P", help="0: any that is free (default: %(default)s)")
@@ -78,6 +86,7 @@ async def serve(arguments: argparse.Namespace, until_signal: Callable[[], asynci
         cert=arguments.cert,
         key=arguments.key,
         trust=arguments.trust,
+        crls=arguments.crl,
         peers=arguments.peer,
         content=_content(arguments.answer) if arguments.answer else None,
         other=signer_of(arguments.other_cert, arguments.other_key) if arguments.other_key else None,

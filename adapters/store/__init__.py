@@ -23,6 +23,7 @@ from adapters.store.registry import Registry
 from adapters.store.repair import Repair
 from adapters.store.schema import migrate
 from adapters.store.snapshots import Snapshots
+from adapters.store.warnings import WarningFacts, Warnings
 from routing import board
 from routing.work import OutboxFilter
 
@@ -53,6 +54,8 @@ class Store:
         self.board_keeper = BoardKeeper(database)
         self.alerts = AlertBook(database)
         self.alert_facts = AlertFacts(database)
+        self.warnings = Warnings(database)
+        self.warning_facts = WarningFacts(database)
 
     def close(self) -> None:
         """Gives the connections back."""

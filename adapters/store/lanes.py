@@ -21,9 +21,10 @@ _STANDING: Final = Sql("SELECT lane, state, failures, probes, probe_at_us, code,
 _THESE: Final = Sql("SELECT lane, state, failures, probes, probe_at_us FROM lane WHERE lane IN @lanes")
 #: What an operator holds stays held: whoever read the row before that may not write over it.
 _SET: Final = Sql(
-    "INSERT INTO lane (lane, state, failures, probes, probe_at_us, code, at_us, who) "
-    "VALUES (:lane, :state, :failures, :probes, :probe_at, :code, :now, :who) ON CONFLICT (lane) DO UPDATE SET state = :state, "
-    "failures = :failures, probes = :probes, probe_at_us = :probe_at, code = :code, at_us = :now, who = :who "
+    "INSERT INTO lane (lane, state, failures, probes, probe_at_us, code, at_us, who, since_us) "
+    "VALUES (:lane, :state, :failures, :probes, :probe_at, :code, :now, :who, :now) ON CONFLICT (lane) DO UPDATE SET state = :state, "
+    "failures = :failures, probes = :probes, probe_at_us = :probe_at, code = :code, at_us = :now, who = :who, "
+    "since_us = CASE WHEN lane.state = 'closed' AND lane.failures = 0 THEN :now ELSE coalesce(lane.since_us, :now) END "
     "WHERE lane.probe_at_us IS NOT NULL OR lane.state <> 'held' OR :by_hand = 1"
 )
 #: What waited for the lane goes at once when it flows again, the oldest first. What has failed there more than twice keeps to its own
@@ -34,7 +35,7 @@ _READY: Final = Sql(
     f"UPDATE delivery SET not_before_us = :at + attempts WHERE {DUE} AND lane = :lane AND not_before_us > :at "
     "AND not_before_us > :at + attempts"
 )
-_WAITING: Final = Sql(
+WAITING_IN: Final = Sql(
     f"SELECT (SELECT count(*) FROM delivery WHERE {ROUTED} AND lane = :lane) + (SELECT count(*) FROM delivery WHERE {DUE} AND lane = :lane)"
     f" + (SELECT count(*) FROM delivery WHERE {OPEN} AND state = 'released' AND lane = :lane) AS waiting"
 )
@@ -61,7 +62,7 @@ class Lanes(Part):
                     "code": row.code,
                     "since_us": row.at_us,
                     "by": row.who,
-                    "waiting": _WAITING(connection, lane=row.lane).scalar_one(),
+                    "waiting": WAITING_IN(connection, lane=row.lane).scalar_one(),
                 }
                 for row in _STANDING(connection).all()
             ]

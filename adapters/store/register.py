@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import cache
 from typing import Any, Final
@@ -12,11 +12,12 @@ from typing import Any, Final
 from sqlalchemy import Connection, CursorResult
 
 from adapters.store.database import Database
+from adapters.store.followed import read_followed, write_followed
 from adapters.store.register_changes import NEWEST, Wanted, add_version, adopt, apply, newest, wanted_by, wanted_of
 from adapters.store.rows import event_row, write_events
 from adapters.store.sql import Insert, Sql
 from adapters.store.tables import register_api_key
-from routing.following import NOTE, Followed
+from routing.following import Followed
 from routing.register_book import RegisterMoved, RowChange
 from routing.register_rows import FIELDS
 from routing.register_wishes import RuleBroken
@@ -45,6 +46,7 @@ _OF_ORGANISATION: Final = Sql(
 )
 _OF_SYSTEM: Final = Sql(f"SELECT list, fields FROM register_row WHERE system = :system AND {_AS_OF} ORDER BY id")
 _SCHOOLS_OF: Final = Sql(f"SELECT count(DISTINCT organisation) FROM register_row WHERE system = :system AND list = 'mandates' AND {_AS_OF}")
+_ENDPOINTS_OF: Final = Sql(f"SELECT count(*) FROM register_row WHERE system = :system AND list = 'endpoints' AND {_AS_OF}")
 _NEXT_DAYS: Final = Sql(
     "SELECT min(CASE WHEN start_day > :day THEN start_day END) AS start, "
     "min(CASE WHEN until_day >= :day AND until_day < '9999-12-31' THEN until_day END) AS until "
@@ -53,7 +55,6 @@ _NEXT_DAYS: Final = Sql(
 _COUNTS: Final = Sql(f"SELECT list, count(*) AS rows_ FROM register_row WHERE {_AS_OF} GROUP BY list")
 #: A field of a row, by whether the store is SQLite.
 _FIELD: Final = {True: "json_extract(fields, '$.{}')", False: "(CAST(fields AS json) ->> '{}')"}
-_FOLLOWED: Final = Sql("SELECT value FROM note WHERE name = :name")
 _ADD_KEY: Final = Insert(register_api_key, "hash", "system", "label", "made_us")
 _KEY: Final = Sql("SELECT system FROM register_api_key WHERE hash = :hash AND ended_us IS NULL")
 _END_KEY: Final = Sql("UPDATE register_api_key SET ended_us = :now WHERE hash = :hash AND ended_us IS NULL RETURNING system")
@@ -121,20 +122,25 @@ class RegisterBook:
                 raise RegisterMoved(expected, last)
             return self._make(tx, last, wanted, whole=False, kind="register_changed", who=who, why=why, now_us=now_us)
 
-    def save(self, document: Mapping[str, Any], *, who: str, why: str = "", now_us: int, follower: bool = False) -> int:
+    def save(
+        self, document: Mapping[str, Any], *, who: str, why: str = "", now_us: int, followed: Callable[[int], Followed] | None = None
+    ) -> int:
         """See the port. The first document makes a version even when it is empty: somebody said that the register is that."""
         while True:
             seen = self.newest()
             with self._db.read() as connection:
                 wanted = wanted_of(connection, document)
             with self._db.write() as tx:
-                last = self._begin(tx, follower=follower)
+                last = self._begin(tx, follower=followed is not None)
                 if last == seen:  # else another change came first, and tokens are to be looked up again
-                    return self._make(tx, last, wanted, whole=True, kind="register_loaded", who=who, why=why, now_us=now_us)
+                    made = self._make(tx, last, wanted, whole=True, kind="register_loaded", who=who, why=why, now_us=now_us)
+                    if followed is not None:
+                        write_followed(tx, followed(made), who)
+                    return made
 
     def _begin(self, tx: Connection, *, follower: bool = False) -> int:
         self._db.one_at_a_time(tx, [_LOCK])
-        followed = None if follower else Followed.from_json(_FOLLOWED(tx, name=NOTE).scalar())
+        followed = None if follower else read_followed(tx)
         if followed is not None:
             raise RuleBroken(
                 "FOLLOWS",
@@ -231,6 +237,11 @@ class RegisterBook:
         with self._db.read() as connection:
             return int(_SCHOOLS_OF(connection, system=system, version=version).scalar_one())
 
+    def endpoints_of(self, system: str, version: int) -> int:
+        """See the port."""
+        with self._db.read() as connection:
+            return int(_ENDPOINTS_OF(connection, system=system, version=version).scalar_one())
+
     def places(self, version: int, systems: Sequence[str] | None = None) -> builtins.list[tuple[str, str | None, int | None, float | None]]:
         """See the port."""
         url, at_once, per_second = (_FIELD[self._db.is_sqlite].format(name) for name in ("url", "at_once", "per_second"))
@@ -258,7 +269,7 @@ class RegisterBook:
     def followed(self) -> Followed | None:
         """See the port."""
         with self._db.read() as connection:
-            return Followed.from_json(_FOLLOWED(connection, name=NOTE).scalar())
+            return read_followed(connection)
 
     # -- API keys ----------------------------------------------------------------------------------------------------------------------
     def add_api_key(self, hash: bytes, system: str, label: str, now_us: int, *, who: str = "") -> None:

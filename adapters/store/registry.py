@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -12,6 +12,8 @@ from sqlalchemy import bindparam, delete, insert, select, text, update
 from adapters.store.database import Database
 from adapters.store.register import RegisterBook
 from adapters.store.tables import crl, lease, note, register_version, worker
+from adapters.store.warnings import saw_certificates
+from routing.warning_board import SeenCertificate
 from routing.work import Lease
 
 #: Sets a single value.
@@ -174,6 +176,11 @@ class Registry:
         """Changes when any CRL does: what processes poll before they read them all. Of every row, because what is saved last need not have
         the latest moment: downloads take time, and clocks are put right."""
         return hashlib.sha256(repr(self.crl_times()).encode()).hexdigest()
+
+    def saw_certificates(self, seen: Sequence[SeenCertificate]) -> int:
+        """Certificates that systems used; returns how many are new."""
+        with self._db.write() as tx:
+            return saw_certificates(tx, seen)
 
     def note(self, name: str) -> str | None:
         """A single value, such as the broker's epoch."""

@@ -1,19 +1,17 @@
-"""Snapshots of the register in the store: the newest of ours, for whoever follows us, and how far we are in following another one."""
+"""Snapshots of our register in the store, for whoever follows it: the newest. And the end of following another one."""
 
 from __future__ import annotations
 
 from sqlalchemy import delete, insert, select
 
 from adapters.store.database import Database
-from adapters.store.registry import SET_NOTE
-from adapters.store.rows import event_row, write_events
-from adapters.store.tables import note, register_snapshot
-from routing.following import NOTE, Followed, Made
-from schemas.events import Event
+from adapters.store.followed import forget_followed
+from adapters.store.tables import register_snapshot
+from routing.following import Made
 
 
 class Snapshots:
-    """One snapshot, and one note."""
+    """One snapshot."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -40,27 +38,7 @@ class Snapshots:
             ).scalar()
             return bytes(found) if found is not None else None
 
-    def follow(self, followed: Followed, *, actor: str) -> None:
-        """A snapshot was taken over."""
-        with self._db.write() as tx:
-            tx.execute(SET_NOTE, {"name": NOTE, "value": followed.to_json()})
-            details = {"issuer": followed.issuer, "version": str(followed.version)}
-            write_events(
-                tx,
-                [
-                    event_row(
-                        Event(
-                            kind="register_followed",
-                            at_us=followed.fetched_us,
-                            actor=actor,
-                            register_version=followed.ours,
-                            details=details,
-                        )
-                    )
-                ],
-            )
-
     def stop_following(self) -> None:
         """From now on the register is our own, as it is."""
         with self._db.write() as tx:
-            tx.execute(delete(note).where(note.c.name == NOTE))
+            forget_followed(tx)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -28,17 +29,30 @@ _UNHOLD: Final = Sql(
     "UPDATE delivery SET endpoint = :endpoint, lane = :lane, receiver = :receiver, receiver_system = :receiver_system, "
     f"hold_code = :hold_code, owner = :owner, reason = :reason WHERE seq = :seq AND {WAITING} RETURNING seq"
 )
-#: With what its lane is held for: one that was never tried waited for that.
+#: The same of some receivers only.
+_WAITING_OF: Final = Sql(
+    f"SELECT {', '.join(('m.' if name in _OF_MESSAGE else 'd.') + name for name in _WAITING_FIELDS)} FROM "
+    f"(SELECT * FROM delivery WHERE {WAITING} AND receiver IN @receivers AND seq > :after ORDER BY seq LIMIT :limit) AS d "
+    "JOIN message m ON m.seq = d.message_seq ORDER BY d.seq"
+)
+#: As the router decided, or whoever passed it on; the last one counts.
+_WHO: Final = Sql(
+    "SELECT delivery, record FROM decision WHERE reference IN @references AND question = 'recipients' AND delivery IS NOT NULL ORDER BY id"
+)
+_FAIL_WAITING: Final = Sql(
+    "UPDATE delivery SET state = 'failed', code = :code, hold_code = NULL, owner = :owner, reason = :reason, at_us = :now "
+    "WHERE seq = :seq AND state IN ('routed', 'postponed') AND (lane = :left OR (hold_code IS NOT NULL AND :left = '')) RETURNING seq"
+)
 #: What waits for its turn or its next attempt in a lane, of one endpoint.
 _PLACES: Final = Sql(
-    f"SELECT DISTINCT endpoint, receiver_system FROM delivery WHERE {ROUTED} AND lane = :lane "
-    f"UNION SELECT DISTINCT endpoint, receiver_system FROM delivery WHERE {DUE} AND lane = :lane"
+    f"SELECT DISTINCT endpoint, receiver_system, receiver FROM delivery WHERE {ROUTED} AND lane = :lane "
+    f"UNION SELECT DISTINCT endpoint, receiver_system, receiver FROM delivery WHERE {DUE} AND lane = :lane"
 )
 _IN_LANE: Final = Sql(
     f"SELECT {', '.join(('m.' if name in _OF_MESSAGE else 'd.') + name for name in _WAITING_FIELDS)} FROM "
     f"(SELECT * FROM (SELECT * FROM delivery WHERE {ROUTED} AND lane = :lane "
     f"UNION ALL SELECT * FROM delivery WHERE {DUE} AND lane = :lane) AS w "
-    "WHERE endpoint = :endpoint AND seq > :after ORDER BY seq LIMIT :limit) AS d "
+    "WHERE endpoint = :endpoint AND receiver = :receiver AND seq > :after ORDER BY seq LIMIT :limit) AS d "
     "JOIN message m ON m.seq = d.message_seq ORDER BY d.seq"
 )
 _MOVE: Final = Sql(
@@ -95,20 +109,40 @@ _FORGET: Final = Sql("DELETE FROM used_id WHERE key IN (SELECT key FROM used_id 
 class Upkeep(Part):
     """What the timetable and the reader of `dead` do."""
 
-    def waiting(self, *, after: int = 0, limit: int = 1000) -> list[Waiting]:
-        """Deliveries that wait for the register."""
+    def waiting(self, *, after: int = 0, limit: int = 1000, receivers: Collection[str] | None = None) -> list[Waiting]:
+        """Deliveries that wait for the register; of these receivers only."""
         with self._db.read() as connection:
-            rows = _WAITING(connection, after=after, limit=limit).all()
+            if receivers is None:
+                rows = _WAITING(connection, after=after, limit=limit).all()
+            else:
+                rows = _WAITING_OF(connection, receivers=sorted(receivers), after=after, limit=limit).all()
         return [Waiting(**dict(zip(_WAITING_FIELDS, row, strict=True))) for row in rows]
 
+    def gemeentecodes(self, waiting: Sequence[Waiting]) -> dict[str, str]:
+        """Delivery -> the gemeentecode by which its receiver was found, of those that were found by one."""
+        wanted = {one.id for one in waiting}
+        with self._db.read() as connection:
+            rows = _WHO(connection, references=sorted({one.reference for one in waiting})).all()
+        inputs = ((row.delivery, json.loads(row.record).get("inputs", {})) for row in rows if row.delivery in wanted)
+        return {delivery: found["gemeentecode"] for delivery, found in inputs if "gemeentecode" in found}
+
     def reroute_waiting(self, changes: Sequence[tuple[Waiting, NewDelivery]], *, actor: str, now_us: int) -> None:
-        """What the register says of them now: an endpoint, or another reason to wait. One that waits no more is left alone."""
+        """What the register says of them now: an endpoint, another receiver, another reason to wait, or (`code`) that they have failed. One
+        that waits no more is left alone."""
         self._point(_UNHOLD, changes, actor, now_us)
 
-    def _point(self, statement: Sql, changes: Sequence[tuple[Waiting, NewDelivery]], actor: str, now_us: int, **more: object) -> None:
+    def _point(self, statement: Sql, changes: Sequence[tuple[Waiting, NewDelivery]], actor: str, now_us: int, **more: Any) -> None:
         with self._db.write() as tx:
             events, decisions = [], []
+            known = {m.seq: m for m in MESSAGE_IDS(tx, seqs=[waiting.message_seq for waiting, new in changes if new.code]).all()}
             for waiting, new in changes:
+                if new.code is not None:
+                    left, owner = more.get("left", ""), new.owner or str(kind_of(new.code).owner)
+                    failed: dict[str, Any] = {"code": new.code, "owner": owner, "reason": new.reason}
+                    if _FAIL_WAITING(tx, seq=waiting.seq, left=left, now=now_us, **failed).first() is not None:
+                        decisions += decision_rows(waiting.reference, waiting.id, now_us, new.decisions)
+                        events.append(failed_delivery(new, known[waiting.message_seq], actor, now_us, **failed))
+                    continue
                 moved = statement(
                     tx,
                     seq=waiting.seq,
@@ -127,15 +161,15 @@ class Upkeep(Part):
             write_decisions(tx, decisions)
             write_events(tx, events)
 
-    def places_in(self, lane: str) -> list[tuple[str, str]]:
-        """The endpoints, and the systems they were, for which something waits in this lane."""
+    def places_in(self, lane: str) -> list[tuple[str, str, str]]:
+        """The endpoints, the systems they were, and the receivers for which something waits in this lane."""
         with self._db.read() as connection:
-            return [(row.endpoint, row.receiver_system) for row in _PLACES(connection, lane=lane).all()]
+            return [(row.endpoint, row.receiver_system, row.receiver) for row in _PLACES(connection, lane=lane).all()]
 
-    def waiting_in(self, lane: str, endpoint: str, *, after: int, limit: int) -> list[Waiting]:
-        """What waits in this lane for one endpoint."""
+    def waiting_in(self, lane: str, endpoint: str, receiver: str, *, after: int, limit: int) -> list[Waiting]:
+        """What waits in this lane for one endpoint and receiver."""
         with self._db.read() as connection:
-            rows = _IN_LANE(connection, lane=lane, endpoint=endpoint, after=after, limit=limit).all()
+            rows = _IN_LANE(connection, lane=lane, endpoint=endpoint, receiver=receiver, after=after, limit=limit).all()
         return [Waiting(**{**dict(zip(_WAITING_FIELDS, row, strict=True)), "hold_code": row.hold_code or ""}) for row in rows]
 
     def move(self, lane: str, changes: Sequence[tuple[Waiting, NewDelivery]], *, actor: str, now_us: int) -> None:

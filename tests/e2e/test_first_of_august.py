@@ -104,6 +104,7 @@ class Play:
             verifier=lambda: s.verifier(),
             last_delivered=store.queries.last_delivered,
             certificate=standing_of,
+            warnings=store.warnings,
         )
         return " ".join(self._capsys.readouterr().out.split())
 

@@ -445,11 +445,42 @@ def test_each_row_of_many_has_its_own_result(api: Api) -> None:
     assert results[1]["problem"]["conflict"]["row"] == results[0]["endpoint"]["token"]
     twice = [{"token": results[0]["endpoint"]["token"], "at_once": number} for number in (1, 2)]
     answers = ok(api.ask("POST", "/endpoints/bulk", LAS, key=True, json={"endpoints": twice}))["results"]
-    assert [row["status"] for row in answers] == [200, 400], "each row is a version of the register"
+    assert [row["status"] for row in answers] == [200, 400], "all rows are one version of the register"
     change = [{"token": results[0]["endpoint"]["token"], "attributes": ["x"]}]
     (changed,) = ok(api.ask("POST", "/endpoints/bulk", LAS, key=True, json={"endpoints": change}))["results"]
     assert changed["endpoint"]["attributes"] == ["x"]
     wrong(api.ask("POST", "/endpoints/bulk", LAS, key=True, json={"endpoints": []}), 400, "Validation error(s)")
+
+
+def test_many_rows_are_one_version_of_the_register_and_a_row_may_follow_on_another(api: Api) -> None:
+    rows = [new(api, administration(800 + number), end_date="2099-05-01") for number in range(50)]
+    rows.append(new(api, administration(800), start_date="2099-05-02", end_date="2099-06-01"))
+    rows.append(new(api, administration(800), start_date="2099-05-01", end_date="2099-06-01"))
+    before = api.gateways.store.register.newest()
+    results = ok(api.ask("POST", "/endpoints/bulk", LAS, key=True, json={"endpoints": rows}))["results"]
+    assert [row["status"] for row in results] == [201] * 51 + [409]
+    assert results[51]["problem"]["conflict"]["row"] in {results[0]["endpoint"]["token"], results[50]["endpoint"]["token"]}
+    assert api.gateways.store.register.newest() == before + 1
+
+
+def test_rows_with_reasons_of_their_own_keep_them(api: Api) -> None:
+    rows = [new(api, administration(900 + number), reason=reason) for number, reason in enumerate(("a", "a", "b"))]
+    results = ok(api.ask("POST", "/endpoints/bulk", LAS, key=True, json={"endpoints": rows}))["results"]
+    register = api.gateways.store.register
+    found = [register.history("endpoints", row["endpoint"]["token"])[0] for row in results]
+    assert [one["why"] for one in found] == ["a", "a", "b"] and [one["version"] - found[0]["version"] for one in found] == [0, 0, 1]
+
+
+def test_a_system_that_has_all_the_endpoints_it_may_have_is_told_so(tmp_path: Path) -> None:
+    with Gateways(tmp_path, settings={"KOPPELPUNT_REGISTER_ENDPOINTS": "4"}, document=document()) as gateways:
+        api = Api(gateways, (LAS,), strangers=(STRANGER,))
+        rows = [new(api, administration(1 + number)) for number in range(10)]
+        results = ok(api.ask("POST", "/endpoints/bulk", LAS, key=True, json={"endpoints": rows}))["results"]
+        statuses = [row["status"] for row in results]
+        assert 0 < statuses.count(201) < 4 and statuses == sorted(statuses), "it had some"
+        assert statuses[-1] == 400 and results[-1]["problem"]["code"] == "REGISTER_QUOTA"
+        answer = api.ask("POST", "/endpoints", LAS, key=True, json=rows[-1])
+        assert wrong(answer, 400, "Validation error(s)") == "REGISTER_QUOTA" and "no more than 4" in answer.said["detail"]
 
 
 def test_of_many_who_want_the_same_place_at_once_one_has_it(api: Api) -> None:
@@ -470,7 +501,9 @@ def test_while_the_store_takes_nothing_reading_goes_on_and_a_write_is_to_come_ag
             assert endpoints(api, school_oin=SCHOOL, service_version_namespace=VVA) == ["school-vva"]
             rows = [said, {"token": "school-vva", "attributes": ["x"]}] * 4  # more than could each wait for it
             results = ok(api.ask("POST", "/endpoints/bulk", LAS, key=True, json={"endpoints": rows}))["results"]
-            assert [(row["status"], row["problem"]["code"]) for row in results] == [(503, "Server.DK0051")] * 8
+            expected = ["Server.DK0051", "Server.DK0051"] + ["Server.DK0051", "REQUEST_INVALID"] * 3  # what is named twice is wrong anyway
+            assert [row["problem"]["code"] for row in results] == expected
+            assert {row["status"] for row in results} == {503, 400}
             other.execute("ROLLBACK")
         ok(api.ask("POST", "/endpoints", LAS, key=True, json=said), 201)
 

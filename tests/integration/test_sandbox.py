@@ -30,6 +30,7 @@ from adapters.errors import UsageError
 from adapters.parties.behaviour import KINDS, Behaviour
 from adapters.parties.sandbox import Control, Received, Sandbox
 from adapters.parties.sandbox_cli import _as_json, _as_line
+from adapters.signing import Signer
 from schemas.envelope import Envelope
 from schemas.faults import Fault
 from schemas.oin import Oin
@@ -254,6 +255,31 @@ def test_who_shows_no_certificate_or_may_not_connect_is_refused(connects: str, c
     status, _, body = act(meet())
     assert status == 500
     assert f"<faultcode>soapenv:{code}</faultcode>".encode() in body
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_who_connects_or_signs_with_a_revoked_certificate_is_refused_when_the_list_was_given(tmp_path: Path, given: bool) -> None:
+    """A PKI of its own: others write the shared list meanwhile."""
+    pki.init(tmp_path)
+    ours, client = pki.issue(tmp_path, oin=SYSTEM, name="civic"), pki.issue(tmp_path, oin=HUB, name="hub")
+    gone = pki.issue(tmp_path, oin=HUB, name="gone", revoked=True)
+    lists = {"crls": [tmp_path / "crl.pem"]} if given else {}
+
+    async def meet() -> list[str]:
+        heard = []
+        target = Sandbox(GEMEENTE, cert=ours.certificate, key=ours.key, trust=tmp_path / "ca.pem", **lists)
+        async with target:
+            for connects, signs in ((gone, client), (client, gone), (client, client)):
+                context = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+                context.load_cert_chain(connects.certificate, connects.key)
+                signer = Signer(pki.read_key(signs.key), pki.read_certificate(signs.certificate))
+                async with aiohttp.ClientSession(target.url, connector=aiohttp.TCPConnector(ssl=context)) as session:
+                    _, _, body = await post(session, message(by=signer, sender=HUB))
+                heard.append(body.decode().partition("<faultcode>")[2].partition("<")[0])
+        return heard
+
+    codes = ["soapenv:Client.EK0030", "soapenv:Client.EK0031"] if given else ["", ""]
+    assert act(meet()) == [*codes, ""]
 
 
 def test_a_certificate_of_an_unknown_ca_ends_the_handshake(tmp_path: Path) -> None:

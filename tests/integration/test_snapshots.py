@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +21,7 @@ from adapters import pki
 from adapters.errors import UsageError
 from adapters.snapshot_http import PATH
 from adapters.store import Store
+from adapters.store.followed import write_followed
 from broker_config.settings import Settings
 from routing.following import Followed, Made
 from routing.register_book import RowChange
@@ -30,6 +34,8 @@ from tests.support.store import run_sql
 from workers.clock import Clock, micros
 from workers.register_cache import RegisterCache
 from workers.snapshots import follow_now, unfollow
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +76,12 @@ def follow(hub: Gateways, store: Store, **how: Any) -> None:
     asyncio.run(job(settings_of(hub, **how), store)())
 
 
+def noted(store: Store, followed: Followed) -> None:
+    """How far it says that it is."""
+    with store.database.write() as tx:
+        write_followed(tx, followed, "test")
+
+
 def says(store: Store) -> dict[str, Any]:
     """The register that is decided with, in a fixed order; tokens of mandates aside, which do not travel."""
     document = RegisterCache(store.register)().to_document()
@@ -99,6 +111,35 @@ def test_a_followed_register_is_the_same_here_and_each_change_comes_with_who_and
     assert last["why"] == f"snapshot of the register of {HUB}, version {hub.store.register.newest()}"
     told = [decode(bytes(row.payload)) for row in run_sql(store, "SELECT payload FROM event ORDER BY id")]
     assert [event.details["issuer"] for event in told if event.kind == "register_followed"] == [HUB, HUB]
+
+
+#: Takes a snapshot over and is killed when the rows are there and the note is not yet.
+KILLED = """
+import os, signal, sys
+from adapters.store import open_store, register
+from routing.following import Followed
+register.write_followed = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+store = open_store(sys.argv[1], upgrade=False)
+document = {"boards": [{"oin": "00000003000000010000", "name": "Stichting Rijn"}]}
+store.register.save(document, who="timetable", why="", now_us=1, followed=lambda ours: Followed(
+    issuer="00000003000000010000", version=7, ours=ours, mark="x", fetched_us=1, valid_until_us=1))
+"""
+
+
+def test_who_dies_while_taking_over_a_snapshot_leaves_the_register_as_it_was(hub: Gateways, store: Store) -> None:
+    """Else it would hold another one's rows as if they were its own, and never expire."""
+    publish(hub)
+    follow(hub, store)
+    before, known = says(store), store.register.followed()
+    url = store.database.url.render_as_string(hide_password=False)
+    died = subprocess.run([sys.executable, "-c", KILLED, url], cwd=ROOT, check=False, capture_output=True)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert says(store) == before and store.register.followed() == known
+    assert len(store.register.versions()) == 1
+    store.database.engine.dispose()
+    store.register.save({}, who="timetable", why="", now_us=1, followed=lambda ours: replace(known, version=9, ours=ours))  # type: ignore[type-var]
+    after = store.register.followed()
+    assert after is not None and (after.version, after.ours) == (9, 2) and store.register.newest() == 2
 
 
 def test_what_was_taken_over_is_not_sent_again_until_it_is_another_one(hub: Gateways, store: Store) -> None:
@@ -138,7 +179,7 @@ def test_a_copy_is_used_while_the_register_is_away_and_not_after_its_time(
     assert RegisterCache(store.register)().mandates_of(DOCUMENT["mandates"][0]["organisation"], "proef")
     followed = store.register.followed()
     assert followed is not None
-    store.snapshots.follow(replace(followed, valid_until_us=micros(Clock().now()) - 1), actor="test")
+    noted(store, replace(followed, valid_until_us=micros(Clock().now()) - 1))
     cache = RegisterCache(store.register)
     with pytest.raises(StoreUnavailable, match=f"the copy of the service register of {HUB} was valid until"):
         cache()
@@ -161,7 +202,7 @@ def test_a_gateway_whose_copy_has_expired_says_come_again_and_takes_in_nothing(h
         "fetched_us": 0,
         "valid_until_us": micros(Clock().now()) - 1,
     }
-    hub.store.snapshots.follow(Followed(**expired), actor="test")
+    noted(hub.store, Followed(**expired))
     message = hub.sender.message()
     wait(lambda: b"DK0051" in hub.ask(message)[1], within_s=40)
     asyncio.run(job(replace(hub.settings, snapshot_hours=24), hub.store)())

@@ -24,6 +24,7 @@ from adapters.store import (
     release,
     routes,
     upkeep,
+    warnings,
 )
 from adapters.store.sql import Sql
 from tests.support.store import ACTION, LANE, NOW, fresh_url, run_sql
@@ -62,7 +63,7 @@ HOT: dict[str, tuple[Sql, dict[str, object]]] = {
     "these lanes": (lanes._THESE, {"lanes": ["push 1", "push 2"]}),
     "lane goes on": (lanes._GO_ON, {"lane": "mailbox 1", "now": NOW}),
     "lane waits for its probe": (lanes._READY, {"lane": "mailbox 1", "at": NOW}),
-    "waits for a lane": (lanes._WAITING, {"lane": "mailbox 1"}),
+    "waits for a lane": (lanes.WAITING_IN, {"lane": "mailbox 1"}),
     "unclaimed": (release._UNCLAIMED_DELIVERIES, {"ended": NOW}),
     "after a wipe": (release._AFTER_WIPE_RELEASED, {}),
     "waiting": (upkeep._WAITING, {"after": 0, "limit": 1000}),
@@ -109,6 +110,8 @@ HOT: dict[str, tuple[Sql, dict[str, object]]] = {
     "changed rows": (register._CHANGED, {"since": 200, "upto": 201, "limit": 100}),
     "history of a row": (register._HISTORY, {"list": "endpoints", "key": "e1"}),
     "untold": (journal._UNTOLD, {"now": NOW, "limit": 100}),
+    "messages since the last look": (warnings._ARRIVED, {"after": ROWS, "limit": 100}),
+    "mail open at endpoints": (warnings._OPEN_AT, {"lanes": ["mailbox 1"], "endpoints": ["e"]}),
 }
 #: What metrics ask: it may cost something for each row that is open, and nothing for those that are finished.
 FIGURES: dict[str, Sql] = {

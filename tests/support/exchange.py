@@ -181,7 +181,7 @@ class Exchange:
         environment["KOPPELPUNT_HOME"] = str(self.home)
         self.supervisor = Supervisor(program.ROOT / "run.py", self._processes, others | environment, self.home / "workers.log")
         await self.supervisor.start()
-        await until(lambda: len(self.rows("SELECT pid FROM worker")) == len(self._processes))
+        await until(lambda: len(self.rows("SELECT pid FROM worker")) == len(self._processes), within_s=60)
 
     def _end(self) -> None:
         async def end() -> None:

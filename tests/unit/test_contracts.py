@@ -99,6 +99,8 @@ def test_the_built_in_vva_says_what_the_design_says():
         ('naam = "Vroegtijdig aanmelden mbo"', "", "naam", "is missing"),
         ('profile = "2W-be-S"', 'profile = "2W-be-SE"', "profile", "choose from 2W-be, 2W-be-S"),
         ("rest = true", 'rest = "ja"', "rest", "must be true or false"),
+        ("rest = true", 'peer_to_peer = "yes"', "peer_to_peer", "choose from carry, where"),
+        ("rest = true", 'peer_to_peer = "carry"', "peer_to_peer", 'kinds.mboGangerBericht.to is "hub"'),
         ('naam = "Vroegtijdig aanmelden mbo"', 'naam = " "', "naam", "text that is not empty"),
         ("personal_data = true", 'personal_data = "ja"', "personal_data", "true or false"),
         ('dienst = "vva"', 'dienst = "VVA"', "dienst", "right form"),

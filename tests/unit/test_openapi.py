@@ -16,6 +16,7 @@ from adapters.openapi import PATH, OpenApiPages, description
 from adapters.rest_explain import ExplainPages
 from adapters.rest_mailbox import MailboxPages
 from adapters.rest_status import StatusPages
+from adapters.rest_where import WherePages
 from schemas.contracts import BUILT_IN, load_contracts
 from tests.support import openapi
 
@@ -30,6 +31,7 @@ def test_the_description_is_openapi_3_1() -> None:
 
 def test_every_page_is_described_and_nothing_else_is() -> None:
     pages = (OpenApiPages({}), StatusPages(NOBODY, NOBODY), MailboxPages(NOBODY, NOBODY), ExplainPages(NOBODY, NOBODY, NOBODY))
+    pages = (*pages, WherePages(NOBODY, NOBODY, NOBODY, NOBODY))
     there = {(route.method.lower(), route.path) for page in pages for route in page.routes()}
     described = {(method, path) for path, item in openapi.DOCUMENT["paths"].items() for method in item}
     hand_ins = {("post", "/rest/proef/1"), ("post", "/rest/vva/1")}

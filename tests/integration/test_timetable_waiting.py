@@ -1,0 +1,157 @@
+"""What waits for the register, as the timetable looks at it: by version and day, and a little later once more."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from adapters.store import Store
+from routing.recipients import recipients
+from tests.support.register import AMERSFOORT, CIVIC, DOCUMENT, FACTS, LAS, UTRECHT, VO, but, document, message_kind
+from tests.support.store import DAY, NOW, a_delivery, kinds, lead, route, run_sql, take, waiting_delivery
+from tests.support.store import store as store
+from workers import timetable
+from workers.clock import Clock, moment
+from workers.loop import Worker
+from workers.register_cache import Records, RegisterCache
+from workers.route import new_delivery
+from workers.timetable import Timetable
+
+TODAY = moment(NOW).date()
+
+
+class Still(Clock):
+    at_us = NOW
+
+    def now(self) -> Any:
+        return moment(self.at_us)
+
+
+class Looking:
+    def __init__(self, store: Store) -> None:
+        self.store, self.clock = store, Still()
+        self.cache = RegisterCache(store.register)
+        worker = Worker("timetable", store.registry, self.clock)
+        self.timetable = Timetable(worker, store, self.cache.newest, [], self.clock)  # type: ignore[arg-type]
+
+    def load(self, **changes: Any) -> None:
+        self.store.registry.save_register(document(**changes), who="test", now_us=NOW)
+
+    def look(self) -> None:
+        asyncio.run(self.timetable.look_at_waiting())
+
+    def deliveries(self) -> list[Any]:
+        return run_sql(self.store, "SELECT state, receiver, lane, hold_code, code, owner FROM delivery ORDER BY seq")
+
+    def wait_for(self, receiver: str, **facts: str) -> str:
+        (reference,) = take(self.store, str(len(self.deliveries())), dienst="vva")
+        for target in recipients(message_kind(), FACTS | facts, receiver=receiver, register=self.cache.newest(), now=self.clock.now()):  # type: ignore[arg-type]
+            if target.target == "woongemeente":
+                route(self.store, reference, to=[new_delivery(target, Records(), NOW + 30 * DAY)])
+        return reference
+
+
+@pytest.fixture
+def looking(store: Store) -> Looking:
+    return Looking(store)
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is put off."""
+    monkeypatch.setattr(timetable, "LOOK_AGAIN_S", 0.0)
+    monkeypatch.setattr(timetable, "PASS_ON_S", 0.0)
+
+
+def codes(*rows: dict[str, str]) -> list[dict[str, Any]]:
+    """Amersfoort with these gemeentecodes."""
+    return but(DOCUMENT["organisations"], 3, gemeentecodes=list(rows))
+
+
+def test_what_was_decided_by_the_register_of_before_is_found_a_little_later(looking: Looking, at_once: None) -> None:
+    looking.load()
+    looking.look()
+    (reference,) = take(looking.store, "1", dienst="vva")
+    route(looking.store, reference, to=[waiting_delivery(receiver=VO)])
+    looking.look()
+    assert [(row.lane, row.hold_code) for row in looking.deliveries()] == [(f"mailbox {LAS}", None)]
+
+
+def test_a_message_for_a_municipality_that_is_still_to_come_waits_for_its_day(looking: Looking) -> None:
+    begins = (TODAY + timedelta(days=9)).isoformat()
+    mandates = [*DOCUMENT["mandates"], {"organisation": AMERSFOORT, "dienst": "vva", "system": CIVIC}]
+    endpoints = [*DOCUMENT["endpoints"], {"organisation": AMERSFOORT, "dienst": "vva", "versie": "1", "system": CIVIC, "mailbox": True}]
+    looking.load(organisations=codes({"code": "0307", "from": begins}), mandates=mandates, endpoints=endpoints)
+    looking.wait_for(UTRECHT, gemeentecode="0307")
+    for _ in range(2):
+        looking.look()
+        (row,) = looking.deliveries()
+        assert (row.state, row.receiver, row.lane, row.hold_code) == ("routed", AMERSFOORT, None, "ROUTE_GEMEENTE_NOT_CONNECTED")
+        looking.load(organisations=codes({"code": "0307", "from": begins}), mandates=mandates, endpoints=endpoints[:-1] + endpoints[-1:])
+    looking.clock.at_us = NOW + 9 * DAY
+    looking.look()
+    assert [(row.receiver, row.lane, row.hold_code) for row in looking.deliveries()] == [(AMERSFOORT, f"mailbox {CIVIC}", None)]
+
+
+def test_a_code_that_was_another_ones_by_mistake_takes_what_waits_along(looking: Looking) -> None:
+    looking.load(organisations=codes({"code": "0307"}))
+    reference = looking.wait_for(UTRECHT, gemeentecode="0307")
+    looking.look()
+    assert looking.deliveries()[0].receiver == AMERSFOORT
+    both = but(codes({"code": "0999"}), 2, gemeentecodes=[{"code": "0344"}, {"code": "0307"}])
+    looking.load(organisations=both)
+    looking.look()
+    assert [(row.receiver, row.lane) for row in looking.deliveries()] == [(UTRECHT, f"mailbox {CIVIC}")]
+    assert kinds(looking.store, reference)[-1] == "resolved"
+
+
+def test_what_a_worker_left_for_a_municipality_that_ended_is_passed_on(looking: Looking, at_once: None) -> None:
+    looking.load(organisations=codes({"code": "0307"}))
+    looking.wait_for(UTRECHT, gemeentecode="0307")
+    ended = (TODAY - timedelta(days=1)).isoformat()
+    organisations = but(
+        codes({"code": "0307", "until": ended}), 2, gemeentecodes=[{"code": "0344"}, {"code": "0307", "from": TODAY.isoformat()}]
+    )
+    organisations[3]["until"] = ended
+    looking.load(organisations=organisations)
+    looking.look()
+    run_sql(
+        looking.store, "UPDATE delivery SET receiver = :r, lane = NULL, endpoint = NULL, hold_code = 'ROUTE_GEMEENTE_ENDED'", r=AMERSFOORT
+    )
+    for _ in range(2):
+        looking.look()
+    assert [(row.receiver, row.lane) for row in looking.deliveries()] == [(UTRECHT, f"mailbox {CIVIC}")]
+
+
+def test_what_was_addressed_to_a_municipality_that_ended_fails_when_a_worker_left_it(looking: Looking, at_once: None) -> None:
+    organisations = codes({"code": "0307"})
+    organisations[3]["until"] = (TODAY - timedelta(days=1)).isoformat()
+    looking.load(organisations=organisations)
+    looking.look()
+    (reference,) = take(looking.store, "1", dienst="vva")
+    route(looking.store, reference, to=[waiting_delivery(receiver=AMERSFOORT, hold_code="ROUTE_GEMEENTE_ENDED")])
+    for _ in range(2):
+        looking.look()
+    assert [(row.state, row.code, row.hold_code) for row in looking.deliveries()] == [("failed", "ROUTE_GEMEENTE_ENDED", None)]
+
+
+def test_in_a_lane_only_what_is_for_a_receiver_that_changed_is_moved(looking: Looking) -> None:
+    lead(looking.store)
+    lane = f"push {CIVIC} https://civic.example/in"
+    endpoint = {"id": "civic", "organisation": UTRECHT, "dienst": "vva", "versie": "1", "system": CIVIC, "url": "https://civic.example/in"}
+    region = {"organisation": AMERSFOORT, "dienst": "vva", "versie": "1", "system": LAS, "mailbox": True}
+    mandates = [*DOCUMENT["mandates"], {"organisation": AMERSFOORT, "dienst": "vva", "system": LAS}]
+    given = {"municipality": AMERSFOORT, "dienst": "vva", "region": UTRECHT}
+    looking.load(mandates=mandates, endpoints=[endpoint, region], delegations=[given])
+    looking.store.outbox.hold(lane, who="beheer", now_us=NOW)
+    for receiver in (UTRECHT, AMERSFOORT):
+        (reference,) = take(looking.store, receiver, dienst="vva")
+        route(looking.store, reference, to=[a_delivery(receiver=receiver, endpoint="civic", lane=lane, receiver_system=CIVIC)])
+    looking.look()
+    assert {row.lane for row in looking.deliveries()} == {lane}
+    looking.load(mandates=mandates, endpoints=[endpoint, region])
+    looking.look()
+    assert [(row.receiver, row.lane) for row in looking.deliveries()] == [(UTRECHT, lane), (AMERSFOORT, f"mailbox {LAS}")]
