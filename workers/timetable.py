@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,11 +19,13 @@ from routing.amsterdam import amsterdam_day
 from routing.decisions import Decision
 from routing.ports import Store
 from routing.register import Register
+from routing.register_asked import AskedParts, NotAsked, Question
 from routing.release import CircuitState
 from routing.resolver import resolve
 from routing.work import Lease, LeaseLost, NewDelivery, StoreUnavailable, Waiting
 from schemas.contract import MessageKind
 from schemas.oin import Oin
+from workers.asking import answered
 from workers.clock import Clock, micros
 from workers.loop import SEEN_EVERY_S, Leader, Worker, lead
 from workers.places import is_strange
@@ -33,6 +36,9 @@ log = logging.getLogger("koppelpunt.timetable")
 #: Workers not heard of for this long are forgotten.
 FORGET_AFTER_US: Final = int(SEEN_EVERY_S * 12 * 1e6)
 WAITING_PAGE: Final = 1_000
+#: Questions about waiting deliveries that another register is asked at a time, every two seconds; and how long a look waits for answers.
+ASKED_AT_ONCE: Final = 8
+ASKING_S: Final = 1.5
 #: A sender's ids are recognised for this long (rule 2).
 IDS_KEPT_US: Final = 400 * 86_400_000_000
 
@@ -55,6 +61,7 @@ class Timetable:
         self._worker, self._store, self._register, self._kinds, self._clock = worker, store, register, kinds, clock
         self._record = Records()
         self._seen: tuple[int, object] | None = None  # register version and day the waiting deliveries were last looked at with
+        self._asked_after = 0  # up to which waiting delivery another register was asked
         self._leader = Leader(worker, store.registry, "timetable")
         self._scheduler = AsyncIOScheduler(timezone="UTC")
         self._leading = False
@@ -111,32 +118,85 @@ class Timetable:
         register, now = self._register(), self._clock.now()
         seen = (register.version, amsterdam_day(now))
         if seen == self._seen:
+            if isinstance(register.parts, AskedParts):
+                await self._ask_again(register)
             return
         after = 0
         while page := self._store.outbox.waiting(after=after, limit=WAITING_PAGE):
             after = page[-1].seq
-            changes = [(row, new) for row in page if row.hold_code.startswith("ROUTE_") and (new := self._again(row, register)) is not None]
-            if changes:
-                self._store.outbox.reroute_waiting(changes, actor=self._worker.id, now_us=micros(now))
+            await self._look_at(page, register)
         self._follow_held_lanes(register)
         self._seen = seen
+
+    async def _ask_again(self, register: Register) -> None:
+        """Another register does not say when it changed: so it is asked, some questions at a time, about one page after another."""
+        page = self._store.outbox.waiting(after=self._asked_after, limit=WAITING_PAGE)
+        looked = await self._look_at(page, register)
+        over = looked == len(page) < WAITING_PAGE
+        self._asked_after = 0 if over or not looked else page[looked - 1].seq
+        self._follow_held_lanes(register)
+
+    async def _look_at(self, page: Sequence[Waiting], register: Register) -> int:
+        """What waits for the register, and has another answer now. Where another register must be asked, so much as may be at a time;
+        returns up to where the page was looked at."""
+        changes: list[tuple[Waiting, NewDelivery]] = []
+        asked: dict[Question, asyncio.Future[None]] = {}
+        unknown: list[Waiting] = []
+        looked = len(page)
+        for place, row in enumerate(page):
+            if not row.hold_code.startswith("ROUTE_"):
+                continue
+            try:
+                changes += self._changed(row, register)
+            except NotAsked as missing:
+                if missing.question not in asked and len(asked) >= ASKED_AT_ONCE:
+                    looked = min(looked, place)
+                    continue
+                asked[missing.question] = asyncio.ensure_future(answered(missing))
+                unknown.append(row)
+        if asked:
+            await asyncio.wait(asked.values(), timeout=ASKING_S)
+        for row in unknown:
+            with suppress(NotAsked):  # the next look will do
+                changes += self._changed(row, register)
+        if changes:
+            self._store.outbox.reroute_waiting(changes, actor=self._worker.id, now_us=self._clock.now_us())
+        return looked
+
+    def _changed(self, row: Waiting, register: Register) -> list[tuple[Waiting, NewDelivery]]:
+        """Raises NotAsked."""
+        new = self._again(row, register)
+        return [] if new is None else [(row, new)]
 
     def _follow_held_lanes(self, register: Register) -> None:
         """What waits in a held lane leaves it when the register has another place for it: nobody tries it there, so nobody notices."""
         outbox, now = self._store.outbox, self._clock.now()
         for lane in [lane for lane, circuit in outbox.circuits().items() if circuit.state is not CircuitState.CLOSED]:
             for endpoint, system in outbox.places_in(lane):
-                if not is_strange((endpoint, system, lane, None), register, now):
+                try:
+                    if not is_strange((endpoint, system, lane, None), register, now):
+                        continue
+                except NotAsked as missing:
+                    missing.begin()  # the next look will do
                     continue
                 after = 0
                 while page := outbox.waiting_in(lane, endpoint, after=after, limit=WAITING_PAGE):
                     after = page[-1].seq
-                    changes = [(row, self._now(row, register)) for row in page]
+                    changes = [change for row in page for change in self._leaves(row, register)]
                     outbox.move(lane, changes, actor=self._worker.id, now_us=micros(now))
+
+    def _leaves(self, row: Waiting, register: Register) -> list[tuple[Waiting, NewDelivery]]:
+        """Where it goes from a held lane; it stays while nobody can say."""
+        try:
+            new = self._now(row, register)
+        except NotAsked as missing:
+            missing.begin()
+            return []
+        return [] if new.hold_code == "ROUTE_REGISTER_AWAY" else [(row, new)]
 
     def _again(self, row: Waiting, register: Register) -> NewDelivery | None:
         new = self._now(row, register)
-        if new.endpoint is None and (new.hold_code == row.hold_code or new.decisions[0].outcome == "no"):
+        if new.endpoint is None and (new.hold_code in (row.hold_code, "ROUTE_REGISTER_AWAY") or new.decisions[0].outcome == "no"):
             return None  # nothing new; at its deadline it fails with what it waits for
         return new
 
