@@ -334,7 +334,7 @@ def _translated(error: Exception) -> OsrError:
         one = one.__cause__ or one.__context__
     told = next((cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), None)
     if told is not None:
-        return OsrUnreachable(f"its certificate is not trusted: {told.verify_message or 'it does not belong to its name'}")
+        return OsrUnreachable(f"its certificate is not trusted: {getattr(told, 'verify_message', '') or told}"[:300])
     tls = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
     if tls is not None:
         return OsrUnreachable(f"TLS cannot be agreed with it: {(tls.reason or 'no reason given').replace('_', ' ').lower()}")
