@@ -614,7 +614,7 @@ def status(arguments: Arguments) -> int:
     store = existing_store_of(settings)
     crls, queues = standing(store.registry, Clock().now_us()), asyncio.run(queue_depths(settings))
     pushes = any(place.url for place in RegisterCache(store.register)().parts.lanes())
-    wanted = (*EVERY_WORKER, "push") if pushes else EVERY_WORKER
+    wanted = (*EVERY_WORKER, "push") if pushes or settings.register_source != "own" else EVERY_WORKER
     return commands.status(arguments, store, queues=queues, crls=crls, wanted=wanted, other=_other_register(settings, store))
 
 

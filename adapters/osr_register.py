@@ -32,7 +32,7 @@ NONE_S: Final = 3.0
 #: Seconds after which a register that does not answer is tried again; meanwhile nobody waits for it.
 TRY_AGAIN_S: Final = (2.0, 5.0, 10.0, 20.0, 30.0)
 #: Answers kept, some 500 bytes each, and questions under way.
-KEPT: Final = 100_000
+KEPT: Final = 50_000
 UNDER_WAY: Final = 1_000
 #: What an endpoint's system is called that the register does not name.
 NOT_NAMED: Final = Oin("-")
@@ -174,6 +174,8 @@ class OsrRegister:
 
     def _does_not_answer(self, error: str) -> None:
         before, now = self._trouble, time.monotonic()
+        if before is not None and now < before.again_at:  # it was asked before that was known
+            return
         tries = before.tries + 1 if before else 0
         since = before.away.since if before else self._now()
         again_at = now + TRY_AGAIN_S[min(tries, len(TRY_AGAIN_S) - 1)]
