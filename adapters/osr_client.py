@@ -106,11 +106,6 @@ class OsrClient:
         self._session: aiohttp.ClientSession | None = None
         self._made_with: ssl.SSLContext | None = None
 
-    @property
-    def host(self) -> str:
-        """Whose register it is, for people."""
-        return self._base.authority
-
     # -- questions: all raise OsrError ----------------------------------------------------------------------------------------------------
 
     async def schools(self, **asked: str) -> list[Row]:

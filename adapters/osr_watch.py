@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
 from adapters.credentials import ours
 from adapters.endpoints import context_of
@@ -40,7 +41,9 @@ def asked_register(settings: Settings, now: Callable[[], datetime]) -> OsrRegist
     def make() -> OsrClient:
         return OsrClient(url, lambda: credentials().context, key=settings.osr_key, per_minute=settings.osr_per_minute)
 
-    return OsrRegister(make, OsrClient(url, lambda: credentials().context).host, now, keep_s=settings.osr_keep_s)
+    parts = urlsplit(url)
+    name = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+    return OsrRegister(make, name, now, keep_s=settings.osr_keep_s)
 
 
 class Watch:

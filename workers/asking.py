@@ -20,6 +20,7 @@ class AskingCache(RegisterCache):
     """`RegisterCache` for whoever routes: what it gives asks the other register too, or instead. Lists, and the register's own API, are of
     a plain one."""
 
+    # all of it is the plain one's, which is looked after there
     def __init__(self, own: RegisterCache, other: OtherRegister, today: Callable[[], date], *, source: Source) -> None:
         self._own, self.other, self._today, self._source = own, other, today, source
         self._made: tuple[Register, Register] | None = None  # ours, and the same that asks

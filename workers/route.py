@@ -26,7 +26,7 @@ from workers.relay import decode_tickets
 log = logging.getLogger("koppelpunt.route")
 
 #: Seconds that a batch waits for another register; what is not answered by then is routed a second later, and the rest now.
-ASKING_S: Final = 0.3
+ASKING_S: Final = 0.1
 
 KindOf = Callable[[str], MessageKind]
 
@@ -54,7 +54,7 @@ class Router:
         if routes:
             await insist("store routes", lambda: self._store.outbox.commit_routes(routes, actor=self._worker.id, now_us=micros(now)))
         later = [tickets[message.seq] for message, route in zip(messages, found, strict=True) if route is None]
-        return list({id(incoming): incoming for incoming in later}.values())
+        return tuple({id(incoming): incoming for incoming in later}.values())
 
     def _route(self, message: Routable, register: Register, now: datetime) -> RoutedMessage:
         kind = self._kind_of(message.action)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,11 +32,15 @@ from routing.register_asked import (
 )
 from routing.register_cli import explained
 from routing.resolver import Resolution, resolve
+from routing.work import Waiting
 from schemas.faults import Owner
 from schemas.oin import Oin
 from tests.support.register import ADDRESSED, DOCUMENT, GANGER, LAS, NOW, OTHER_LAS, SIS, UTRECHT, VO, VO_NORTH, but, chain, noon
 from workers.asking import AskingCache
+from workers.clock import Clock
 from workers.intake import Lines
+from workers.loop import Worker
+from workers.timetable import ASKED_AT_ONCE, Timetable
 
 TODAY = amsterdam_day(NOW)
 ASKED_AT = datetime(2026, 3, 2, 10, 58, 7, tzinfo=UTC)
@@ -95,7 +101,7 @@ def where(register: Register, receiver: Oin = VO, at: datetime = NOW) -> Resolut
 
 NOTHING: dict[str, list[dict[str, Any]]] = {"mandates": [], "endpoints": []}
 
-# -- may it be sent ------------------------------------------------------------------------------------------------------------------------
+# -- may it be sent -----------------------------------------------------------------------------------------------------------------------
 
 
 def test_ours_alone_never_asks_another() -> None:
@@ -177,7 +183,7 @@ def test_what_was_handed_in_on_the_others_word_goes_on_when_that_mandate_ends() 
     assert decision.outcome == "yes"
 
 
-# -- where does it go ---------------------------------------------------------------------------------------------------------
+# -- where does it go ---------------------------------------------------------------------------------------------------------------------
 
 
 def test_where_ours_has_no_endpoint_the_others_is_used_with_its_mandate() -> None:
@@ -273,7 +279,7 @@ def test_a_municipality_that_delegated_is_asked_for_at_its_region() -> None:
     assert [question.receiver for question in other.asked if isinstance(question, EndpointQuestion)] == [VO]
 
 
-# -- never waiting ---------------------------------------------------------------------------------------------------------
+# -- never waiting ------------------------------------------------------------------------------------------------------------------------
 
 
 def test_what_was_not_asked_is_told_to_whoever_must_not_wait_and_asked_for_a_command() -> None:
@@ -335,3 +341,61 @@ def test_after_a_new_connection_nobody_waits_for_what_came_by_the_old_one() -> N
     lines.part([incoming(LAS, 1)], [None])
     ready, _, later = lines.part([incoming(LAS, 1, generation=2)], [good])  # type: ignore[list-item]
     assert (tags(ready), later) == ([1], [])
+
+
+# -- what waits, looked at again ----------------------------------------------------------------------------------------------------------
+
+
+def waiting(seq: int, receiver: Oin) -> Waiting:
+    return Waiting(
+        seq=seq, id=f"d{seq}", target="t", receiver=receiver, endpoint=None, hold_code="ROUTE_NO_ENDPOINT", dienst="vva", versie="1",
+        bericht="b", action="a", message_seq=seq, reference="r", deadline_us=0,
+    )  # fmt: skip
+
+
+class Outbox:
+    """What waits, and where it went."""
+
+    def __init__(self, rows: list[Waiting]) -> None:
+        self.rows, self.changes = rows, list[tuple[Waiting, Any]]()
+
+    def waiting(self, *, after: int, limit: int) -> list[Waiting]:
+        return [row for row in self.rows if row.seq > after][:limit]
+
+    def reroute_waiting(self, changes: list[tuple[Waiting, Any]], **_: Any) -> None:
+        self.changes += changes
+        gone = {row.seq for row, new in changes if new.endpoint}
+        self.rows = [row for row in self.rows if row.seq not in gone]
+
+    def circuits(self) -> dict[str, Any]:
+        return {}
+
+
+def test_what_waits_is_asked_about_some_at_a_time_until_all_of_it_was() -> None:
+    other = Other()
+    other.at_hand = set()
+    other.mandates = {(VO, LAS)}
+    receivers = [Oin(f"{VO[:15]}{number:05d}") for number in range(1, 21)]
+    other.endpoints = {receiver: [{"system": LAS, "routeringskenmerk": receiver}] for receiver in receivers}
+    outbox = Outbox([waiting(number, receiver) for number, receiver in enumerate(receivers, 1)])
+    register, questions = with_(other, "first", **NOTHING), []
+
+    async def act() -> None:
+        worker = Worker("timetable", SimpleNamespace(), Clock())  # type: ignore[arg-type]
+        timetable = Timetable(worker, SimpleNamespace(outbox=outbox, registry=None), lambda: register, [], ClockAt())  # type: ignore[arg-type]
+        timetable._seen = (register.version, TODAY)
+        for _ in range(9):
+            before = len(other.at_hand or ())
+            await timetable.look_at_waiting()
+            questions.append(len(other.at_hand or ()) - before)
+
+    asyncio.run(act())
+    assert sorted(row.seq for row, new in outbox.changes if new.endpoint) == list(range(1, 21))
+    assert 0 < max(questions) <= ASKED_AT_ONCE, "the other register is not flooded"
+
+
+class ClockAt(Clock):
+    """Stands still."""
+
+    def now(self) -> datetime:
+        return NOW
