@@ -33,6 +33,8 @@ CONTENT_TYPES: Final = frozenset({"text/xml; charset=utf-8", "text/xml;charset=u
 
 #: How often a worker looks who else takes hand-ins, and which systems there are.
 LOOK_EVERY_S: Final = 1.0
+#: Seconds after which a hand-in that waits, and is offered again every second, was given back to its queue in between.
+GIVEN_BACK_S: Final = 30.0
 #: Seconds that a batch waits for another register.
 ASKING_S: Final = 0.2
 #: After a worker has come, each takes only its own share for so long: twice what all need to notice and to let go of the rest.
@@ -129,8 +131,10 @@ class Refusals:
 class Lines:
     """Hand-ins that wait for another register's answer. A system's later ones wait behind its earlier ones; others' do not."""
 
-    def __init__(self) -> None:
-        self._lines: dict[Oin, list[tuple[int, int]]] = {}  # by system: connection and number of each, in the order in which they came
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        #: by system: connection and number of each, in the order in which they came, and when it was offered last
+        self._lines: dict[Oin, dict[tuple[int, int], float]] = {}
 
     def part(
         self, batch: Sequence[Incoming], judged: Sequence[NewMessage | NewRefusal | None]
@@ -141,19 +145,23 @@ class Lines:
         later: list[Incoming] = []
         for incoming, item in zip(batch, judged, strict=True):
             system, mark = _system(incoming), (incoming.generation, incoming.tag)
-            # what an earlier connection brought comes again on this one
-            line = [one for one in self._lines.get(system, ()) if one[0] == incoming.generation]
-            if item is not None and line[:1] in ([], [mark]):
+            line = self._line(system, mark)
+            if item is not None and next(iter(line), mark) == mark:
                 ready.append(incoming)
                 items.append(item)
-                line = line[1:]
+                line.pop(mark, None)
             else:
                 later.append(incoming)
-                line = line if mark in line else [*line, mark]
-            self._lines[system] = line
-            if not line:
-                del self._lines[system]
+                line[mark] = self._clock()
         return ready, items, later
+
+    def _line(self, system: Oin, mark: tuple[int, int]) -> dict[tuple[int, int], float]:
+        """Those that may still come before this one: what an earlier connection brought comes again on this one, and what was not offered
+        for a while was given back to its queue."""
+        known, since = self._lines.get(system, {}), self._clock() - GIVEN_BACK_S
+        line = {one: at for one, at in known.items() if one[0] == mark[0] and (at > since or one == mark)}
+        self._lines[system] = line  # of systems that the register has, so not many
+        return line
 
 
 class Intake:

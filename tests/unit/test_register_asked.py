@@ -343,6 +343,16 @@ def test_after_a_new_connection_nobody_waits_for_what_came_by_the_old_one() -> N
     assert (tags(ready), later) == ([1], [])
 
 
+def test_nobody_waits_for_a_hand_in_that_was_given_back_to_its_queue() -> None:
+    now, good = [0.0], object()
+    lines = Lines(lambda: now[0])
+    lines.part([incoming(LAS, 1)], [None])
+    now[0] = 10.0
+    assert tags(lines.part([incoming(LAS, 2)], [good])[2]) == [2]  # type: ignore[list-item]
+    now[0] = 35.0
+    assert tags(lines.part([incoming(LAS, 2)], [good])[0]) == [2]  # type: ignore[list-item]
+
+
 # -- what waits, looked at again ----------------------------------------------------------------------------------------------------------
 
 
