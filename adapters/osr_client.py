@@ -19,8 +19,7 @@ import json
 import re
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -351,12 +350,3 @@ def _close(session: aiohttp.ClientSession) -> None:
 
 
 _closing: set[asyncio.Future[None]] = set()
-
-
-@asynccontextmanager
-async def opened(client: OsrClient) -> AsyncIterator[OsrClient]:
-    """The client, closed afterwards."""
-    try:
-        yield client
-    finally:
-        await client.close()

@@ -28,7 +28,6 @@ from adapters.osr_client import (
     OsrTooOften,
     OsrUnreachable,
     OsrWrong,
-    opened,
 )
 from adapters.osr_register import OsrRegister, endpoint_of
 from adapters.osr_shapes import BASE
@@ -88,8 +87,11 @@ def ask(hub: Gateways, url: str, question: Callable[[OsrClient], Coroutine[Any, 
     context = tls(hub, options.pop("party", None))
 
     async def act() -> Any:
-        async with opened(OsrClient(url, lambda: context, **options)) as client:
+        client = OsrClient(url, lambda: context, **options)
+        try:
             return await question(client)
+        finally:
+            await client.close()
 
     return asyncio.run(act())
 
