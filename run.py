@@ -169,6 +169,28 @@ async def _work(name: str, settings: Settings) -> None:
         store.close()
 
 
+def _asking(settings: Settings, cache: Any, clock: Any) -> Any:
+    """The register as routing asks it: ours, another one too, or another one instead. Raises UsageError."""
+    from adapters.osr_watch import asked_register
+    from routing.amsterdam import amsterdam_day
+    from workers.asking import AskingCache
+
+    other = asked_register(settings, clock.now)
+    return cache if other is None else AskingCache(cache, other, lambda: amsterdam_day(clock.now()), source=settings.register_source)
+
+
+def _watch(parts: Parts) -> list[Any]:
+    """Looks how the other register is."""
+    from adapters.osr_watch import Watch
+    from workers.timetable import Job
+
+    if parts.asking is parts.register:
+        return []
+    key = parts.settings.osr_key is not None
+    watch = Watch(parts.asking.other, parts.store.registry, parts.register, parts.clock.now, key=key)
+    return [Job(name="other register", every_s=30, act=watch.act)]
+
+
 class Parts:
     """What the workers of one process are built from."""
 
@@ -182,6 +204,7 @@ class Parts:
         self.on_hangup: list[Callable[[], None]] = []  #: what is done on SIGHUP
         from adapters.operations import Operations
 
+        self.asking = _asking(settings, register, clock)  #: the register as routing asks it
         self.operations = Operations(settings, store, worker, now=clock.now)
         self.operations.connections.append(publisher)
 
@@ -222,7 +245,7 @@ def _intake(parts: Parts) -> list[Any]:
     contracts = contracts_of(parts.settings)
     verifier = FollowingVerifier.for_amqp(parts.settings, parts.store.registry)
     desk = Desk(verifier=verifier, contracts=contracts, vault=parts.vault, own_oins=parts.settings.own_oins, clock=parts.clock)
-    intake = Intake(parts.worker, parts.store, parts.publisher, desk, parts.register, step_judge(contracts))
+    intake = Intake(parts.worker, parts.store, parts.publisher, desk, parts.asking, step_judge(contracts))
     consumer = parts.consumer(prefetch=4 * parts.settings.batch_size, least=20, in_order=True)
     return [
         consume(parts.worker, consumer, intake.handle, limit=parts.settings.batch_size, wait_s=parts.settings.batch_ms / 1000, at_once=2),
@@ -249,7 +272,7 @@ def judge_apart(settings: Settings) -> Any:
     store = open_store(settings.store, upgrade=False)
     verifier, vault = FollowingVerifier.for_https(settings, store.registry, LIMITS), Vault(read_master_key(settings.master_key))
     desk = Desk(verifier=verifier, contracts=contracts_of(settings), vault=vault, own_oins=settings.own_oins, clock=Clock())
-    return Judge(desk, RegisterCache(store.register), partial(Request.glance, limits=LIMITS))
+    return Judge(desk, _asking(settings, RegisterCache(store.register), Clock()), partial(Request.glance, limits=LIMITS))
 
 
 def _gateway(parts: Parts) -> list[Any]:
@@ -276,7 +299,7 @@ def _gateway(parts: Parts) -> list[Any]:
         parts.worker,
         parts.store,
         desk,
-        parts.register,
+        parts.asking,
         step_judge(contracts),
         apart=Apart(partial(judge_apart, settings)),
         beside=verifier.refresh,
@@ -390,7 +413,7 @@ def _route(parts: Parts) -> list[Any]:
     from workers.loop import consume
     from workers.route import Router
 
-    router = Router(parts.worker, parts.store, parts.vault, parts.register, contracts_of(parts.settings).kind, parts.clock)
+    router = Router(parts.worker, parts.store, parts.vault, parts.asking, contracts_of(parts.settings).kind, parts.clock)
     return [consume(parts.worker, parts.consumer("route", prefetch=20), router.handle, limit=4, wait_s=0)]
 
 
@@ -408,7 +431,7 @@ def _deliver(parts: Parts) -> list[Any]:
         parts.store,
         parts.publisher,
         parts.vault,
-        parts.register,
+        parts.asking,
         Forwarding(RollOverSigner(credentials, parts.store.certificates.read)),
         lambda action: contracts.kind(action).passes_through,
         parts.clock,
@@ -449,7 +472,7 @@ def _push(parts: Parts) -> list[Any]:
         parts.worker,
         parts.store,
         parts.vault,
-        parts.register,
+        parts.asking,
         Forwarding(RollOverSigner(credentials, parts.store.certificates.read)),
         endpoints,
         contracts.kind,
@@ -485,11 +508,14 @@ def _timetable(parts: Parts) -> list[Any]:
     from workers.jobs import JobRunner
     from workers.mailboxes import TakingBack, Withdrawal
     from workers.timetable import Job, Timetable
+    from workers.waiting import WaitingRoom
 
     contracts, keeper = contracts_of(parts.settings), parts.keeper()
     crls = CrlFetcher.of(parts.settings, parts.store.registry)
     parts.on_hangup.append(crls.ask)
     opinions = SecondOpinions(parts.store, parts.vault)
+    room = WaitingRoom(parts.store.outbox, parts.asking, parts.clock, actor=parts.worker.id)
+    waiting = Job(name="waiting", every_s=2, act=room.look)
     more = (
         Job(name="crls", every_s=60, act=crls.fetch_due),
         Job(name="crl files", every_s=2, act=crls.follow),
@@ -497,10 +523,11 @@ def _timetable(parts: Parts) -> list[Any]:
         Job(name="second opinion", every_s=600, act=opinions.ask),
         Job(name="log", every_s=2, act=lambda: asyncio.to_thread(parts.store.database.tidy_log)),
         Job(name="register snapshot", every_s=30, act=_snapshots(parts)),
-        *_watch(parts, contracts).jobs(),
+        *_warnings(parts, contracts).jobs(),
+        *_watch(parts),
     )
     return [
-        Timetable(parts.worker, parts.store, parts.register, list(contracts.kinds), parts.clock, more).run(),
+        Timetable(parts.worker, parts.store, list(contracts.kinds), parts.clock, (waiting, *more)).run(),
         JobRunner(parts.worker, parts.store.jobs, parts.store.registry, parts.register, list(contracts.kinds), parts.clock).run(),
         Withdrawal(parts.worker, parts.store, parts.register, parts.clock).run(),
         TakingBack(parts.worker, parts.store, parts.register, Mailroom(parts.amqp), parts.clock).run(),
@@ -562,7 +589,7 @@ def _portal(parts: Parts) -> list[Any]:
     return [server.run()]
 
 
-def _watch(parts: Parts, contracts: Contracts) -> Any:
+def _warnings(parts: Parts, contracts: Contracts) -> Any:
     """Looks for what will break unless somebody acts."""
     from adapters.credentials import ours
     from routing.warning_rules import OwnCertificate
@@ -687,8 +714,18 @@ def status(arguments: Arguments) -> int:
     store = existing_store_of(settings)
     crls, queues = standing(store.registry, Clock().now_us()), asyncio.run(queue_depths(settings))
     pushes = any(place.url for place in RegisterCache(store.register)().parts.lanes())
-    wanted = (*EVERY_WORKER, "push") if pushes else EVERY_WORKER
-    return commands.status(arguments, store, queues=queues, crls=crls, wanted=wanted, warnings=store.warnings.counts())
+    wanted = (*EVERY_WORKER, "push") if pushes or settings.register_source != "own" else EVERY_WORKER
+    other, warnings = _other_register(settings, store), store.warnings.counts()
+    return commands.status(arguments, store, queues=queues, crls=crls, wanted=wanted, warnings=warnings, other=other)
+
+
+def _other_register(settings: Settings, store: Store) -> Any:
+    """How it was when somebody looked last; None where ours alone decides."""
+    from adapters.osr_watch import standing
+
+    if settings.register_source == "own":
+        return None
+    return {"source": settings.register_source, "url": settings.osr_url, **(standing(store.registry) or {})}
 
 
 def settings_(arguments: Arguments) -> int:
@@ -872,6 +909,7 @@ def register(arguments: Arguments) -> int:
         last_delivered=store.queries.last_delivered,
         certificate=standing_of,
         warnings=store.warnings,
+        asking=lambda register: _asking(settings, lambda: register, Clock())(),
     )
 
 

@@ -176,6 +176,12 @@ _port = _number(1, 65_535)
 _port_or_none = _number(0, 65_535)
 
 
+def _source(value: str) -> str:
+    if value not in ("own", "remote", "first"):
+        raise ValueError("it must be own, remote or first")
+    return value
+
+
 def _clock(value: str) -> tuple[str, ...]:
     named = _list(value)
     if named == ("none",):
@@ -331,6 +337,29 @@ class Settings:
         None,
     )
     follow_oin: str | None = _setting("KOPPELPUNT_FOLLOW_OIN", "OIN of whoever keeps and signs that register", _oin, None)
+    register_source: str = _setting(
+        "KOPPELPUNT_REGISTER_SOURCE",
+        "who says who may act for whom and where to deliver: own (our register), remote (the one at KOPPELPUNT_OSR_URL), or first "
+        "(ours, and the other where ours has nothing for the day)",
+        _source,
+        "own",
+    )
+    osr_url: str | None = _setting(
+        "KOPPELPUNT_OSR_URL",
+        "another register's API v2, such as https://osr.example/api/v2: what comes before /endpoints",
+        _url("https"),
+        None,
+    )
+    osr_key: Path | None = _setting("KOPPELPUNT_OSR_KEY", "file with our API key there", _path, None)
+    osr_keep_s: int = _setting(
+        "KOPPELPUNT_OSR_KEEP_S",
+        "seconds for which a mandate or endpoint of the other register is believed without asking again",
+        _number(1, 3_600),
+        "300",
+    )
+    osr_per_minute: int = _setting(
+        "KOPPELPUNT_OSR_PER_MINUTE", "questions a minute to the other register, of each process of ours", _number(6, 60_000), "300"
+    )
     skew_s: int = _setting("KOPPELPUNT_SKEW_S", "seconds a sender's clock may differ from ours", _number(0, 3_600), "300")
     push_window: int = _setting("KOPPELPUNT_PUSH_WINDOW", "open releases per push endpoint", _number(1, 1_000), "20")
     push_answer_s: int = _setting("KOPPELPUNT_PUSH_ANSWER_S", "seconds an endpoint has for its whole answer", _number(1, 600), "30")

@@ -57,6 +57,7 @@ _ROWS: Final = (
     Rule("mandate-ended", "sender", "no", _NOT_ALLOWED, None, "Het mandaat van {sender_name} voor {system_name} en {dienst} liep tot en met {until}; verleng het, of laat het nieuwe systeem aanleveren.", "The mandate of {sender_name} for {system_name} and {dienst} ran up to and including {until}; extend it, or let the new system hand in."),
     Rule("mandate-not-yet", "sender", "no", _NOT_ALLOWED, None, "Het mandaat van {sender_name} voor {system_name} en {dienst} gaat pas in op {from}.", "The mandate of {sender_name} for {system_name} and {dienst} starts on {from} only."),
     Rule("mandate-revoked", "sender", "no", _NOT_ALLOWED, None, "{sender_name} heeft het mandaat voor {system_name} en {dienst} per direct ingetrokken.", "{sender_name} revoked the mandate for {system_name} and {dienst} at once."),
+    Rule("sender-register-away", "sender", "wait", "ROUTE_REGISTER_AWAY", _O.US, "Het serviceregister op {register} geeft sinds {since} geen antwoord ({trouble}); of {sender_name} {system_name} heeft gemachtigd is nu niet na te gaan.", "The service register at {register} does not answer since {since} ({trouble}); whether {sender_name} has mandated {system_name} cannot be found out now."),
     Rule("mandate-still-good", "sender", "yes", None, None, "Het mandaat bij de aanlevering is niet ingetrokken; het bericht mag verder.", "The mandate at hand-in was not revoked; the message may go on."),
     Rule("mandate-revoked-since", "sender", "no", "ROUTE_MANDATE_REVOKED", None, "{sender_name} heeft het mandaat voor {system_name} en {dienst} na de aanlevering per direct ingetrokken; het bericht gaat niet verder.", "{sender_name} revoked the mandate for {system_name} and {dienst} at once, after the hand-in; the message goes no further."),
     # Is a system ready for a school? (`routing.readiness`; no message is there yet)
@@ -101,6 +102,8 @@ _ROWS: Final = (
     Rule("endpoint-gone", "endpoint", "wait", "ROUTE_NO_ENDPOINT", _O.SUPPLIER, "Endpoint {endpoint} staat niet meer in het serviceregister; het bericht wacht op een opvolger.", "Endpoint {endpoint} is not in the service register any more; the message waits for a successor."),
     Rule("endpoint-moved", "endpoint", "wait", "ROUTE_NO_ENDPOINT", _O.SUPPLIER, "Endpoint {endpoint} is niet meer de mailbox van systeem {system}.", "Endpoint {endpoint} is not the mailbox of system {system} any more."),
     Rule("endpoint-system-not-current", "endpoint", "wait", "ROUTE_NO_ENDPOINT", _O.SUPPLIER, "{system_name}, het systeem achter het endpoint van {name}, is nu niet aangesloten; het bericht wacht.", "{system_name}, the system behind the endpoint of {name}, is not connected now; the message waits."),
+    Rule("endpoint-register-away", "endpoint", "wait", "ROUTE_REGISTER_AWAY", _O.US, "Het serviceregister op {register} geeft sinds {since} geen antwoord ({trouble}); het bericht wacht.", "The service register at {register} does not answer since {since} ({trouble}); the message waits."),
+    Rule("endpoint-system-unknown", "endpoint", "wait", "ROUTE_NO_ENDPOINT", _O.US, "Het endpoint van {name} voor {dienst} is van systeem {system}, dat hier niet in het serviceregister staat; de beheerder moet het toevoegen, het bericht wacht.", "The endpoint of {name} for {dienst} is of system {system}, which is not in the service register here; the operator must add it, the message waits."),
     Rule("ambiguous", "endpoint", "wait", "ROUTE_AMBIGUOUS", None, "{name} heeft meer dan één endpoint voor {dienst} en het bericht noemt geen routeringskenmerk; het bericht wacht.", "{name} has several endpoints for {dienst} and the message names no routeringskenmerk; the message waits."),
     Rule("endpoint-mandate-missing", "endpoint", "wait", "ROUTE_NO_MANDATE", None, "{name} heeft {system_name} niet gemachtigd voor {dienst}; het bericht wacht.", "{name} has not mandated {system_name} for {dienst}; the message waits."),
     Rule("endpoint-mandate-ended", "endpoint", "wait", "ROUTE_NO_MANDATE", None, "Het mandaat van {name} voor {system_name} en {dienst} liep tot en met {until}; het bericht wacht.", "The mandate of {name} for {system_name} and {dienst} ran up to and including {until}; the message waits."),
@@ -153,6 +156,11 @@ class Decision:
     def text_en(self) -> str:
         """The same sentence in English; days as 2026-07-31."""
         return redact(self.reason[1] if self.reason else self.row.en.format_map(self.inputs))
+
+    @property
+    def fleeting(self) -> bool:
+        """Whether it holds for moments only, because another register was asked: `register` says which, `asked` when."""
+        return "register" in self.inputs
 
     def to_dict(self) -> dict[str, object]:
         """The record: fields that are set, ready for JSON. Personal numbers are masked, should one ever get in."""

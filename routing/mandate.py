@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from types import MappingProxyType
 from typing import Final
 
 from routing.amsterdam import amsterdam_day
 from routing.decisions import Decision, decide
 from routing.register import Endpoint, Kind, Mandate, Organisation, Register, Standing, System
+from routing.register_asked import RegisterAway
 from schemas.contract import MessageKind
 from schemas.faults import Owner
 from schemas.oin import Oin, institution_of
@@ -84,10 +86,13 @@ def judge_acting(
     """May this system act for this organisation in this dienst on this day? `inputs` has their names."""
     if organisation.oin == system.oin:
         return decide("own-certificate", register.version, inputs)
-    standing, mandate, looked_at = find_mandate(register, organisation.oin, dienst, system.oin, day)
+    try:
+        standing, mandate, looked_at, asked = find_mandate(register, organisation.oin, dienst, system.oin, day)
+    except RegisterAway as away:
+        return decide("sender-register-away", register.version, {**inputs, **away.facts()})
     if standing == "valid":
-        return decide("mandate", register.version, inputs, looked_at)
-    dated = {**inputs, **(mandate.days() if mandate else {})}
+        return decide("mandate", register.version, {**inputs, **asked}, looked_at)
+    dated = {**inputs, **(mandate.days() if mandate else {}), **asked}
     return decide(f"mandate-{standing}", register.version, dated, looked_at, owner=_owner_of_sender(organisation))
 
 
@@ -98,7 +103,8 @@ def _owner_of_sender(organisation: Organisation) -> Owner:
 def judge_standing(register: Register, *, system: Oin, sender: Oin, kind: MessageKind, received_at: datetime, now: datetime) -> Decision:
     """May a message that was rightly accepted still go on? Only an immediate revocation of its mandate stops it (rule 4).
 
-    A mandate that ended, or a row that is gone from the register, does not: the recorded decision at hand-in stands.
+    A mandate that ended, or a row that is gone from the register, does not: the recorded decision at hand-in stands. Another register does
+    not tell third parties whether a mandate ended or was revoked, so only a row of ours stops anything.
     """
     institution, day = institution_of(sender), str(amsterdam_day(now))
     inputs = {"system": str(system), "sender": str(sender), "dienst": kind.dienst, "day": day}
@@ -121,8 +127,11 @@ def judge_receiver(register: Register, endpoint: str, now: datetime, *, system: 
     `receiver`: for whom it is, which may have delegated that, or have ended its delegation, since. A wait means: ask `resolve` for a
     successor.
     """
-    row = register.endpoint(endpoint)
     inputs = {"endpoint": endpoint, "day": str(amsterdam_day(now))}
+    try:
+        row = register.endpoint(endpoint)
+    except RegisterAway as away:
+        return decide("endpoint-register-away", register.version, inputs | away.facts())
     if row is None:
         return decide("endpoint-gone", register.version, inputs)
     if system is not None and row.system != system:
@@ -139,19 +148,22 @@ def receives_for(register: Register, organisation: Oin, dienst: str, day: date) 
     return organisation if delegation is None else delegation.region
 
 
-def judge_endpoint(register: Register, endpoint: Endpoint, day: date) -> Decision:
-    """The same for an endpoint of this register, on a day."""
-    organisation, system = register.organisations[endpoint.organisation], register.systems[endpoint.system]
+def judge_endpoint(register: Register, endpoint: Endpoint, day: date, asked: Mapping[str, str] = MappingProxyType({})) -> Decision:
+    """The same for an endpoint of this register, on a day. `asked`: which other register named it, and when."""
+    organisation, system = register.organisations[endpoint.organisation], register.system(endpoint.system)
     inputs = {
         "receiver": str(endpoint.routeringskenmerk or organisation.oin),
         "name": organisation.name,
         "dienst": endpoint.dienst,
         "versie": endpoint.versie,
         "endpoint": endpoint.id,
-        "system": str(system.oin),
-        "system_name": system.name,
+        "system": str(endpoint.system),
         "day": str(day),
+        **asked,
     }
+    if system is None:  # another register's endpoint
+        return decide("endpoint-system-unknown", register.version, inputs)
+    inputs["system_name"] = system.name
     code = "ROUTE_GEMEENTE_NOT_CONNECTED" if organisation.kind is Kind.MUNICIPALITY else None
     owner = owner_of(organisation)
     if not organisation.covers(day):
@@ -163,7 +175,13 @@ def judge_endpoint(register: Register, endpoint: Endpoint, day: date) -> Decisio
         return decide("endpoint-system-not-current", register.version, inputs | system.days(), code=code, owner=owner if code else None)
     if organisation.oin == system.oin:
         return decide("endpoint", register.version, inputs)
-    standing, mandate, looked_at = find_mandate(register, organisation.oin, endpoint.dienst, system.oin, day)
+    try:
+        standing, mandate, looked_at, said = find_mandate(
+            register, organisation.oin, endpoint.dienst, system.oin, day, mailbox=endpoint.url is None
+        )
+    except RegisterAway as away:
+        return decide("endpoint-register-away", register.version, inputs | away.facts())
+    inputs |= said
     if standing == "valid":
         return decide("endpoint", register.version, inputs, looked_at)
     days = mandate.days() if mandate else {}
@@ -180,28 +198,32 @@ def judge_party(register: Register, organisation: Organisation, inputs: Mapping[
     return decide("party-ended", register.version, inputs)
 
 
-def find_mandate(register: Register, organisation: Oin, dienst: str, system: Oin, day: date) -> tuple[str, Mandate | None, tuple[str, ...]]:
-    """How the mandate stands (valid, missing, ended, not-yet, revoked), the row that says so, and all rows looked at.
+def find_mandate(
+    register: Register, organisation: Oin, dienst: str, system: Oin, day: date, *, mailbox: bool = False
+) -> tuple[str, Mandate | None, tuple[str, ...], Mapping[str, str]]:
+    """How the mandate stands (valid, missing, ended, not-yet, revoked), the row that says so, all rows looked at, and which other register
+    was asked, and when. `mailbox`: it is needed for an endpoint that is a mailbox. Raises RegisterAway."""
+    rows, asked = register.mandates_between(organisation, dienst, system, day, mailbox=mailbox)
+    return *_standing(rows, day), tuple([row.key for row in rows]), asked
 
-    Of several ended rows the last one counts; of several that start later, the first.
-    """
-    rows = [row for row in register.mandates_of(organisation, dienst) if row.system == system]
-    looked_at = tuple([row.key for row in rows])
+
+def _standing(rows: Sequence[Mandate], day: date) -> tuple[str, Mandate | None]:
+    """Of several ended rows the last one counts; of several that start later, the first."""
     for row in rows:
         if not row.revoked and row.covers(day):
-            return "valid", row, looked_at
+            return "valid", row
     if not rows:
-        return "missing", None, looked_at
+        return "missing", None
     for row in rows:
         if row.revoked and row.covers(day):
-            return "revoked", row, looked_at
+            return "revoked", row
     ended = [row for row in rows if not row.revoked and row.standing(day) is Standing.ENDED]
     if ended:
-        return "ended", max(ended, key=lambda row: row.until or date.max), looked_at
+        return "ended", max(ended, key=lambda row: row.until or date.max)
     coming = [row for row in rows if not row.revoked]
     if coming:
-        return "not-yet", min(coming, key=lambda row: row.start or date.min), looked_at
-    return "revoked", rows[0], looked_at
+        return "not-yet", min(coming, key=lambda row: row.start or date.min)
+    return "revoked", rows[0]
 
 
 class DecisionCache:
@@ -219,9 +241,12 @@ class DecisionCache:
         key = (register.version, amsterdam_day(now), system, sender, kind.action)
         known = self._known.get(key)
         if known is None:
+            known = judge_sender(register, system=system, sender=sender, kind=kind, now=now)
+            if known.fleeting:
+                return known
             if len(self._known) >= self._limit:
                 del self._known[next(iter(self._known))]
-            known = self._known[key] = judge_sender(register, system=system, sender=sender, kind=kind, now=now)
+            self._known[key] = known
         return known
 
     def __len__(self) -> int:

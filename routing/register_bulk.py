@@ -12,7 +12,7 @@ from routing.addresses import public
 from routing.register import Register
 from routing.register_book import RowChange
 from routing.register_files import Difference
-from routing.register_parts import Holding, Pair, Parts, Place, hold, places_of
+from routing.register_parts import Holding, OwnParts, Pair, Parts, Place, hold, places_of
 from routing.register_rows import key_of, value_of, write_row
 from routing.register_rules import MOST_OF_SYSTEM, Judged, judge
 from routing.register_values import Endpoint, Mandate
@@ -42,7 +42,7 @@ class InTurn:
         return judged, different
 
 
-class ChangedParts:
+class ChangedParts(OwnParts):
     """`Parts` with changes that are in no version yet. For one thread."""
 
     def __init__(self, base: Parts) -> None:

@@ -82,6 +82,8 @@ def explained(decisions: Iterable[Decision], *, language: str = "nl", width: int
         tail = " ".join(part for part in (decision.code or "", f"[{decision.owner}]" if decision.owner else "") if part)
         shown.append(f"{about}  {tail}".rstrip())
         shown += textwrap.wrap(words, width - 4, initial_indent="    ", subsequent_indent="    ")
+        if "asked" in decision.inputs:
+            shown.append(f"    @ {decision.inputs['register']}, asked {decision.inputs['asked']}")
         if decision.candidates:
             shown += textwrap.wrap("; ".join(decision.candidates), width - 4, initial_indent="    < ", subsequent_indent="      ")
     return shown

@@ -171,6 +171,17 @@ class Register:
         """All endpoints, of every day, of an organisation (those of its administrations too) or of one routeringskenmerk."""
         return self.parts.of_organisation(institution_of(receiver)).by_place.get((receiver, dienst, versie), ())
 
+    def mandates_between(
+        self, organisation: str, dienst: str, system: str, day: date, *, mailbox: bool = False
+    ) -> tuple[Sequence[Mandate], Mapping[str, str]]:
+        """What decides on this day whether this system may act for the organisation; and which other register said so, where one did.
+        Raises RegisterAway, and NotAsked (routing.register_asked)."""
+        return self.parts.mandates(organisation, dienst, system, day, mailbox=mailbox)
+
+    def endpoints_for(self, receiver: str, dienst: str, versie: str, day: date) -> tuple[Sequence[Endpoint], Mapping[str, str]]:
+        """What decides on this day where this receiver is reached; the rest as above."""
+        return self.parts.endpoints(receiver, dienst, versie, day)
+
     def endpoint(self, id: str) -> Endpoint | None:
         """The endpoint with this id, whatever its days."""
         return self.parts.endpoint(id)

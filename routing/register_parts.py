@@ -9,7 +9,7 @@ from datetime import date
 from typing import NamedTuple, Protocol, TypeVar
 
 from routing.register_values import Dated, Endpoint, Mandate, lane_of, turns
-from schemas.oin import Oin
+from schemas.oin import Oin, institution_of
 
 N = TypeVar("N", int, float)
 
@@ -72,6 +72,16 @@ class Parts(Protocol):
     def of_organisation(self, oin: str) -> Holding:
         """All of one organisation."""
 
+    def mandates(
+        self, organisation: str, dienst: str, system: str, day: date, *, mailbox: bool
+    ) -> tuple[Sequence[Mandate], Mapping[str, str]]:
+        """Those by which this system acts, acted or will act for the organisation in this dienst; and, where another register was asked,
+        which and when, for the record. `day`: the one that is judged, because another register answers about one day. `mailbox`: it is
+        asked for an endpoint that is a mailbox."""
+
+    def endpoints(self, receiver: str, dienst: str, versie: str, day: date) -> tuple[Sequence[Endpoint], Mapping[str, str]]:
+        """Those of an organisation (and of its administrations), or of one routeringskenmerk; the rest as above."""
+
     def of_system(self, system: str) -> Pair:
         """All that name this system."""
 
@@ -103,7 +113,25 @@ class Parts(Protocol):
         """How many mandates and endpoints there are."""
 
 
-class WholeParts:
+class OwnParts:
+    """What a register answers that has all rows of an organisation itself."""
+
+    def of_organisation(self, oin: str) -> Holding:
+        """See the port."""
+        raise NotImplementedError
+
+    def mandates(
+        self, organisation: str, dienst: str, system: str, day: date, *, mailbox: bool
+    ) -> tuple[Sequence[Mandate], Mapping[str, str]]:
+        """See the port."""
+        return [row for row in self.of_organisation(organisation).by_dienst.get(dienst, ()) if row.system == system], {}
+
+    def endpoints(self, receiver: str, dienst: str, versie: str, day: date) -> tuple[Sequence[Endpoint], Mapping[str, str]]:
+        """See the port."""
+        return self.of_organisation(institution_of(receiver)).by_place.get((receiver, dienst, versie), ()), {}
+
+
+class WholeParts(OwnParts):
     """`Parts` in memory."""
 
     def __init__(self, mandates: Iterable[Mandate] = (), endpoints: Iterable[Endpoint] = ()) -> None:

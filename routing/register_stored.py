@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, NoReturn, TypeVar, cast
 
 from routing.register_book import RegisterBook
 from routing.register_model import Register
-from routing.register_parts import Holding, Pair, Parts, Place, hold
+from routing.register_parts import Holding, OwnParts, Pair, Parts, Place, hold
 from routing.register_rows import key_of, value_of
 from routing.register_values import Board, Dated, Delegation, DienstVersion, Endpoint, Mandate, Organisation, System
 from schemas.oin import Oin
@@ -74,7 +74,7 @@ class NotKept(Exception):
         self.fetch = fetch
 
 
-class StoredParts:
+class StoredParts(OwnParts):
     """`Parts` of one version in the store. Raises StoreUnavailable."""
 
     def __init__(self, book: RegisterBook, version: int) -> None:
@@ -186,7 +186,7 @@ class StoredParts:
         return KeptParts(self)
 
 
-class KeptParts:
+class KeptParts(OwnParts):
     """What is in memory of `StoredParts`; raises NotKept for the rest."""
 
     def __init__(self, parts: StoredParts) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -9,6 +10,7 @@ from routing.amsterdam import amsterdam_day
 from routing.decisions import Decision, decide
 from routing.mandate import judge_endpoint, judge_party, owner_of
 from routing.register import Delegation, Endpoint, Kind, Organisation, Register, Standing
+from routing.register_asked import RegisterAway
 from schemas.oin import Oin, institution_of
 
 
@@ -86,8 +88,12 @@ def _at_region(register: Register, municipality: Organisation, delegation: Deleg
 
 def _at(register: Register, organisation: Organisation, receiver: Oin, inputs: dict[str, str], day: date) -> Resolution:
     """Where this organisation, which takes part on this day, receives it."""
-    rows = register.endpoints_of(receiver, inputs["dienst"], inputs["versie"])
-    judged = [(row, judge_endpoint(register, row, day)) for row in rows if row.covers(day)]
+    try:
+        rows, asked = register.endpoints_for(receiver, inputs["dienst"], inputs["versie"], day)
+    except RegisterAway as away:
+        return Resolution(None, decide("endpoint-register-away", register.version, inputs | away.facts()))
+    inputs = {**inputs, **asked}
+    judged = [(row, judge_endpoint(register, row, day, asked)) for row in rows if row.covers(day)]
     usable = [(row, decision) for row, decision in judged if decision.outcome == "yes"]
     if len(usable) == 1:
         endpoint, decision = usable[0]
@@ -102,11 +108,15 @@ def _at(register: Register, organisation: Organisation, receiver: Oin, inputs: d
         return Resolution(
             None, decide(decision.rule, register.version, decision.inputs, candidates, code=decision.code, owner=decision.owner)
         )
-    return Resolution(None, _no_endpoint(register, organisation, rows, inputs, day))
+    return Resolution(None, _no_endpoint(register, organisation, rows, inputs, day, asked=bool(asked)))
 
 
-def _no_endpoint(register: Register, organisation: Organisation, rows: tuple[Endpoint, ...], inputs: dict[str, str], day: date) -> Decision:
-    """Nothing is current: whose turn it is depends on what there was, will be, and who holds a mandate."""
+def _no_endpoint(
+    register: Register, organisation: Organisation, rows: Sequence[Endpoint], inputs: Mapping[str, str], day: date, *, asked: bool
+) -> Decision:
+    """Nothing is current: whose turn it is depends on what there was, will be, and who holds a mandate. Another register that was `asked`
+    does not tell who holds one, but for a system that is named."""
+    inputs = dict(inputs)
     candidates = tuple(row.id for row in rows)
     connected = organisation.kind is not Kind.MUNICIPALITY
     code, owner = (None, None) if connected else ("ROUTE_GEMEENTE_NOT_CONNECTED", owner_of(organisation))
@@ -114,8 +124,10 @@ def _no_endpoint(register: Register, organisation: Organisation, rows: tuple[End
     if coming:
         first = min(coming, key=lambda row: row.start or date.min)
         return decide("endpoint-not-yet", register.version, inputs | first.days(), candidates, code=code, owner=owner)
-    mandated = organisation.oin in register.systems or any(
-        row.covers(day) and not row.revoked for row in register.mandates_of(organisation.oin, inputs["dienst"])
+    mandated = (
+        asked
+        or organisation.oin in register.systems
+        or any(row.covers(day) and not row.revoked for row in register.mandates_of(organisation.oin, inputs["dienst"]))
     )
     if not mandated:
         return decide("no-system", register.version, inputs, candidates, code=code, owner=owner_of(organisation))

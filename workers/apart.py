@@ -23,6 +23,7 @@ from typing import Any, Final
 from lxml import etree
 
 from routing.register import Register
+from routing.register_asked import NotAsked
 from routing.work import NewMessage, NewRefusal, StoreUnavailable
 from schemas.envelope import Envelope
 from schemas.faults import Fault, OurFailure
@@ -40,6 +41,8 @@ MOST_DECLARATIONS: Final = 50
 PATIENCE_S: Final = 10.0
 #: Seconds after which nothing came out of the other process though something is in it: then it is ended. A message takes one at most.
 STUCK_S: Final = 9.0
+#: Seconds that it waits for another register. What did not answer by then is at hand when the sender comes again.
+ASKING_S: Final = 1.0
 #: How much the other process is nicer than the gateway: where both want the processor, what everybody waits for goes first.
 LESS_URGENT: Final = 5
 
@@ -113,8 +116,13 @@ class Judge:
         try:
             register = self._register()
             hints = Hints(look=message_id)
-            item = known.judge(self._desk, raw, system=system, register=register, hints=hints, question=verified.append)
-        except StoreUnavailable:
+            try:
+                item = known.judge(self._desk, raw, system=system, register=register, hints=hints, question=verified.append)
+            except NotAsked as missing:
+                verified.clear()
+                missing.begin().result(ASKING_S)
+                item = known.judge(self._desk, raw, system=system, register=register, hints=hints, question=verified.append)
+        except (StoreUnavailable, TimeoutError, NotAsked):  # others wait for this process
             raise OurFailure("the service register cannot be read now") from None
         # an element of lxml's cannot be passed on, and the bytes are there already
         envelope = replace(verified[0], content=None, xml=b"") if verified else None  # type: ignore[arg-type]

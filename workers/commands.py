@@ -323,13 +323,14 @@ def status(
     crls: Iterable[Mapping[str, Any]],
     wanted: Collection[str],
     warnings: Mapping[str, int],
+    other: Mapping[str, Any] | None = None,
 ) -> int:
     """What runs, what is queued, what is open, how old register and CRLs are, and how many warnings stand. Exit 1 when one of the
-    `wanted` workers is missing."""
+    `wanted` workers is missing. `other`: the register that is asked beside ours, or instead, and how it was when somebody looked last."""
     now_us = Clock().now_us()
     alive = [w for w in store.registry.workers() if now_us - w["seen_us"] < 3 * SEEN_EVERY_S * 1e6]
     loaded, counts = store.registry.register_age(), store.queries.counts()
-    found = {
+    found: dict[str, Any] = {
         "workers": [
             {**{name: w[name] for name in ("name", "pid", "host", "state", "handled", "metrics")}, "seen": age(w["seen_us"], now_us)}
             for w in alive
@@ -338,6 +339,7 @@ def status(
         "messages": counts["messages"],
         "open": {state: count for state, count in counts["deliveries"].items() if state in _OPEN},
         "register": {"version": loaded[0] if loaded else 0, "age": age(loaded[1], now_us) if loaded else None},
+        **({"other_register": {**other, "answered": _ago(other.get("answered_us"), now_us)}} if other else {}),
         "crls": [
             {
                 "source": crl["source"],
@@ -351,6 +353,21 @@ def status(
     }
     show_status(found, as_json=arguments.json)
     return 0 if {w["name"] for w in alive} >= set(wanted) else 1
+
+
+def _ago(at_us: int | None, now_us: int) -> str | None:
+    return age(at_us, now_us) if at_us else None
+
+
+def _other(register: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """Rows about the register that is asked beside ours."""
+    name = f"other register {register.get('register') or register['url']} ({register['source']})"
+    trouble = register.get("trouble") if register.get("looked_us") else "nobody looked yet"
+    yield {"what": name, "version": trouble or "answers", "age": register["answered"]}
+    for namespace in register.get("missing", ()):
+        yield {"what": f"{name} does not know", "version": namespace, "age": None}
+    if register.get("key") not in (None, "counts"):
+        yield {"what": f"{name}, our API key", "version": register["key"], "age": None}
 
 
 def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:
@@ -368,6 +385,7 @@ def show_status(status: Mapping[str, Any], *, as_json: bool) -> None:
         ("what", "version", "age"),
         [
             {"what": "service register", "version": register["version"], "age": register["age"]},
+            *(_other(status["other_register"]) if "other_register" in status else ()),
             *({"what": f"CRL {crl['source']}", "version": crl["state"], "age": crl["age"]} for crl in status["crls"]),
         ],
         title="Register and CRLs",

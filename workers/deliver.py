@@ -19,6 +19,7 @@ from routing.register import Register
 from routing.work import Claimed, Confirmation, Settlement, Ticket
 from schemas.faults import kind_of
 from schemas.privacy import plain, redact
+from workers.asking import decide
 from workers.clock import Clock, micros
 from workers.loop import Worker
 from workers.parcel import Forwarder, Parcels
@@ -88,7 +89,7 @@ class Courier:
         )
         if claimed:
             register = await insist("register", self._register)
-            if await insist("judge", partial(strange_places, claimed, register, self._clock.now())):
+            if await strange_places(self._worker, claimed, register, self._clock.now()):
                 # whoever pointed it there may have seen a newer version: by ours it would go back to where it was just taken from
                 register = await insist("register", self._register.newest)
             settlements = await self._send(claimed, register)
@@ -102,11 +103,10 @@ class Courier:
         settlements: list[Settlement] = []
         sent: list[tuple[Claimed, str]] = []
         outgoing: list[Outgoing] = []
-        insist = self._worker.insist
-        strange = await insist("judge", partial(strange_places, claimed, register, now))
+        strange = await strange_places(self._worker, claimed, register, now)
         for one in claimed:
             if place_of(one) in strange:
-                settlements.append(await insist("judge", partial(elsewhere, one, register, now, self._record)))
+                settlements.append(await decide(self._worker, "judge", partial(elsewhere, one, register, now, self._record)))
             elif one.wrapped_key is None or one.body is None:
                 settlements.append(erased(one, register, now))
             elif not has_queue(register, one.receiver_system):  # its party reads the store, over REST

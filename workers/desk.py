@@ -21,6 +21,7 @@ from routing.explain import not_carried
 from routing.mandate import DecisionCache
 from routing.ports import Incoming, JudgeStep, Vault, Verifier
 from routing.register import Register
+from routing.register_asked import RegisterAway
 from routing.work import Answer, NewMessage, NewRefusal, RecordedDecision, StreamStep
 from schemas.content import Content, read_content
 from schemas.contract import MessageKind
@@ -84,7 +85,8 @@ class Desk:
     ) -> NewMessage | NewRefusal:
         """What this hand-in is to become. `system` is the party the channel was opened by: certificate or AMQP user. `fault`: what
         the channel already found wrong with it. `redelivered`: somebody may have taken it in before and died. `question`: what the
-        channel itself asks of a verified envelope; it raises a Fault. `unsigned`: the system's certificate on the channel will do.
+        channel itself asks of a verified envelope; it raises a Fault. Raises NotAsked, and RegisterAway while another register that must
+        be asked does not answer. `unsigned`: the system's certificate on the channel will do.
         `unfit`: what the channel found wrong with the content; told only to who may send it. Without `explain`, raises Unexplained
         (schemas.content) for content that does not fit its XSD."""
         now = self._clock.now()
@@ -102,6 +104,8 @@ class Desk:
             decisions.append(self._signed(register.version, system, "signature-good" if envelope.signed else "connection-good"))
             kind = self._contracts.kind(envelope.action)
             decision = self._senders.judge_sender(register, system=system, sender=envelope.sender, kind=kind, now=now)
+            if decision.outcome == "wait":  # nobody can say so now: it is neither taken in nor refused
+                raise RegisterAway.of(decision.inputs)
             decisions.append(self._record(decision))
             if decision.outcome != "yes":
                 raise NotAllowed(decision.code or "Client.DK0002", decision.text_en, where="wsa:From", owner=decision.owner)

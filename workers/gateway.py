@@ -19,13 +19,15 @@ from typing import Any, Final, Protocol
 from routing.amsterdam import amsterdam_day
 from routing.ports import JudgeStep, Store
 from routing.register import Register
-from routing.register_stored import NotKept, without_waiting
+from routing.register_asked import NotAsked, never_waiting
+from routing.register_stored import NotKept
 from routing.work import HandInResult, NewMessage, NewRefusal, StoreUnavailable
 from schemas.content import Unexplained
 from schemas.envelope import Envelope
 from schemas.faults import Fault, OurFailure
 from schemas.oin import Oin
 from workers.apart import Apart, Known, takes_long
+from workers.asking import answered
 from workers.desk import Desk, Hints, refusal
 from workers.loop import HOLD_S, Worker
 from workers.register_cache import LOOK_EVERY_S, RegisterCache
@@ -150,11 +152,15 @@ class Gateway:
                 return self._judge(raw, system, known, message_id, question)
             except NotKept as missing:
                 await self._fetch(missing)
+            except StoreUnavailable as away:
+                raise OurFailure(str(away)) from None
         raise OurFailure("the service register changes too fast to be read now")
 
     async def _fetch(self, missing: NotKept) -> None:
         try:
             async with asyncio.timeout(PATIENCE_S):
+                if isinstance(missing, NotAsked):
+                    return await answered(missing)
                 await asyncio.get_running_loop().run_in_executor(self._fetching, missing.fetch)
         except (StoreUnavailable, TimeoutError):
             raise OurFailure("the service register cannot be read now") from None
@@ -237,7 +243,7 @@ class Gateway:
         if self._last is not None and self._last.register is register:
             self._last = replace(self._last, seen_at=seen_at)
             return
-        self._last = _Register(register, without_waiting(register), schools, seen_at)
+        self._last = _Register(register, never_waiting(register), schools, seen_at)
 
     async def serve(self, server: Server, host: str, port: int) -> None:
         """Listens until the worker stops, and until all are answered. A port that somebody else has is tried again: it may be ours of a

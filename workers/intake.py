@@ -15,9 +15,11 @@ from typing import Final
 
 from routing.ports import Consumer, Incoming, JudgeStep, Outgoing, Publisher, Registry, Store
 from routing.register import Register
+from routing.register_asked import RegisterAway
 from routing.work import HandInResult, NewMessage, NewRefusal, StoreUnavailable
 from schemas.faults import Fault, Refused
 from schemas.oin import Oin, is_oin
+from workers.asking import decide_each
 from workers.audit import receipt
 from workers.desk import AMQP_LIMIT, Desk, Hints, named
 from workers.loop import SEEN_EVERY_S, Worker
@@ -31,6 +33,10 @@ CONTENT_TYPES: Final = frozenset({"text/xml; charset=utf-8", "text/xml;charset=u
 
 #: How often a worker looks who else takes hand-ins, and which systems there are.
 LOOK_EVERY_S: Final = 1.0
+#: Seconds after which a hand-in that waits, and is offered again every second, was given back to its queue in between.
+GIVEN_BACK_S: Final = 30.0
+#: Seconds that a batch waits for another register.
+ASKING_S: Final = 0.2
 #: After a worker has come, each takes only its own share for so long: twice what all need to notice and to let go of the rest.
 STAND_BY_AFTER_S: Final = 3.0
 #: A worker that serves another's parties lets go of them at most this often: the other one may be alive and yet not take them.
@@ -122,6 +128,42 @@ class Refusals:
         self._acknowledged += [(batch[0].generation, result.reference) for result in results if not result.accepted]
 
 
+class Lines:
+    """Hand-ins that wait for another register's answer. A system's later ones wait behind its earlier ones; others' do not."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        #: by system: connection and number of each, in the order in which they came, and when it was offered last
+        self._lines: dict[Oin, dict[tuple[int, int], float]] = {}
+
+    def part(
+        self, batch: Sequence[Incoming], judged: Sequence[NewMessage | NewRefusal | None]
+    ) -> tuple[list[Incoming], list[NewMessage | NewRefusal], list[Incoming]]:
+        """Those that go on, what each becomes, and those that are to be offered again."""
+        ready: list[Incoming] = []
+        items: list[NewMessage | NewRefusal] = []
+        later: list[Incoming] = []
+        for incoming, item in zip(batch, judged, strict=True):
+            system, mark = _system(incoming), (incoming.generation, incoming.tag)
+            line = self._line(system, mark)
+            if item is not None and next(iter(line), mark) == mark:
+                ready.append(incoming)
+                items.append(item)
+                line.pop(mark, None)
+            else:
+                later.append(incoming)
+                line[mark] = self._clock()
+        return ready, items, later
+
+    def _line(self, system: Oin, mark: tuple[int, int]) -> dict[tuple[int, int], float]:
+        """Those that may still come before this one: what an earlier connection brought comes again on this one, and what was not offered
+        for a while was given back to its queue."""
+        known, since = self._lines.get(system, {}), self._clock() - GIVEN_BACK_S
+        line = {one: at for one, at in known.items() if one[0] == mark[0] and (at > since or one == mark)}
+        self._lines[system] = line  # of systems that the register has, so not many
+        return line
+
+
 class Intake:
     """Judges a batch, stores it in one transaction, and answers."""
 
@@ -132,12 +174,17 @@ class Intake:
         self._desk, self._register, self._judge_step = desk, register, judge_step
         self._turn = asyncio.Lock()  # batches in hand at the same time are stored in the order in which they came
         self._refusals = Refusals()
+        self._lines = Lines()
 
     async def handle(self, batch: list[Incoming]) -> Sequence[Incoming]:
-        """Every hand-in gets one receipt, accepted or refused; nothing is acknowledged before that is in the broker's hands."""
+        """Every hand-in gets one receipt, accepted or refused; nothing is acknowledged before that is in the broker's hands. Returns those
+        about whose sender another register has not answered yet, and what came after them from the same system."""
         async with self._turn:
             register = await self._worker.insist("register", self._register)
-            items = await self._worker.insist("judge", lambda: [self._judge(incoming, register) for incoming in batch])
+            judged = await decide_each(self._worker, "judge", batch, lambda one: self._judge_or_wait(one, register), within_s=ASKING_S)
+            batch, items, later = self._lines.part(batch, judged)
+            if not batch:
+                return later
             settled = self._refusals.settled(batch)
             results = await self._worker.insist(
                 "store hand-ins",
@@ -150,7 +197,14 @@ class Intake:
         if deaf:  # full or not there: the sender sends again, as it must without a receipt, and then gets it
             log.warning("receipts_not_taken", extra={"queues": deaf})
         self._refusals.note(batch, results)
-        return ()
+        return later
+
+    def _judge_or_wait(self, incoming: Incoming, register: Register) -> NewMessage | NewRefusal | None:
+        """None: another register must say whether its sender may, and does not answer now."""
+        try:
+            return self._judge(incoming, register)
+        except RegisterAway:
+            return None
 
     def _judge(self, incoming: Incoming, register: Register) -> NewMessage | NewRefusal:
         system = _system(incoming)

@@ -9,13 +9,16 @@ from typing import Any
 from routing.amsterdam import amsterdam_day
 from routing.decisions import Decision
 from routing.mandate import judge_receiver, judge_standing
-from routing.register import Register
+from routing.register import Endpoint, Register
+from routing.register_asked import RegisterAway
 from routing.resolver import may_pass_on, resolve
 from routing.work import MAYBE_SENT, NOT_SENT, Claimed, RecordedDecision, Settlement
 from schemas.contract import MessageKind
 from schemas.faults import kind_of
 from schemas.oin import Oin
+from workers.asking import decide_each
 from workers.clock import micros, moment
+from workers.loop import Worker
 
 Place = tuple[str, str, str, str | None]
 
@@ -25,15 +28,25 @@ def place_of(one: Claimed) -> Place:
     return (one.endpoint, one.receiver_system, one.lane, one.receiver)
 
 
-def strange_places(claimed: Sequence[Claimed], register: Register, now: datetime) -> set[Place]:
-    """Places to which these deliveries may not go now, or that are not what they were."""
-    return {place for place in {place_of(one) for one in claimed} if is_strange(place, register, now)}
+def endpoint_there(register: Register, id: str) -> Endpoint | None:
+    """The endpoint with this id; None where it is not, or cannot be asked for now: then `elsewhere` says which, and it waits."""
+    try:
+        return register.endpoint(id) if id else None
+    except RegisterAway:
+        return None
+
+
+async def strange_places(worker: Worker, claimed: Sequence[Claimed], register: Register, now: datetime) -> set[Place]:
+    """Places to which these deliveries may not go now, or that are not what they were. Raises Stopping."""
+    places = list({place_of(one) for one in claimed})
+    judged = await decide_each(worker, "judge", places, lambda place: is_strange(place, register, now))
+    return {place for place, strange in zip(places, judged, strict=True) if strange}
 
 
 def is_strange(place: Place, register: Register, now: datetime) -> bool:
     """Whether nothing may go there now, or it is not what it was."""
     id, system, lane, receiver = place
-    endpoint = register.endpoint(id) if id else None
+    endpoint = endpoint_there(register, id)
     if endpoint is None or endpoint.lane != lane:
         return True
     return judge_receiver(register, id, now, system=system, receiver=receiver).outcome != "yes"

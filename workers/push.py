@@ -22,10 +22,11 @@ from routing.retry import Retry, next_try
 from routing.work import Claimed, Settlement, Ticket
 from schemas.contract import MessageKind
 from schemas.oin import Oin
+from workers.asking import decide
 from workers.clock import Clock, micros, moment
 from workers.loop import Stopping, Worker
 from workers.parcel import Forwarder
-from workers.places import Place, elsewhere, erased, place_of, revoked_since, settled, strange_places
+from workers.places import Place, elsewhere, endpoint_there, erased, place_of, revoked_since, settled, strange_places
 from workers.register_cache import Records, RegisterCache
 from workers.relay import decode_tickets
 
@@ -103,10 +104,10 @@ class Pusher:
         claimed, held = await self._write("claim", lambda: outbox.claim(tickets, worker=self._worker.id, now_us=now_us, until_us=until_us))
         if claimed:
             register, now = await insist("register", self._register), self._clock.now()
-            strange = await insist("judge", partial(strange_places, claimed, register, now))
+            strange = await strange_places(self._worker, claimed, register, now)
             if strange:  # whoever pointed it there may have seen a newer version
                 register = await insist("register", self._register.newest)
-                strange = await insist("judge", partial(strange_places, claimed, register, now))
+                strange = await strange_places(self._worker, claimed, register, now)
             before = [one.seq for one in claimed if one.attempts]
             unheard = (await insist("earlier attempts", lambda: outbox.unheard(before))) if before else set()
             # a release that ended without an attempt (its worker died, its ticket did) may have been sent too
@@ -120,9 +121,11 @@ class Pusher:
     async def _deal_with(self, one: Claimed, register: Register, strange: set[Place], maybe: bool) -> None:
         """`maybe`: it may have arrived before."""
         kind, now, insist = self._kind(one.action), self._clock.now(), self._worker.insist
-        endpoint = await insist("judge", partial(register.endpoint, one.endpoint))
-        if place_of(one) in strange or endpoint is None or endpoint.url is None:
-            await self._settle(await insist("judge", partial(elsewhere, one, register, now, self._record)))
+        endpoint = (
+            None if place_of(one) in strange else await decide(self._worker, "judge", partial(endpoint_there, register, one.endpoint))
+        )
+        if endpoint is None or endpoint.url is None:
+            await self._settle(await decide(self._worker, "judge", partial(elsewhere, one, register, now, self._record)))
         elif (revoked := await insist("judge", partial(revoked_since, one, kind, register, now, self._record))) is not None:
             await self._settle(revoked)
         elif one.wrapped_key is None or one.body is None:

@@ -18,6 +18,7 @@ from routing.explain import explain_between
 from routing.ports import Verifier
 from routing.readiness import readiness, to_dict
 from routing.register import Register
+from routing.register_asked import patiently
 from routing.register_cli import SHOWN, explained, lines, made_ready
 from routing.register_cli import show as table_of
 from routing.warning_board import Warnings
@@ -31,6 +32,7 @@ from workers.tables import print_json, say
 
 #: Of a certificate: whose it is, and its last moment.
 Read = Callable[[Path], tuple[str, datetime]]
+Asking = Callable[[Register], Register]
 
 
 def add_arguments(parser: ArgumentParser, common: Callable[[ArgumentParser], None]) -> None:
@@ -84,13 +86,17 @@ def version_at(work: Work, at: str | None) -> int:
     return work.book.version_at(micros(moment_of(at))) if at else work.book.newest()
 
 
-def explain(arguments: Namespace, work: Work, contracts: Contracts, verifier: Callable[[], Verifier], certificate: Read) -> int:
+def explain(
+    arguments: Namespace, work: Work, contracts: Contracts, verifier: Callable[[], Verifier], certificate: Read, asking: Asking
+) -> int:
     """Where something would go, and why, by the code that routes. Exit 1 when it would not go everywhere it should."""
     register, at = _seen(arguments, work)
+    asked = asking(register)
     if arguments.message is not None:
-        return _told(arguments, _of_message(arguments, register, contracts, verifier(), now=work.now(), at=at))
+        checked = verifier()
+        return _told(arguments, patiently(lambda: _of_message(arguments, asked, contracts, checked, now=work.now(), at=at)))
     if arguments.sender is not None or arguments.receiver is not None:
-        return _told(arguments, _between(arguments, register, contracts, at))
+        return _told(arguments, patiently(lambda: _between(arguments, asked, contracts, at)))
     if arguments.system is not None:
         return ready(arguments, register, read=certificate, day=amsterdam_day(at))
     raise WrongArgument("Say what to explain: --message FILE, --from and --to, or --system.")
@@ -169,8 +175,9 @@ def run(
     last_delivered: Callable[[], dict[str, int]],
     certificate: Read,
     warnings: Warnings,
+    asking: Asking = lambda register: register,
 ) -> int:
-    """The command that was typed."""
+    """The command that was typed. `asking`: the register as routing asks it."""
     match arguments.what:
         case "load":
             return register_file_commands.load(arguments, work, contracts())
@@ -181,7 +188,7 @@ def run(
         case "show":
             return show(arguments, work)
         case "explain":
-            return explain(arguments, work, contracts(), verifier, certificate)
+            return explain(arguments, work, contracts(), verifier, certificate, asking)
         case "plan":
             return register_plan_commands.plan(arguments, work)
         case "lists":

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 from routing.actions import REPLACES
 from routing.decisions import Decision
@@ -17,12 +18,16 @@ from routing.work import NewDelivery, Routable, RoutedMessage
 from schemas.contract import MessageKind
 from schemas.ids import new_id
 from schemas.oin import Oin
+from workers.asking import decide_each
 from workers.clock import Clock, micros, moment
 from workers.loop import Worker
 from workers.register_cache import Records, RegisterCache
 from workers.relay import decode_tickets
 
 log = logging.getLogger("koppelpunt.route")
+
+#: Seconds that a batch waits for another register; what is not answered by then is routed a second later, and the rest now.
+ASKING_S: Final = 0.1
 
 KindOf = Callable[[str], MessageKind]
 
@@ -36,16 +41,21 @@ class Router:
         self._known: dict[tuple[object, ...], tuple[Recipient, ...]] = {}
 
     async def handle(self, batch: list[Incoming]) -> Sequence[Incoming]:
-        """All tickets of a batch in one transaction."""
-        tickets = [ticket for incoming in batch for ticket in decode_tickets(incoming.body)]
+        """All tickets of a batch in one transaction. Returns those with a message about which another register is still being asked."""
+        tickets = {ticket.seq: incoming for incoming in batch for ticket in decode_tickets(incoming.body)}
+        wanted = [ticket for incoming in batch for ticket in decode_tickets(incoming.body)]
         insist = self._worker.insist
-        messages = await insist("read messages", lambda: self._store.outbox.routable(tickets))
-        if messages:
-            register = await insist("register", self._register)
-            now = self._clock.now()
-            routes = await insist("route", lambda: [self._route(message, register, now) for message in messages])
+        messages = await insist("read messages", lambda: self._store.outbox.routable(wanted))
+        if not messages:
+            return ()
+        register = await insist("register", self._register)
+        now = self._clock.now()
+        found = await decide_each(self._worker, "route", messages, lambda one: self._route(one, register, now), within_s=ASKING_S)
+        routes = [route for route in found if route is not None]
+        if routes:
             await insist("store routes", lambda: self._store.outbox.commit_routes(routes, actor=self._worker.id, now_us=micros(now)))
-        return ()
+        later = [tickets[message.seq] for message, route in zip(messages, found, strict=True) if route is None]
+        return tuple({id(incoming): incoming for incoming in later}.values())
 
     def _route(self, message: Routable, register: Register, now: datetime) -> RoutedMessage:
         kind = self._kind_of(message.action)
@@ -84,9 +94,12 @@ class Router:
         key = (register.version, now.date(), now.hour, kind.action, receiver, used)
         known = self._known.get(key)
         if known is None:
+            known = recipients(kind, facts, receiver=receiver, register=register, now=now)
+            if any(one.resolution is not None and one.resolution.decision.fleeting for one in known):
+                return known
             if len(self._known) >= 10_000:
                 self._known.clear()
-            known = self._known[key] = recipients(kind, facts, receiver=receiver, register=register, now=now)
+            self._known[key] = known
         return known
 
 

@@ -13,12 +13,11 @@ from routing.recipients import recipients
 from tests.support.register import AMERSFOORT, CIVIC, DOCUMENT, FACTS, LAS, UTRECHT, VO, but, document, message_kind
 from tests.support.store import DAY, NOW, a_delivery, kinds, lead, route, run_sql, take, waiting_delivery
 from tests.support.store import store as store
-from workers import timetable
+from workers import waiting
 from workers.clock import Clock, moment
-from workers.loop import Worker
 from workers.register_cache import Records, RegisterCache
 from workers.route import new_delivery
-from workers.timetable import Timetable
+from workers.waiting import WaitingRoom
 
 TODAY = moment(NOW).date()
 
@@ -34,14 +33,13 @@ class Looking:
     def __init__(self, store: Store) -> None:
         self.store, self.clock = store, Still()
         self.cache = RegisterCache(store.register)
-        worker = Worker("timetable", store.registry, self.clock)
-        self.timetable = Timetable(worker, store, self.cache.newest, [], self.clock)  # type: ignore[arg-type]
+        self.room = WaitingRoom(store.outbox, self.cache.newest, self.clock, actor="timetable")
 
     def load(self, **changes: Any) -> None:
         self.store.registry.save_register(document(**changes), who="test", now_us=NOW)
 
     def look(self) -> None:
-        asyncio.run(self.timetable.look_at_waiting())
+        asyncio.run(self.room.look())
 
     def deliveries(self) -> list[Any]:
         return run_sql(self.store, "SELECT state, receiver, lane, hold_code, code, owner FROM delivery ORDER BY seq")
@@ -62,8 +60,8 @@ def looking(store: Store) -> Looking:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is put off."""
-    monkeypatch.setattr(timetable, "LOOK_AGAIN_S", 0.0)
-    monkeypatch.setattr(timetable, "PASS_ON_S", 0.0)
+    monkeypatch.setattr(waiting, "LOOK_AGAIN_S", 0.0)
+    monkeypatch.setattr(waiting, "PASS_ON_S", 0.0)
 
 
 def codes(*rows: dict[str, str]) -> list[dict[str, Any]]:
