@@ -94,12 +94,12 @@ def deliveries(exchange: Exchange, ids: Sequence[str], *, to: Oin | None = None)
     return {row["message_id"]: row for row in rows if row["message_id"] in wanted and to in (None, row["receiver"])}
 
 
-def all_are(exchange: Exchange, ids: Sequence[str], state: str, **facts: Any) -> Callable[[], bool]:
-    """Whether the delivery of each is in this state, for `until`."""
+def all_are(exchange: Exchange, ids: Sequence[str], *states: str, **facts: Any) -> Callable[[], bool]:
+    """Whether the delivery of each is in one of these states, for `until`."""
 
     def there() -> bool:
         rows = deliveries(exchange, ids)
-        return len(rows) == len(ids) and all(row["state"] == state and facts.items() <= row.items() for row in rows.values())
+        return len(rows) == len(ids) and all(row["state"] in states and facts.items() <= row.items() for row in rows.values())
 
     return there
 
