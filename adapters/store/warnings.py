@@ -66,6 +66,8 @@ _TURNING: Final = Sql(
     "SELECT list, fields FROM register_row WHERE before IS NULL AND list IN ('mandates', 'endpoints') "
     "AND ((until_day >= :first AND until_day <= :last) OR (start_day >= :first AND start_day <= :last))"
 )
+#: Warnings written in one transaction: before 1 August there are tens of thousands, and others want to write too.
+PAGE: Final = 1_000
 #: Messages that came in less than so long ago are left for the next look: one with a lower number may not be committed yet.
 _SETTLED_US: Final = 60_000_000
 
@@ -107,15 +109,16 @@ class Warnings:
             known = {one.warning.key: one.warning for one in _kept(connection, rows)}
         ended = sorted(known.keys() - wanted.keys())
         different = [one for key, one in wanted.items() if known.get(key) != one]
+        for start in range(0, len(different), PAGE):
+            with self._db.write() as tx:
+                for one in different[start : start + PAGE]:
+                    before = known.get(one.key)
+                    _SET(tx, **_values(one), now=now_us, moved=int(before is None or before.within != one.within))
         with self._db.write() as tx:
-            for one in different:
-                before = known.get(one.key)
-                _SET(tx, **_values(one), now=now_us, moved=int(before is None or before.within != one.within))
             if ended:
                 _END(tx, keys=ended, now=now_us)
-            if organisations is None:
-                for name in names:
-                    _LOOKED(tx, name=f"warnings {name}", now=now_us)
+            for name in names if organisations is None else ():
+                _LOOKED(tx, name=f"warnings {name}", now=now_us)
         return len(wanted.keys() - known.keys()), len(ended)
 
     def forget(self, before_us: int) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import run
+from adapters.metrics import OfStore
 from adapters.store import Store
 from routing.outcome import Lane
 from routing.register_book import RowChange
@@ -299,6 +300,17 @@ def test_an_operator_reads_them_of_all_and_of_a_school_and_status_counts_them(
     assert "school's turn" in typed("--kind", "mandate-ends")[1]
     assert typed("--for", "99ZZ")[0] == 1 and "no organisation" in typed("--for", "99ZZ")[2]
     assert "there are: certificate-ends" in typed("--kind", "x")[2]
+
+
+def test_status_and_metrics_count_them_by_kind(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KOPPELPUNT_STORE", store.database.url.render_as_string(hide_password=False))
+    keep(store, a_warning("a"), a_warning("b"), a_warning("c", K.ENDPOINT_ENDS))
+    assert run.main(["status", "--json", "--home", str(tmp_path)]) == 1, "no worker runs"
+    assert json.loads(capsys.readouterr().out)["warnings"] == {"mandate-ends": 2, "endpoint-ends": 1}
+    shown = {family.name: family for family in OfStore(store).collect()}["koppelpunt_warnings"]
+    assert {sample.labels["kind"]: sample.value for sample in shown.samples} == {"mandate-ends": 2, "endpoint-ends": 1}
 
 
 def test_every_mandate_that_is_warned_of_can_be_looked_up_by_its_key(looking: Looking) -> None:
