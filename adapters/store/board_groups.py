@@ -175,8 +175,11 @@ def _span(row: Any, there: Any) -> tuple[int, int]:
 
 def groups_of(connection: Connection, scope: Scope, oin: str, now_us: int, *, most: int) -> tuple[FailureGroup, ...]:
     """Groups of which a party has something on the board, largest first; `still_open` is the party's part."""
+    found = _found(connection, scope, now_us)
+    if of_system := [group for group in found if group.still_open and oin in (group.key.system, group.key.receiver_system)]:
+        return tuple(sorted(of_system, key=lambda group: (-group.still_open, str(group.key)))[:most])
     theirs = _still(connection, scope, ItemFilter(party=oin), now_us)
-    found = [group for group in _found(connection, scope, now_us) if tuple(getattr(group.key, name) for name in KEY) in theirs]
+    found = [group for group in found if tuple(getattr(group.key, name) for name in KEY) in theirs]
     parts = [replace(group, still_open=theirs[tuple(getattr(group.key, name) for name in KEY)]._mapping["count"]) for group in found]
     return tuple(sorted(parts, key=lambda group: (-group.still_open, str(group.key)))[:most])
 
@@ -210,11 +213,15 @@ def _trends(
     return {names: tuple(hours) for names, hours in found.items()}
 
 
+def _in_group(connection: Connection) -> str:
+    """Where the items of one group are read from."""
+    return "item INDEXED BY item_group" if connection.dialect.name == "sqlite" else "item"
+
+
 def _parts(connection: Connection, scope: Scope, key: GroupKey, column: str, now_us: int) -> tuple[Part, ...]:
-    table, where = mine(connection, scope, index="item_code")
-    where &= of_filter(ItemFilter(group=key), now_us=now_us)
+    where = of_scope(scope) & of_filter(ItemFilter(group=key), now_us=now_us)
     sql = (
-        f"SELECT {column} AS oin, count(*) AS count, min(received_us) AS oldest_us FROM {table} "
+        f"SELECT {column} AS oin, count(*) AS count, min(received_us) AS oldest_us FROM {_in_group(connection)} "
         f"WHERE {where.sql} AND {column} IS NOT NULL GROUP BY {column} ORDER BY 2 DESC, 1 LIMIT {_MOST_PARTS}"
     )
     return tuple(Part(**row._mapping, brin=brin_of(row.oin)) for row in ask(connection, sql, where.values))
