@@ -332,3 +332,12 @@ def test_every_file_that_is_vendored_has_its_version_and_licence() -> None:
     css = (FOLDER / "vendor/utrecht.css").read_text(encoding="utf-8")
     assert "url(" not in css
     assert "@import" not in css
+
+
+def test_templates_use_components_that_were_vendored() -> None:
+    css = (FOLDER / "vendor/utrecht.css").read_text(encoding="utf-8")
+    there = {re.split(r"__|--", name)[0] for name in re.findall(r"\.utrecht-([a-z0-9-]+)", css)}
+    for template in (FOLDER.parent / "templates").rglob("*.html"):
+        names = set(re.findall(r"\butrecht-([a-z0-9-]+)", template.read_text(encoding="utf-8")))
+        used = {re.split(r"__|--", name)[0] for name in names} - {"css"}
+        assert used <= there, f"{template.name}: add {sorted(used - there)} to portal/vendoring.py and run it"
