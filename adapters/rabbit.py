@@ -34,6 +34,11 @@ _LOOK_AGAIN_S: Final = 1.0  #: how often a queue that does not exist (yet) is lo
 #: A queue without a leader answers nobody, and holds up the channel on which it is asked: it is left alone for this long.
 _STUCK_S: Final = 60.0
 _CONSUME_S: Final = 5.0
+#: A queue that refuses all it is given for this long is published to over another connection; the next time it takes twice as long, up to
+#: the second number. A full queue is no better for it. But a channel that first publishes to a quorum queue just when its leader is lost
+#: holds on to that leader for good, and refuses for it, whatever leader the queue has got since (seen with 3.10: rabbit_fifo_client asks
+#: the first server it knows, and is told that the node is down).
+_REFUSED_S, _REFUSED_MOST_S = 5.0, 600.0
 _ACCESS_REFUSED: Final = 403
 
 
@@ -61,6 +66,8 @@ class Publisher(Connection):
         self._channel: Any = None
         self._tag = 0
         self._pending: dict[int, tuple[_Call, int, Outgoing]] = {}  # by the broker's number, in the order of publishing
+        self._refusing: dict[tuple[str, str], float] = {}  # exchange and key -> since when nothing but refusals came
+        self._patience_s, self._left_at = _REFUSED_S, -_REFUSED_MOST_S
         self._room = asyncio.Event()
         self._turn = asyncio.Lock()  # calls at the same time take turns, so that each keeps its own order
 
@@ -78,6 +85,7 @@ class Publisher(Connection):
         call = _Call([None] * len(messages), len(messages), asyncio.get_running_loop().create_future())
         try:
             async with self._turn:
+                await self._leave_what_refuses()
                 await self._connected_within(self._wait_s)
                 for index, message in enumerate(messages):
                     if len(self._pending) >= self._window:
@@ -111,6 +119,24 @@ class Publisher(Connection):
         self._tag += 1
         self._pending[self._tag] = (call, index, message)
 
+    async def _leave_what_refuses(self) -> None:
+        """Another connection, when a queue has refused for too long; not before everything in flight was answered."""
+        now = asyncio.get_running_loop().time()
+        if not self._refusing:
+            if now - self._left_at > 2 * self._patience_s:
+                self._patience_s = _REFUSED_S
+            return
+        seconds = now - min(self._refusing.values())
+        if seconds < self._patience_s:
+            return
+        self._left_at, self._patience_s = now, min(2 * self._patience_s, _REFUSED_MOST_S)
+        async with asyncio.timeout(self._confirm_s):
+            while self._pending:
+                await self._await_room()
+                await asyncio.sleep(0)
+        (exchange, key), *_ = sorted(self._refusing)
+        self._give_up(BrokerUnavailable(f"{exchange or 'queue'} {key} refused all messages for {seconds:.0f} s on this connection."))
+
     async def _await_room(self) -> None:
         """Half the window empty, so that messages leave in bursts."""
         self._room.clear()
@@ -131,6 +157,7 @@ class Publisher(Connection):
 
     def _torn_down(self, reason: BrokerError) -> None:
         pending, self._pending = self._pending, {}
+        self._refusing.clear()
         for call, _index, _message in pending.values():
             settle(call.done, error=reason)
         self._room.set()
@@ -159,7 +186,11 @@ class Publisher(Connection):
             entry = self._pending.pop(tag, None)
             if entry is None:
                 continue
-            call, index, _message = entry
+            call, index, message = entry
+            if outcome is Published.NACKED:
+                self._refusing.setdefault((message.exchange, message.routing_key), asyncio.get_running_loop().time())
+            elif self._refusing:
+                self._refusing.pop((message.exchange, message.routing_key), None)
             if call.results[index] is None or outcome is Published.NACKED:
                 call.results[index] = outcome
             call.left -= 1

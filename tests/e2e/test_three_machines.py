@@ -140,23 +140,12 @@ class Mailbox:
                 await asyncio.sleep(0.2)
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(300)
 def test_a_broker_node_and_the_primary_are_lost_while_a_sender_goes_on_and_every_message_arrives(home: Path) -> None:
-    """Once in ten times it stands still when a node is lost, and nobody knows yet why: then it is played once more, which the output says.
-    A message that is lost or comes twice fails at once."""
-    for number in (1, 2):
-        try:
-            _on_three_machines(home / f"play{number}")
-        except TimeoutError:
-            if number == 2:
-                raise
-            print("It stood still, and is played once more.")
-        else:
-            return
+    _on_three_machines(home)
 
 
 def _on_three_machines(home: Path) -> None:
-    home.mkdir(mode=0o755)
     authority = home / "pki"
     pki.init(authority)
     ours, las = (pki.issue(authority, oin=oin, name=name) for oin, name in ((HUB, "hub"), (LAS, "las")))

@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from adapters.rabbit import BrokerRefused, BrokerUnavailable, Consumer, Incoming, Inspector, Outgoing, Published, Publisher, get_all, put
+from broker_config.topology import Bounds
 from tests.support.broker import GEMEENTE, LAS, TestBroker, party, run, until
 
 pytestmark = pytest.mark.broker
@@ -67,6 +68,32 @@ def test_what_goes_in_comes_out_whole(broker: TestBroker) -> None:
             assert (one.queue, one.exchange, one.routing_key, one.redelivered) == (f"intake.{LAS}", "intake", LAS, False)
             assert (one.content_type, one.correlation_id, one.message_id) == ("text/xml", "c", "m")
             assert headers.items() <= one.headers.items()
+
+    run(act())
+
+
+def test_a_queue_that_refuses_for_long_is_tried_over_another_connection_and_nothing_else_is_lost(
+    broker: TestBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a channel that holds on to a lost leader is left. A queue that is full refuses for ever: it is left ever less often."""
+    broker.apply(bounds=Bounds(receipt=1))
+    monkeypatch.setattr("adapters.rabbit._REFUSED_S", 0.3)
+    full, other = Outgoing(routing_key=f"receipt.{LAS}", body=b"x"), ticket(1)
+
+    async def act() -> None:
+        loop = asyncio.get_running_loop()
+        async with Inspector(broker.url) as inspector, broker.publisher() as ours:
+            while await ours.publish(full) is not Published.NACKED:
+                pass
+            sent, left_at = 0, [loop.time()]
+            while len(left_at) < 3:
+                before = ours.connections
+                for fates in await asyncio.gather(*(ours.publish_many([full, other, other]) for _ in range(3))):
+                    assert fates == ["nacked", "confirmed", "confirmed"]
+                    sent += 2
+                left_at += [loop.time()] * (ours.connections - before)
+            assert await inspector.depth("route") == sent
+            assert left_at[2] - left_at[1] > 0.55
 
     run(act())
 
