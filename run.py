@@ -1009,7 +1009,11 @@ COMMANDS: dict[str, Command] = {
         lanes,
         "receivers' endpoints that fail or are held; hold one, or let it go",
     ),
-    "journal": (_of("workers.commands", "journal_arguments", _home_and_json), _on_store("journal"), "the hash-chained journal: verify"),
+    "journal": (
+        _of("workers.commands", "journal_arguments", _home_and_json),
+        _on_store("journal"),
+        "the hash-chained journal: verify; and the board that is made of it",
+    ),
     "prepare": (
         _of("broker_config.install", "add_arguments"),
         _of("broker_config.install", "prepare"),

@@ -59,7 +59,7 @@ class Sort(StrEnum):
     OLDEST = "oudste"  #: by hand-in, the oldest first
     NEWEST = "nieuwste"
     MOVED = "laatst"  #: by its last move, the newest first
-    DEADLINE = "termijn"  #: by deadline, the nearest first; what has none comes last
+    DEADLINE = "termijn"  #: by deadline, the nearest first; what has none is left out
 
 
 #: States of items that are openstaand; all others on the board are uitval. (`acknowledged`: an answer is due; `received`: not routed yet.)
@@ -323,13 +323,13 @@ class DienstLine:
     """One dienst on the overview."""
 
     dienst: str
-    hour: Flow  #: the last 60 to 120 minutes: whole hours of the clock, the present one included
-    day: Flow  #: the last 24 hours
+    hour: Flow  #: the last 60 to 120 minutes: whole hours of the clock, the present one included; organisations are counted per day: none
+    day: Flow  #: the last 24 hours of the clock; of organisations: today and yesterday
     season: Flow  #: since the school year began, 1 August
     waiting: int  #: openstaand now
     fallen: int  #: uitval now
     oldest_us: int | None  #: hand-in of the oldest that is openstaand
-    hours: tuple[Flow, ...] = ()  #: the last 24 hours of the clock, the oldest first, for a chart
+    hours: tuple[Flow, ...] = ()  #: the last 24 hours of the clock, the oldest first, for a chart; of organisations: none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -687,3 +687,7 @@ class BoardKeeper(Protocol):
     def count(self, lease: Lease, *, now_us: int) -> int: ...
 
     def close(self, lease: Lease, *, now_us: int) -> int: ...
+
+    def pack(self, lease: Lease, *, now_us: int) -> int: ...
+
+    def start_anew(self) -> None: ...

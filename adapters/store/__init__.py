@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adapters.store.board import Board
 from adapters.store.board_keeper import BoardKeeper
 from adapters.store.certificates import Certificates
 from adapters.store.database import Database, LifecycleError, StoreRefused
@@ -19,6 +20,7 @@ from adapters.store.registry import Registry
 from adapters.store.repair import Repair
 from adapters.store.schema import migrate
 from adapters.store.snapshots import Snapshots
+from routing import board
 from routing.work import OutboxFilter
 
 __all__ = ["LifecycleError", "OutboxFilter", "Store", "StoreRefused", "migrate", "open_store"]
@@ -43,6 +45,7 @@ class Store:
         self.figures = Figures(database)
         self.certificates = Certificates(database)
         self.people = People(database)
+        self.board: board.Board = Board(database)
         self.board_keeper = BoardKeeper(database)
 
     def close(self) -> None:

@@ -326,11 +326,11 @@ failure_group = Table(
 )
 
 #: The board (routing.board): one row for each thing that is open or fell out, kept by the audit worker out of the tables above, and made
-#: anew from them at any time. `n` is only the place of a row among others with the same time.
+#: anew from them at any time. `n`, out of a hash of the id, is only the place of a row among others with the same time.
 item = Table(
     "item",
     metadata,
-    Column("n", _Id, primary_key=True),
+    Column("n", _Id, primary_key=True, autoincrement=False),
     Column("id", _Bytewise, nullable=False, unique=True),  # delivery_id; of a message or refusal its reference
     Column("kind", Text, nullable=False),  # delivery, message, refusal
     Column("seq", BigInteger, nullable=False),  # of the delivery or the message; 0 of a refusal
@@ -365,13 +365,15 @@ item = Table(
 #: One for each thing that people narrow a list down by, in the order in which lists are shown.
 for _name in (
     *("reference", "dienst", "bericht", "school", "system", "organisation", "receiver_system"),
-    *("state", "code", "owner", "lane", "business_id", "message_id", "order_key", "subject"),
+    *("state", "code", "owner", "business_id", "message_id", "order_key", "subject"),
 ):
     Index(f"item_{_name}", item.c[_name], item.c.received_us)
 Index("item_received", item.c.fallen, item.c.received_us)
 Index("item_moved", item.c.fallen, item.c.at_us)
 Index("item_deadline", item.c.fallen, item.c.deadline_us)
-#: Counted for the overview and for groups without reading a row.
+#: Counted for the overview, for parties and for groups without reading a row.
+Index("item_lane", item.c.lane, item.c.fallen, item.c.received_us)
+Index("item_parties", item.c.system, item.c.receiver_system, item.c.fallen, item.c.received_us)
 Index("item_overview", item.c.dienst, item.c.fallen, item.c.owner, item.c.received_us)
 Index("item_group", item.c.fallen, item.c.code, item.c.owner, item.c.dienst, item.c.system, item.c.receiver_system, item.c.received_us)
 

@@ -34,23 +34,20 @@ def keep(store: Store, keeper: BoardKeeper | None = None, *, now_us: int = NOW) 
     """Brings the board up to date."""
     chain(store, now_us=now_us)
     keeper, lease = keeper or keeper_of(store), take(store, "board", now_us=now_us)
-    for chore in (keeper.follow, keeper.sweep, keeper.count, keeper.close):
+    for chore in (keeper.follow, keeper.sweep, keeper.count, keeper.close, keeper.pack):
         while chore(lease, now_us=now_us):
             pass
 
 
 def on_board(store: Store) -> dict[str, tuple[str, str, str | None]]:
     """id -> kind, state and code."""
-    return {row.id: (row.kind, row.state, row.code) for row in run_sql(store, "SELECT id, kind, state, code FROM item ORDER BY n")}
+    return {row.id: (row.kind, row.state, row.code) for row in run_sql(store, "SELECT id, kind, state, code FROM item ORDER BY seq")}
 
 
 def whole_board(store: Store) -> dict[str, list[Any]]:
-    """Everything on it but the places of rows."""
+    """Everything on it."""
     tables = {name: run_sql(store, f"SELECT * FROM {name}") for name in ("item", "traffic", "traffic_party", "season", "fallout")}
-    return {
-        name: sorted(tuple(str(value) for key, value in row._mapping.items() if key != "n") for row in rows)
-        for name, rows in tables.items()
-    }
+    return {name: sorted(tuple(str(value) for value in row) for row in rows) for name, rows in tables.items()}
 
 
 def fail_whole(store: Store, reference: str, *, code: str = "ROUTE_UNKNOWN", owner: str = "school", now_us: int = NOW) -> None:

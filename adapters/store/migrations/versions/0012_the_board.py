@@ -10,7 +10,7 @@ down_revision = "0011"
 branch_labels = None
 depends_on = None
 
-COUNTERS = ("board", "board_message", "board_delivery", "board_count", "board_refusal_us")
+COUNTERS = ("board", "board_message", "board_delivery", "board_count", "board_refusal_us", "board_packed")
 FLOW = ("handed_in", "refused", "delivered", "failed", "took_s", "in_minute", "in_hour", "in_day")
 
 
@@ -26,7 +26,7 @@ def upgrade() -> None:
 
     op.create_table(
         "item",
-        sa.Column("n", number, nullable=False),
+        sa.Column("n", number, autoincrement=False, nullable=False),
         sa.Column("id", bytewise, nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
@@ -52,12 +52,14 @@ def upgrade() -> None:
     )
     for name in (
         *("reference", "dienst", "bericht", "school", "system", "organisation", "receiver_system"),
-        *("state", "code", "owner", "lane", "business_id", "message_id", "order_key", "subject"),
+        *("state", "code", "owner", "business_id", "message_id", "order_key", "subject"),
     ):
         op.create_index(f"item_{name}", "item", [name, "received_us"], unique=False)
     op.create_index("item_received", "item", ["fallen", "received_us"], unique=False)
     op.create_index("item_moved", "item", ["fallen", "at_us"], unique=False)
     op.create_index("item_deadline", "item", ["fallen", "deadline_us"], unique=False)
+    op.create_index("item_lane", "item", ["lane", "fallen", "received_us"], unique=False)
+    op.create_index("item_parties", "item", ["system", "receiver_system", "fallen", "received_us"], unique=False)
     op.create_index("item_overview", "item", ["dienst", "fallen", "owner", "received_us"], unique=False)
     group = ["fallen", "code", "owner", "dienst", "system", "receiver_system", "received_us"]
     op.create_index("item_group", "item", group, unique=False)

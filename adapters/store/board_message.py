@@ -1,0 +1,151 @@
+"""One message, as far as a scope sees it: the sender's side sees all of it, a receiver its own delivery only."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from adapters.store.board_items import items_of
+from adapters.store.board_where import Where, ask
+from adapters.store.database import Database
+from adapters.store.journal import Journal
+from adapters.store.queries import Queries
+from adapters.store.sql import Sql
+from routing.board import MessageView, Related
+from routing.people import Scope
+
+#: The institution behind an OIN or routeringskenmerk, in SQL (schemas.oin.institution_of).
+_INSTITUTION: Final = "CASE WHEN {0} LIKE '00000007000%' THEN substr({0}, 1, 15) || '00000' ELSE {0} END"
+#: Hand-ins that one id may name.
+_MOST: Final = 200
+_IDS: Final = Sql(
+    "SELECT reference FROM message WHERE reference = :id UNION ALL SELECT reference FROM refusal WHERE reference = :id "
+    "UNION ALL SELECT m.reference FROM delivery d JOIN message m ON m.seq = d.message_seq WHERE d.id = :id"
+)
+_USED: Final = Sql("SELECT key, reference FROM used_id WHERE key >= :start AND key < :end ORDER BY key LIMIT :limit")
+_REFUSED: Final = Sql(
+    "SELECT reference FROM refusal WHERE message_id = :id UNION SELECT reference FROM refusal WHERE business_id IN @ids LIMIT :limit"
+)
+_REPLACES: Final = Sql(
+    "SELECT u.reference, m.state FROM replacement r JOIN used_id u ON u.key = r.key JOIN message m ON m.reference = u.reference "
+    "WHERE r.reference = :reference"
+)
+_REPLACED: Final = Sql("SELECT r.reference, m.state FROM replacement r JOIN message m ON m.reference = r.reference WHERE r.key = :key")
+_STATES: Final = Sql("SELECT reference, state FROM message WHERE reference IN @references")
+
+
+class BoardMessages:
+    """Questions about one message."""
+
+    def __init__(self, database: Database) -> None:
+        self._db, self._queries, self._journal = database, Queries(database), Journal(database)
+
+    def find(self, scope: Scope, id: str) -> str | None:
+        """See routing.board."""
+        with self._db.read() as connection:
+            found = list(_IDS(connection, id=id).scalars())
+            if not found:
+                for start in (f"m:{id}:", f"b:{id.lower()}:"):  # then comes the sender: an OIN, without a colon
+                    rows = _USED(connection, start=start, end=start[:-1] + chr(ord(":") + 1), limit=_MOST)
+                    found += [row.reference for row in rows if ":" not in row.key.removeprefix(start)]
+            if not found:
+                found = list(_REFUSED(connection, id=id, ids=[id, id.lower(), id.upper()], limit=_MOST).scalars())
+            seen = _seen(connection, scope, found)
+        return next((reference for reference in found if reference in seen), None)
+
+    def message(self, scope: Scope, reference: str) -> MessageView | None:
+        """See routing.board."""
+        with self._db.read() as connection:
+            whole = _seen(connection, scope, [reference]).get(reference)
+            if whole is None:
+                return None
+            mine = None if whole else _deliveries(connection, scope, reference)
+        facts = self._queries.message(reference)
+        if facts is None:
+            return None
+        deliveries = [_shown(one) for one in facts.pop("deliveries", ()) if mine is None or one["id"] in mine]
+        events, decisions = self._journal.of_message(reference), self._journal.decisions_of(reference)
+        if mine is not None:  # what became of it elsewhere is not theirs
+            events = [replace(event, details={}) for event in events if event.delivery in mine or event.kind == "received"]
+            decisions = [one for one in decisions if one["delivery"] in mine]
+            facts["warnings"] = []
+            facts["answers"] = None
+            for name in ("code", "owner"):
+                facts[name] = None
+        with self._db.read() as connection:
+            items = [item for item in items_of(connection, reference) if mine is None or item.id in mine]
+            related = _related(connection, facts, deliveries, whole=mine is None)
+        return MessageView(
+            facts={name: value for name, value in _shown(facts).items() if name != "answers"},
+            deliveries=tuple(deliveries),
+            events=tuple(events),
+            decisions=tuple(decisions),
+            related=related,
+            items=tuple(items),
+            kept=bool(facts.get("kept")),
+            whole=mine is None,
+        )
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """Without the store's own numbers: they tell how much there is of everybody."""
+    tries = {"tries": [_shown(one) for one in row["tries"]]} if "tries" in row else {}
+    return {name: value for name, value in row.items() if name not in ("seq", "message_seq", "delivery_seq")} | tries
+
+
+def _party(scope: Scope, organisation: str, system: str) -> Where:
+    """Whether these columns name somebody in the scope."""
+    parts, values = [], dict[str, Any]()
+    if scope.organisations:
+        parts.append(f"{_INSTITUTION.format(organisation)} IN @organisations")
+        values["organisations"] = sorted(scope.organisations)
+    if scope.systems:
+        parts.append(f"{system} IN @systems")
+        values["systems"] = sorted(scope.systems)
+    return Where(f"({' OR '.join(parts)})" if parts else "FALSE", values)
+
+
+def _seen(connection: Connection, scope: Scope, references: list[str]) -> dict[str, bool]:
+    """Those of these that the scope sees, and whether the whole of it."""
+    if not references:
+        return {}
+    given = {"references": references}
+    if scope.everything:
+        sql = " UNION ".join(f"SELECT reference FROM {table} WHERE reference IN @references" for table in ("message", "refusal"))
+        return dict.fromkeys(ask(connection, sql, given).scalars(), True)
+    there, sent = _party(scope, "d.receiver", "d.receiver_system"), _party(scope, "m.sender", "m.system")
+    refused, addressed = _party(scope, "r.sender", "r.system"), _party(Scope(organisations=scope.organisations), "m.receiver", "")
+    sql = (
+        "SELECT m.reference, 0 AS whole FROM message m JOIN delivery d ON d.message_seq = m.seq "
+        f"WHERE m.reference IN @references AND d.state <> 'filtered' AND {there.sql} "
+        f"UNION SELECT m.reference, 0 FROM message m WHERE m.reference IN @references AND {addressed.sql} "
+        f"UNION SELECT m.reference, 1 FROM message m WHERE m.reference IN @references AND {sent.sql} "
+        f"UNION SELECT r.reference, 1 FROM refusal r WHERE r.reference IN @references AND {refused.sql} ORDER BY 2"
+    )
+    return {row.reference: bool(row.whole) for row in ask(connection, sql, {**sent.values, **given})}
+
+
+def _deliveries(connection: Connection, scope: Scope, reference: str) -> set[str]:
+    """The deliveries of a message that are for somebody in the scope."""
+    there = _party(scope, "d.receiver", "d.receiver_system")
+    sql = (
+        "SELECT d.id FROM delivery d JOIN message m ON m.seq = d.message_seq "
+        f"WHERE m.reference = :reference AND d.state <> 'filtered' AND {there.sql}"
+    )
+    return set(ask(connection, sql, {**there.values, "reference": reference}).scalars())
+
+
+def _related(connection: Connection, facts: dict[str, Any], deliveries: list[dict[str, Any]], *, whole: bool) -> tuple[Related, ...]:
+    named = [("answered by", reference) for one in deliveries for reference in one["answers"]]
+    if facts.get("answers"):
+        named.append(("answers", facts["answers"]["reference"]))
+    states = {row.reference: row.state for row in _STATES(connection, references=[reference for _, reference in named])} if named else {}
+    found = [Related(how=how, reference=reference, state=states.get(reference)) for how, reference in named]
+    if whole:
+        found += [Related(how="replaces", **row._mapping) for row in _REPLACES(connection, reference=facts["reference"])]
+        if facts.get("business_id") and facts.get("sender"):
+            key = f"b:{facts['business_id'].lower()}:{facts['sender']}"
+            found += [Related(how="replaced by", **row._mapping) for row in _REPLACED(connection, key=key)]
+    return tuple(found)

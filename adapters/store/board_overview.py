@@ -1,0 +1,285 @@
+"""The overview: what passes, what waits, which endpoints stand still, and how the law's dates stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from adapters.store.board_traffic import FLOW, HOUR_US, day_number, hour_of, season_of
+from adapters.store.board_where import Where, ask, of_scope
+from adapters.store.database import Database
+from adapters.store.sql import Sql
+from routing.amsterdam import amsterdam_day, end_of_day, start_of_day
+from routing.board import FEW, LEGAL_DATES, CalendarLine, DienstLine, Flow, Freshness, LaneLine, LegalDate, Link, Overview, Silent
+from routing.people import Scope
+from routing.release import Circuit, CircuitState, as_of, is_mailbox
+
+_PLACES: Final = Sql(
+    "SELECT c.name, c.value FROM counter c WHERE c.name LIKE 'board%' UNION ALL SELECT 'newest', COALESCE(max(seq), 0) FROM journal "
+    "UNION ALL SELECT 'message', COALESCE(max(seq), 0) FROM message UNION ALL SELECT 'delivery', COALESCE(max(seq), 0) FROM delivery"
+)
+_SEEN_TO: Final = Sql("SELECT at_us FROM journal WHERE seq = :seq")
+_LANES: Final = Sql("SELECT lane, state, failures, probes, probe_at_us, code, at_us, who FROM lane WHERE state <> 'closed' ORDER BY lane")
+#: Numbers the board may be behind the store without being said to be filled: some seconds of a busy day.
+_BEHIND: Final = 100_000
+#: A mailbox in which something stands for longer is not emptied.
+UNREAD_US: Final = HOUR_US
+_MOST_LANES: Final = 50
+_MOST_SILENT: Final = 200
+_MOST_LINKS: Final = 500
+_SUMS: Final = ", ".join(f"sum({name}) AS {name}" for name in FLOW)
+#: The parties of a row of `traffic`.
+TRAFFIC_SIDES: Final = {"system": "systems", "receiver_system": "systems"}
+SEASON_SIDES: Final = {"organisation": "organisations", "system": "systems"}
+
+
+class BoardOverview:
+    """Questions about the whole."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def fresh(self, *, now_us: int) -> Freshness:
+        """See routing.board."""
+        with self._db.read() as connection:
+            return fresh(connection, now_us)
+
+    def overview(self, scope: Scope, *, now_us: int) -> Overview:
+        """See routing.board."""
+        with self._db.read() as connection:
+            standing = _standing(connection, scope)
+            owners: dict[str, int] = {}
+            for row in standing:
+                if row.fallen:
+                    owners[row.owner or ""] = owners.get(row.owner or "", 0) + row.n
+            lanes = lane_lines(connection, scope, now_us)
+            unread = [line for line in lanes if is_mailbox(line.lane) and line.oldest_us and line.oldest_us < now_us - UNREAD_US]
+            return Overview(
+                fresh=fresh(connection, now_us),
+                diensten=_diensten(connection, scope, standing, now_us),
+                lanes=tuple([line for line in lanes if line.state != "closed"][:_MOST_LANES]),
+                unread=tuple(unread[:_MOST_LANES]),
+                calendar=tuple(_line(connection, scope, law, now_us) for law in LEGAL_DATES),
+                owners=dict(sorted(owners.items(), key=lambda pair: -pair[1])),
+            )
+
+    def chain_map(self, scope: Scope, *, since_us: int, now_us: int) -> list[Link]:
+        """See routing.board."""
+        links: dict[tuple[str, str, str], dict[str, int]] = {}
+        where = of_scope(scope, columns=TRAFFIC_SIDES) if not scope.organisations else Where("FALSE")
+        if scope.organisations:  # who sends to whom is counted per system only; what is open is known of everybody
+            where = of_scope(Scope(systems=scope.systems, everything=scope.everything), columns=TRAFFIC_SIDES)
+        with self._db.read() as connection:
+            passed = ask(
+                connection,
+                "SELECT dienst, system, receiver_system, sum(delivered) AS delivered, sum(failed) AS failed FROM traffic "
+                f"WHERE hour >= :hour AND {where.sql} GROUP BY dienst, system, receiver_system",
+                {**where.values, "hour": hour_of(since_us)},
+            )
+            for row in passed:
+                if row.delivered or row.failed:
+                    links.setdefault((row.dienst, row.system, row.receiver_system), {}).update(delivered=row.delivered, failed=row.failed)
+            mine = of_scope(scope)
+            there = ask(
+                connection,
+                "SELECT dienst, system, receiver_system, fallen, count(*) AS n FROM item "
+                f"WHERE {mine.sql} AND kind <> 'refusal' GROUP BY dienst, system, receiver_system, fallen",
+                mine.values,
+            )
+            for row in there:
+                link = links.setdefault((row.dienst or "", row.system or "", row.receiver_system or ""), {})
+                link["fallen" if row.fallen else "waiting"] = row.n
+        made = [
+            Link(
+                dienst=dienst,
+                system=system,
+                receiver_system=to,
+                **{name: int(found.get(name, 0)) for name in ("delivered", "failed", "waiting", "fallen")},
+            )
+            for (dienst, system, to), found in links.items()
+        ]
+        made.sort(key=lambda link: (-(link.delivered + link.failed + link.waiting + link.fallen), link.dienst, link.system))
+        return made[:_MOST_LINKS]
+
+    def lanes(self, scope: Scope, *, now_us: int) -> list[LaneLine]:
+        """See routing.board."""
+        with self._db.read() as connection:
+            return lane_lines(connection, scope, now_us)
+
+
+def fresh(connection: Connection, now_us: int) -> Freshness:
+    """How far the board is."""
+    places = {row.name: int(row.value) for row in _PLACES(connection)}
+    behind = max(0, places["newest"] - places["board"])
+    at_us = int(_SEEN_TO(connection, seq=places["board"]).scalar() or 0) if behind else now_us
+    left = [places[name] - places[f"board_{name}"] for name in ("message", "delivery")]
+    filling = not places["board_refusal_us"] or max(left) > _BEHIND or places["newest"] - places["board_count"] > _BEHIND // 100
+    return Freshness(at_us=at_us, behind=behind, filling=filling)
+
+
+def _standing(connection: Connection, scope: Scope) -> list[Any]:
+    """What is on the board, by dienst, view and owner."""
+    where = of_scope(scope)
+    index = "INDEXED BY item_overview" if connection.dialect.name == "sqlite" and scope.everything else ""
+    sql = (
+        f"SELECT dienst, fallen, owner, count(*) AS n, min(received_us) AS oldest_us FROM item {index} "
+        f"WHERE {where.sql} GROUP BY dienst, fallen, owner"
+    )
+    return list(ask(connection, sql, where.values))
+
+
+def flow_of(row: Mapping[Any, Any]) -> Flow:
+    """The sums of a row."""
+    return Flow(**{name: int(row[name] or 0) for name in FLOW})
+
+
+def plus(flows: Iterable[Flow]) -> Flow:
+    """All together."""
+    listed = list(flows)
+    return Flow(**{f.name: sum(getattr(flow, f.name) for flow in listed) for f in fields(Flow)})
+
+
+def _diensten(connection: Connection, scope: Scope, standing: list[Any], now_us: int) -> tuple[DienstLine, ...]:
+    hour = hour_of(now_us)
+    today = amsterdam_day(_moment(now_us))
+    august = date(season_of(today), 8, 1)
+    hours: dict[str, dict[int, Flow]] = {}
+    days: dict[str, list[Flow]] = {}
+    season: dict[str, list[Flow]] = {}
+    if scope.everything or scope.systems:
+        where = of_scope(scope, columns=TRAFFIC_SIDES)
+        sql = f"SELECT dienst, hour, {_SUMS} FROM traffic WHERE hour > :hour AND {where.sql} GROUP BY dienst, hour"
+        for row in ask(connection, sql, {**where.values, "hour": hour - 24}):
+            hours.setdefault(row.dienst, {})[row.hour] = flow_of(row._mapping)
+        sql = f"SELECT dienst, {_SUMS} FROM traffic WHERE hour >= :hour AND {where.sql} GROUP BY dienst"
+        for row in ask(connection, sql, {**where.values, "hour": hour_of(_us(start_of_day(august)))}):
+            season.setdefault(row.dienst, []).append(flow_of(row._mapping))
+    if not scope.everything and scope.organisations:
+        not_twice = "AND NOT (system IN @mine)" if scope.systems else ""
+        values = {"organisations": sorted(scope.organisations), "mine": sorted(scope.systems)}
+        for since, found in ((today - timedelta(days=1), days), (august, season)):
+            where_day = f"organisation IN @organisations AND day >= :day {not_twice}"
+            sql = f"SELECT dienst, {_SUMS} FROM traffic_party WHERE {where_day} GROUP BY dienst"
+            given = {**values, "day": day_number(since)}
+            if not scope.systems:
+                del given["mine"]
+            for row in ask(connection, sql, given):
+                found.setdefault(row.dienst, []).append(flow_of(row._mapping))
+    names = sorted({*hours, *days, *season, *(row.dienst or "" for row in standing)})
+    lines = []
+    for name in names:
+        mine = hours.get(name, {})
+        there = [row for row in standing if (row.dienst or "") == name]
+        lines.append(
+            DienstLine(
+                dienst=name,
+                hour=plus(flow for at, flow in mine.items() if at >= hour - 1),
+                day=plus([*mine.values(), *days.get(name, ())]),
+                season=plus(season.get(name, ())),
+                waiting=sum(row.n for row in there if not row.fallen),
+                fallen=sum(row.n for row in there if row.fallen),
+                oldest_us=min((row.oldest_us for row in there if not row.fallen), default=None),
+                hours=tuple(mine.get(at, Flow()) for at in range(hour - 23, hour + 1)) if mine else (),
+            )
+        )
+    return tuple(lines)
+
+
+def lane_lines(connection: Connection, scope: Scope, now_us: int) -> list[LaneLine]:
+    """Lanes that are held, or for which something waits; those that waited longest first. A party sees those for which something of its
+    own waits, and those of its own systems."""
+    where = of_scope(scope)
+    index = "INDEXED BY item_lane" if connection.dialect.name == "sqlite" and scope.everything else ""
+    sql = (
+        f"SELECT lane, count(*) AS n, min(received_us) AS oldest_us FROM item {index} "
+        f"WHERE lane IS NOT NULL AND fallen = FALSE AND {where.sql} GROUP BY lane"
+    )
+    waiting = {row.lane: row for row in ask(connection, sql, where.values)}
+    held = {row.lane: row for row in _LANES(connection).all()}
+    now, lines = _moment(now_us), []
+    for lane in sorted({*waiting, *held}):
+        system = lane.split(" ")[1] if " " in lane else ""
+        if lane not in waiting and not scope.everything and system not in scope.systems:
+            continue
+        row, there = held.get(lane), waiting.get(lane)
+        state, by_hand = "closed", False
+        if row is not None:
+            probe_at = None if row.probe_at_us is None else _moment(row.probe_at_us)
+            circuit = Circuit(state=CircuitState(row.state), failures=row.failures, probes=row.probes, probe_at=probe_at)
+            state, by_hand = str(as_of(circuit, now).state), row.probe_at_us is None and row.state == "held"
+        lines.append(
+            LaneLine(
+                lane=lane,
+                system=system,
+                state=state,
+                by=row.who if row is not None and by_hand and scope.everything else None,
+                by_hand=by_hand,
+                code=row.code if row is not None else None,
+                since_us=row.at_us if row is not None else None,
+                probe_at_us=row.probe_at_us if row is not None else None,
+                waiting=there.n if there else 0,
+                oldest_us=there.oldest_us if there else None,
+            )
+        )
+    return sorted(lines, key=lambda line: (line.oldest_us is None, line.oldest_us or 0, line.lane))
+
+
+def _line(connection: Connection, scope: Scope, law: LegalDate, now_us: int) -> CalendarLine:
+    today = amsterdam_day(_moment(now_us))
+    year = season_of(today)
+    day, watch = (date(year + (month < 8), month, number) for month, number in ((law.month, law.day), (law.watch_month, law.watch_day)))
+    where = of_scope(scope, columns=SEASON_SIDES)
+    sql = (
+        "SELECT year, organisation, system, n, last_us FROM season "
+        f"WHERE year >= :last AND year <= :year AND dienst = :dienst AND bericht = :bericht AND side = 'from' AND {where.sql}"
+    )
+    sent: tuple[dict[str, list[Any]], dict[str, list[Any]]] = ({}, {})
+    for row in ask(connection, sql, {**where.values, "year": year, "last": year - 1, "dienst": law.dienst, "bericht": law.bericht}):
+        sent[year - row.year].setdefault(row.organisation, []).append(row)
+    now, before = sent
+    silent = [] if today < watch or law.at_receivers else list(_silent(now, before))
+    late = 0
+    if law.at_receivers:
+        mine = of_scope(scope)
+        index = "INDEXED BY item_bericht" if connection.dialect.name == "sqlite" and scope.everything else ""
+        sql = (
+            f"SELECT count(*) FROM item {index} WHERE bericht = :bericht AND received_us < :until AND dienst = :dienst "
+            f"AND kind <> 'refusal' AND {mine.sql}"
+        )
+        until_us = _us(end_of_day(day))
+        late = int(ask(connection, sql, {**mine.values, "dienst": law.dienst, "bericht": law.bericht, "until": until_us}).scalar_one())
+    return CalendarLine(
+        law=law,
+        day=day,
+        days_left=(day - today).days,
+        handed_in=sum(row.n for rows in now.values() for row in rows),
+        last_season=sum(row.n for rows in before.values() for row in rows),
+        late=late,
+        schools=len(now),
+        silent=tuple(silent[:_MOST_SILENT]),
+        silent_count=len(silent),
+    )
+
+
+def _silent(now: Mapping[str, list[Any]], before: Mapping[str, list[Any]]) -> list[Silent]:
+    """Schools that sent nothing, or few; those that sent most last season first."""
+    found = []
+    for school, rows in before.items():
+        mine, much = now.get(school, []), sum(row.n for row in rows)
+        sent = sum(row.n for row in mine)
+        if sent < much * FEW:
+            newest = max(mine or rows, key=lambda row: row.last_us)
+            found.append(Silent(school=school, system=newest.system, now=sent, last_season=much, last_us=newest.last_us))
+    return sorted(found, key=lambda one: (-one.last_season, one.school))
+
+
+def _moment(at_us: int) -> datetime:
+    return datetime.fromtimestamp(at_us / 1e6, UTC)
+
+
+def _us(moment: datetime) -> int:
+    return round(moment.timestamp() * 1e6)

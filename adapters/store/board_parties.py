@@ -1,0 +1,251 @@
+"""Systems and organisations: how they do, and what a partner's week came to."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from adapters.store.board_groups import FALLOUT_SIDES, groups_of
+from adapters.store.board_overview import SEASON_SIDES, TRAFFIC_SIDES, flow_of, lane_lines
+from adapters.store.board_traffic import FLOW, day_number, hour_of, season_of
+from adapters.store.board_where import Where, ask, of_scope
+from adapters.store.database import Database
+from routing.amsterdam import amsterdam_day, end_of_day, start_of_day
+from routing.board import BoardError, Flow, OrganisationLine, Party, PartyLine, Report, ReportLine
+from routing.people import Scope
+from schemas.oin import Oin, brin_of
+
+_MOST_SYSTEMS: Final = 500
+_MOST_ORGANISATIONS: Final = 500
+_MOST_GROUPS: Final = 50
+_HOURS: Final = 48
+_WEEK_HOURS: Final = 168
+_SUMS: Final = ", ".join(f"sum({name}) AS {name}" for name in FLOW)
+
+
+class BoardParties:
+    """Questions about parties."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def parties(self, scope: Scope, *, now_us: int) -> list[PartyLine]:
+        """See routing.board."""
+        with self._db.read() as connection:
+            return _lines(connection, scope, now_us)[:_MOST_SYSTEMS]
+
+    def party(self, scope: Scope, oin: str, *, now_us: int) -> Party | None:
+        """See routing.board."""
+        with self._db.read() as connection:
+            rows = _seasons(connection, scope, oin, now_us)
+            if not rows:
+                return None
+            systems = {row.system for row in rows} if any(row.organisation == oin for row in rows) else {oin}
+            lines = [line for line in _lines(connection, scope, now_us, sorted(systems)) if line.system in systems]
+            hours = _hours(connection, scope, oin, now_us)
+            groups = groups_of(connection, scope, oin, now_us, most=_MOST_GROUPS)
+        organisations = _organisations(rows, season_of(_day(now_us)))
+        return Party(oin=oin, lines=tuple(lines), organisations=organisations, hours=hours, groups=groups)
+
+    def partners(self, scope: Scope, *, monday: date) -> list[str]:
+        """See routing.board."""
+        first, until = _week(monday)
+        where = of_scope(scope, columns=TRAFFIC_SIDES)
+        values = {**where.values, "first": first, "until": until}
+        with self._db.read() as connection:
+            if scope.organisations and not scope.everything:
+                mine = of_scope(scope, columns=SEASON_SIDES)
+                sql = f"SELECT DISTINCT system FROM traffic_party WHERE day >= :monday AND day < :monday + 7 AND {mine.sql}"
+                return sorted(filter(None, ask(connection, sql, {**mine.values, "monday": day_number(monday)}).scalars()))
+            parts = (f"SELECT {column} FROM traffic WHERE hour >= :first AND hour < :until AND {where.sql}" for column in TRAFFIC_SIDES)
+            found = set(ask(connection, " UNION ".join(parts), values).scalars()) - {""}
+        return sorted(found if scope.everything else found & scope.systems)
+
+    def reports(self, scope: Scope, *, monday: date, now_us: int, system: str | None = None) -> list[Report]:
+        """See routing.board."""
+        first, until = _week(monday)
+        wanted = [one for one in self.partners(scope, monday=monday) if system in (None, one)]
+        with self._db.read() as connection:
+            return [_report(connection, scope, one, monday, first, until) for one in wanted]
+
+
+def _week(monday: date) -> tuple[int, int]:
+    """The hours of the week that begins then."""
+    if monday.weekday():
+        raise BoardError("A week begins on a Monday: give the day of one.")
+    first, until = start_of_day(monday), end_of_day(monday + timedelta(days=6))
+    return hour_of(_us(first)), hour_of(_us(until))
+
+
+def _report(connection: Connection, scope: Scope, system: str, monday: date, first: int, until: int) -> Report:
+    flows: list[dict[str, Flow]] = []
+    for side, column in (("from", "system"), ("to", "receiver_system")):
+        if scope.organisations and not scope.everything:
+            mine = of_scope(Scope(organisations=scope.organisations), columns=SEASON_SIDES)
+            table = f"traffic_party WHERE system = :system AND side = '{side}' AND day >= :monday AND day < :monday + 7 AND {mine.sql}"
+        else:
+            mine = Where("TRUE")
+            table = f"traffic WHERE {column} = :system AND hour >= :first AND hour < :until"
+        values = {**mine.values, "system": system, "first": first, "until": until, "monday": day_number(monday)}
+        sql = f"SELECT dienst, {_SUMS} FROM {table} GROUP BY dienst"
+        flows.append({row.dienst: flow_of(row._mapping) for row in ask(connection, sql, _named(sql, values))})
+    where = of_scope(scope, columns=FALLOUT_SIDES)
+    sql = (
+        "SELECT code, owner, dienst, sum(n) AS fallen, count(DISTINCT school) AS schools FROM fallout "
+        f"WHERE system = :system AND hour >= :first AND hour < :until AND {where.sql} GROUP BY code, owner, dienst ORDER BY 4 DESC, 1"
+    )
+    fell = ask(connection, sql, {**where.values, "system": system, "first": first, "until": until}).all()
+    mine = of_scope(scope)
+    sql = (
+        "SELECT fallen, code, owner, dienst, count(*) AS n, min(received_us) AS oldest_us FROM item "
+        f"WHERE system = :system AND {mine.sql} GROUP BY fallen, code, owner, dienst"
+    )
+    sent = ask(connection, sql, {**mine.values, "system": system}).all()
+    sql = (
+        "SELECT fallen, count(*) AS n, min(received_us) AS oldest_us FROM item "
+        f"WHERE receiver_system = :system AND system <> :system AND {mine.sql} GROUP BY fallen"
+    )
+    there = [*sent, *ask(connection, sql, {**mine.values, "system": system}).all()]
+    still = {(row.code, row.owner or "", row.dienst or ""): row.n for row in sent if row.fallen}
+    return Report(
+        system=system,
+        monday=monday,
+        flows=flows[0],
+        received=flows[1],
+        codes=tuple(
+            ReportLine(
+                code=row.code,
+                owner=row.owner,
+                dienst=row.dienst,
+                fallen=int(row.fallen),
+                schools=row.schools,
+                still_open=still.get((row.code, row.owner, row.dienst), 0),
+            )
+            for row in fell
+        ),
+        waiting=sum(row.n for row in there if not row.fallen),
+        fallen=sum(row.n for row in there if row.fallen),
+        oldest_us=min((row.oldest_us for row in there if not row.fallen), default=None),
+    )
+
+
+def _named(sql: str, values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if f":{name}" in sql or f"@{name}" in sql}
+
+
+def _lines(connection: Connection, scope: Scope, now_us: int, systems: list[str] | None = None) -> list[PartyLine]:
+    """Systems of which the scope sees something."""
+    found: dict[str, dict[str, Any]] = {}
+    where = of_scope(scope, columns=SEASON_SIDES)
+    sql = (
+        "SELECT system, side, count(DISTINCT organisation) AS organisations, max(last_us) AS last_us FROM season "
+        f"WHERE year >= :year AND {where.sql} GROUP BY system, side"
+    )
+    for row in ask(connection, sql, {**where.values, "year": season_of(_day(now_us)) - 1}):
+        one = found.setdefault(row.system, {})
+        one["organisations"] = max(one.get("organisations", 0), row.organisations)
+        one["sent_us" if row.side == "from" else "heard_us"] = row.last_us
+    _add_week(connection, scope, found, now_us)
+    _add_items(connection, scope, found)
+    lanes = lane_lines(connection, scope, now_us)
+    return [
+        PartyLine(**(_NOTHING | one), system=system, lanes=tuple(line for line in lanes if line.system == system))
+        for system, one in sorted(found.items())
+        if system and (systems is None or system in systems)
+    ]
+
+
+#: A system of which nothing is known.
+_NOTHING: Final[dict[str, Any]] = {
+    **dict.fromkeys(("organisations", "handed_in", "delivered", "waiting", "fallen", "fallen_to"), 0),
+    **dict.fromkeys(("sent_us", "heard_us", "oldest_us")),
+}
+
+
+def _add_week(connection: Connection, scope: Scope, found: dict[str, dict[str, Any]], now_us: int) -> None:
+    """What passed in seven days."""
+    if scope.organisations and not scope.everything:
+        where = of_scope(Scope(organisations=scope.organisations), columns=SEASON_SIDES)
+        day = day_number(_day(now_us)) - 7
+        for side, name in (("from", "handed_in"), ("to", "delivered")):
+            sql = f"SELECT system, sum({name}) AS n FROM traffic_party WHERE side = '{side}' AND day > :day AND {where.sql} GROUP BY system"
+            for row in ask(connection, sql, {**where.values, "day": day}):
+                found.setdefault(row.system, {})[name] = int(row.n)
+        return
+    where = of_scope(scope, columns=TRAFFIC_SIDES)
+    for column, name in (("system", "handed_in"), ("receiver_system", "delivered")):
+        sql = f"SELECT {column} AS party, sum({name}) AS n FROM traffic WHERE hour > :hour AND {where.sql} GROUP BY {column}"
+        for row in ask(connection, sql, {**where.values, "hour": hour_of(now_us) - _WEEK_HOURS}):
+            if scope.everything or row.party in scope.systems:
+                found.setdefault(row.party, {})[name] = int(row.n)
+
+
+def _add_items(connection: Connection, scope: Scope, found: dict[str, dict[str, Any]]) -> None:
+    """What is on the board."""
+    where = of_scope(scope)
+    index = "INDEXED BY item_parties" if connection.dialect.name == "sqlite" and scope.everything else ""
+    sql = (
+        f"SELECT system, receiver_system, fallen, count(*) AS n, min(received_us) AS oldest_us FROM item {index} "
+        f"WHERE {where.sql} GROUP BY system, receiver_system, fallen"
+    )
+
+    def add(system: str | None, name: str, row: Any) -> None:
+        if not system or (not scope.everything and not scope.organisations and system not in scope.systems):
+            return
+        one = found.setdefault(system, {})
+        one[name] = one.get(name, 0) + row.n
+        if name == "waiting":
+            one["oldest_us"] = min(one.get("oldest_us") or row.oldest_us, row.oldest_us)
+
+    for row in ask(connection, sql, where.values):
+        if row.fallen:
+            add(row.system, "fallen", row)
+            add(row.receiver_system, "fallen_to", row)
+        else:
+            add(row.receiver_system, "waiting", row)
+
+
+def _seasons(connection: Connection, scope: Scope, oin: str, now_us: int) -> list[Any]:
+    """What is known of this season and the last, of a system or an organisation."""
+    where = of_scope(scope, columns=SEASON_SIDES)
+    values = {**where.values, "oin": oin, "year": season_of(_day(now_us)) - 1}
+    columns = "year, dienst, bericht, side, organisation, system, n, last_us"
+    sql = " UNION ".join(
+        f"SELECT {columns} FROM season WHERE {column} = :oin AND year >= :year AND {where.sql}" for column in ("organisation", "system")
+    )
+    return list(ask(connection, sql, values))
+
+
+def _organisations(rows: list[Any], year: int) -> tuple[OrganisationLine, ...]:
+    found: dict[tuple[str, ...], dict[str, int]] = {}
+    for row in rows:
+        one = found.setdefault(
+            (row.organisation, row.system, row.side, row.dienst, row.bericht), {"season": 0, "last_season": 0, "last_us": 0}
+        )
+        one["season" if row.year == year else "last_season"] += row.n
+        one["last_us"] = max(one["last_us"], row.last_us)
+    lines = [
+        OrganisationLine(organisation=oin, brin=brin_of(oin), system=system, side=side, dienst=dienst, bericht=bericht, **one)
+        for (oin, system, side, dienst, bericht), one in found.items()
+    ]
+    return tuple(sorted(lines, key=lambda line: (-line.last_us, line.organisation, line.system, line.bericht))[:_MOST_ORGANISATIONS])
+
+
+def _hours(connection: Connection, scope: Scope, oin: str, now_us: int) -> tuple[Flow, ...]:
+    """Of a system that is in the scope itself: what it handed in, and what it was to receive."""
+    if not scope.everything and Oin(oin) not in scope.systems:
+        return ()
+    last = hour_of(now_us)
+    sql = f"SELECT hour, {_SUMS} FROM traffic WHERE hour > :hour AND (system = :oin OR receiver_system = :oin) GROUP BY hour"
+    rows = {row.hour: flow_of(row._mapping) for row in ask(connection, sql, {"oin": oin, "hour": last - _HOURS})}
+    return tuple(rows.get(hour, Flow()) for hour in range(last - _HOURS + 1, last + 1)) if rows else ()
+
+
+def _day(now_us: int) -> date:
+    return amsterdam_day(datetime.fromtimestamp(now_us / 1e6, UTC))
+
+
+def _us(moment: datetime) -> int:
+    return round(moment.timestamp() * 1e6)
