@@ -586,6 +586,7 @@ def _portal(parts: Parts) -> list[Any]:
         observe=parts.operations.pages,
     )
     parts.operations.checks["port"] = lambda: None if server.port else f"port {settings.portal_port} cannot be had"
+    del parts.operations.checks["register"]  # people may look before there is one
     return [server.run()]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from adapters.credentials import FollowingContext
 from adapters.errors import UsageError
 from adapters.https import CIPHERS
-from adapters.oidc import Claims, Provider
+from adapters.oidc import Claims, Provider, is_safe
 from adapters.reloading import Following
 from broker_config.settings import Settings
 from routing.people import Role
@@ -61,6 +61,8 @@ def provider_of(settings: Settings) -> Provider | None:
     unknown = sorted({role for _, _, role in settings.oidc_roles} - set(Role))
     if unknown:
         raise UsageError(f"KOPPELPUNT_OIDC_ROLES names the role {unknown[0]!r}; there are {', '.join(Role)}.")
+    if not is_safe(settings.oidc_issuer):
+        raise UsageError("KOPPELPUNT_OIDC_ISSUER must be an https address.")
     secret = settings.oidc_secret.read_text(encoding="utf-8").strip() if settings.oidc_secret else None
     claims = Claims(
         roles={(claim, value): role for claim, value, role in settings.oidc_roles},

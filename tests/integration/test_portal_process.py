@@ -23,7 +23,10 @@ from aiohttp.test_utils import unused_port
 
 import run as program
 from adapters import pki
+from adapters.errors import UsageError
 from adapters.home import make_private_home
+from adapters.oidc import Provider
+from adapters.portal_reach import provider_of
 from broker_config.settings import Settings, SettingsError
 from tests.support.gateways import get, wait
 from tests.support.portal import Browser
@@ -97,8 +100,7 @@ def test_the_first_account_signs_in_with_what_the_command_printed_and_the_proces
         assert address is not None
         assert get(address, "/healthz")[0] == 200
         _, told = get(address, "/readyz")
-        assert "port" not in told["reasons"], told
-        assert "broker" not in told["reasons"], "it needs none"
+        assert told["ready"], told
         assert 'koppelpunt_portal_requests_total{status="200"}' in get(address, "/metrics")[1]
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
@@ -230,6 +232,20 @@ def test_what_cannot_be_is_told_in_one_sentence(home: _Home, monkeypatch: pytest
         assert (said.err.count("\n"), said.out) == (1, "")
 
 
+def test_an_identity_provider_is_asked_over_tls_and_for_roles_that_exist() -> None:
+    def provider(**given: str) -> object:
+        given = {"OIDC_ISSUER": "https://login.example", "OIDC_CLIENT": "us", "OIDC_ROLES": "groups:x=reader", **given}
+        return provider_of(Settings.from_environment({f"KOPPELPUNT_{name}": value for name, value in given.items()}))
+
+    made = provider()
+    assert isinstance(made, Provider)
+    assert made.name == "login.example"
+    with pytest.raises(UsageError, match="must be an https address"):
+        provider(OIDC_ISSUER="http://login.example")
+    with pytest.raises(UsageError, match="names the role 'boss'; there are chain_manager"):
+        provider(OIDC_ROLES="groups:x=boss")
+
+
 def test_settings_that_do_not_go_together_are_refused_and_a_portal_that_can_be_read_along_is_warned_of() -> None:
     def settings(**given: str) -> Settings:
         return Settings.from_environment({f"KOPPELPUNT_{name}": value for name, value in given.items()})
@@ -242,7 +258,9 @@ def test_settings_that_do_not_go_together_are_refused_and_a_portal_that_can_be_r
         with pytest.raises(SettingsError, match=told):
             settings(**wrong)
     assert "without encryption" in settings(PORTAL_HOST="0.0.0.0").warnings()[0]
-    assert settings(PORTAL_HOST="0.0.0.0", PORTAL_URL="https://portal.example").warnings() == []
+    proxied = {"PORTAL_HOST": "0.0.0.0", "PORTAL_URL": "https://portal.example"}
+    assert "name it in KOPPELPUNT_PORTAL_PROXIES" in settings(**proxied).warnings()[0]
+    assert settings(**proxied, PORTAL_PROXIES="10.0.0.4/32").warnings() == []
     assert settings(PORTAL_HOST="0.0.0.0", PORTAL_CERT="c.pem", PORTAL_KEY="k.pem").warnings() == []
     assert settings(PORTAL_PORT="9000").portal_address == "http://localhost:9000"
     assert settings(OIDC_ROLES="groups:a=b=reader,x.y:z=school").oidc_roles == (("groups", "a=b", "reader"), ("x.y", "z", "school"))
