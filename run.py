@@ -498,8 +498,9 @@ def _timetable(parts: Parts) -> list[Any]:
 
 
 def _portal(parts: Parts) -> list[Any]:
+    from adapters.connections import Connections
     from adapters.passwords import Passwords
-    from adapters.portal_reach import context_of, provider_of, proxied
+    from adapters.portal_reach import context_of, most_connections, provider_of, proxied
     from portal.server import PortalServer
     from portal.shell import Ports, Shell
 
@@ -511,10 +512,12 @@ def _portal(parts: Parts) -> list[Any]:
         Shell(ports=ports, url=settings.portal_url, https=settings.portal_https, proxied=proxied(settings)),
         host=settings.portal_host,
         port=settings.portal_port,
+        connections=Connections(*most_connections(settings)),
         context=context_of(settings),
         observe=parts.operations.pages,
     )
     parts.operations.checks["port"] = lambda: None if server.port else f"port {settings.portal_port} cannot be had"
+    del parts.operations.checks["register"]  # people may look before there is one
     return [server.run()]
 
 
@@ -1042,7 +1045,11 @@ COMMANDS: dict[str, Command] = {
         lanes,
         "receivers' endpoints that fail or are held; hold one, or let it go",
     ),
-    "journal": (_of("workers.commands", "journal_arguments", _home_and_json), _on_store("journal"), "the hash-chained journal: verify"),
+    "journal": (
+        _of("workers.commands", "journal_arguments", _home_and_json),
+        _on_store("journal"),
+        "the hash-chained journal: verify; and the board that is made of it",
+    ),
     "prepare": (
         _of("broker_config.install", "add_arguments"),
         _of("broker_config.install", "prepare"),

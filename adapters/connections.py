@@ -60,15 +60,16 @@ class Connections:
         self._forget_closed()
         return len(self._open)
 
-    def listeners(self, host: str, port: int) -> list[socket.socket]:
-        """Sockets on every address of this host, bound and not listening yet. Raises OSError."""
+    def listeners(self, host: str, port: int, *, shared: bool = True) -> list[socket.socket]:
+        """Sockets on every address of this host, bound and not listening yet. `shared`: other processes may have the port too. Raises
+        OSError."""
         made: list[socket.socket] = []
         try:
             for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE):
                 one = _Listener(self, family, kind, protocol)
                 made.append(one)
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shared))
                 if family == socket.AF_INET6:
                     one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 one.bind(address)

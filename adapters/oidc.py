@@ -103,7 +103,7 @@ class Provider:
             if found.get("issuer") != self._issuer:
                 raise SignInRefused("the provider describes another issuer than KOPPELPUNT_OIDC_ISSUER")
             for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
-                if not _is_safe(found.get(name)):
+                if not is_safe(found.get(name)):
                     raise SignInRefused(f"the provider's {name} is no https address")
             self._description, self._described_at = found, time.monotonic()
         return self._description
@@ -192,7 +192,7 @@ class Provider:
             raise SignInRefused(str(error).rstrip(".")) from None
 
 
-def _is_safe(url: object) -> bool:
+def is_safe(url: object) -> bool:
     """Whether nobody on the way can read along: https, or a provider on this very machine."""
     parts = urlsplit(url) if isinstance(url, str) else None
     return parts is not None and bool(parts.hostname) and (parts.scheme == "https" or parts.hostname in _LOOPBACK)

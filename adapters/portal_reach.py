@@ -9,10 +9,13 @@ from collections.abc import Callable
 from adapters.credentials import FollowingContext
 from adapters.errors import UsageError
 from adapters.https import CIPHERS
-from adapters.oidc import Claims, Provider
+from adapters.oidc import Claims, Provider, is_safe
 from adapters.reloading import Following
 from broker_config.settings import Settings
 from routing.people import Role
+
+#: Connections of one portal process at a time, and of one address.
+MOST, MOST_OF_ADDRESS = 1_000, 300
 
 
 def context_of(settings: Settings) -> ssl.SSLContext | None:
@@ -30,6 +33,12 @@ def context_of(settings: Settings) -> ssl.SSLContext | None:
         return made
 
     return FollowingContext(Following("the portal's certificate", (key, cert), make))
+
+
+def most_connections(settings: Settings) -> tuple[int, int]:
+    """In all, and of one address: a browser keeps six, an office may have one address for all its people, and a proxy for everybody."""
+    behind_a_proxy = settings.portal_proxies or (settings.portal_url is not None and settings.portal_cert is None)
+    return MOST, MOST if behind_a_proxy else MOST_OF_ADDRESS
 
 
 def proxied(settings: Settings) -> Callable[[str], bool]:
@@ -52,6 +61,8 @@ def provider_of(settings: Settings) -> Provider | None:
     unknown = sorted({role for _, _, role in settings.oidc_roles} - set(Role))
     if unknown:
         raise UsageError(f"KOPPELPUNT_OIDC_ROLES names the role {unknown[0]!r}; there are {', '.join(Role)}.")
+    if not is_safe(settings.oidc_issuer):
+        raise UsageError("KOPPELPUNT_OIDC_ISSUER must be an https address.")
     secret = settings.oidc_secret.read_text(encoding="utf-8").strip() if settings.oidc_secret else None
     claims = Claims(
         roles={(claim, value): role for claim, value, role in settings.oidc_roles},

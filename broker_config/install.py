@@ -17,17 +17,18 @@ from typing import Final
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`prepare`."""
-    parser.add_argument("--tests", action="store_true", help="also what the tests need: PostgreSQL, and other people's SOAP stacks")
+    parser.add_argument("--tests", action="store_true", help="also what the tests need: PostgreSQL, other people's SOAP stacks, a browser")
 
 
 def prepare(arguments: argparse.Namespace) -> int:
     """RabbitMQ (and what the tests need) are there, or installed where we may. Raises NotInstalled."""
     require(*(("rabbitmq", "postgresql") if arguments.tests else ("rabbitmq",)))
     if arguments.tests:
-        try:
-            require(*OTHER_STACKS, within_s=100)
-        except NotInstalled as missing:
-            sys.stderr.write(f"{missing} Tests that need it say so.\n")
+        for names in (OTHER_STACKS, (BROWSER,)):
+            try:
+                require(*names, within_s=100)
+            except NotInstalled as missing:
+                sys.stderr.write(f"{missing} Tests that need it say so.\n")
     return 0
 
 
@@ -53,9 +54,12 @@ PACKAGES: Final = {
     "javac": Package("default-jdk-headless", "javac", ()),
     "wsimport": Package("jaxws", "wsimport", ()),
     "wss4j": Package("libwss4j-java", "wss4j.jar", ("/usr/share/java",)),
+    "chromium": Package("chromium", "chromium", ()),
 }
 #: Other people's SOAP stacks, with which the tests hand in at the gateway. The rest of the tests can do without.
 OTHER_STACKS: Final = ("xmlsec1", "node", "npm", "javac", "wsimport", "wss4j")
+#: A browser, with which the tests look at the portal.
+BROWSER: Final = "chromium"
 #: Keeps a server that was installed from starting by itself: it would take the standard ports, and we start our own nodes.
 POLICY: Final = Path("/usr/sbin/policy-rc.d")
 

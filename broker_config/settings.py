@@ -352,6 +352,11 @@ class Settings:
                 f"The portal listens on {self.portal_host} without encryption: passwords can be read on the way. Give it "
                 "KOPPELPUNT_PORTAL_CERT and KOPPELPUNT_PORTAL_KEY, or put a TLS proxy before it and set KOPPELPUNT_PORTAL_URL to https://…"
             )
+        if self.portal_https and self.portal_cert is None and not self.portal_proxies:
+            found.append(
+                "KOPPELPUNT_PORTAL_URL is https, so a proxy is before the portal; name it in KOPPELPUNT_PORTAL_PROXIES, or everybody "
+                "who signs in has its address, and a few wrong passwords keep all others out too."
+            )
         return found
 
     def __repr__(self) -> str:

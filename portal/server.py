@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Final
+from contextlib import AbstractContextManager
+from typing import Any, Final, Protocol
 
 from aiohttp import web
 
 from portal import sign_in, statics
 from portal.pages import MENU, PAGES
 from portal.rendering import NAV, THEMES, NavItem, render
-from portal.shell import API, LANGUAGES, SHELL, VISIT, Answer, Shell, checked, language_of
+from portal.shell import API, LANGUAGES, READ_S, SHELL, VISIT, Answer, Shell, checked, language_of
 from portal.texts import TEXTS, text
 from routing.work import StoreUnavailable
 from schemas.privacy import plain, redact
@@ -44,6 +46,8 @@ HEADERS: Final = {
 HSTS: Final = "max-age=31536000"
 #: Seconds after which a page that had no store tries again.
 AGAIN_S: Final = 5
+#: The least part of READ_S that a request gets to come in: they differ, so that slow ones do not all come back at once.
+READ_LEAST: Final = 0.75
 #: Seconds between two tries to get the port; that requests under way get when the worker stops; between two looks for what is over.
 LISTEN_AGAIN_S, FINISH_S, TIDY_EVERY_S = 5.0, 8.0, 300.0
 #: Seconds for which a browser remembers language and theme: a year.
@@ -173,13 +177,34 @@ def _local(address: str) -> str:
     return "/" + address.lstrip("/\\")
 
 
+class Connections(Protocol):
+    """How many there may be, and who must go."""
+
+    def listeners(self, host: str, port: int, *, shared: bool) -> list[socket.socket]:
+        """Sockets on every address of this host, bound and not listening yet. Raises OSError."""
+
+    def busy(self, request: web.Request) -> AbstractContextManager[bool]:
+        """While a request is under way its connection is not idle. Yields whether it may stay open afterwards."""
+
+    def hang_up_on_the_silent(self, after_s: float, least: float) -> None:
+        """Closes what brought no whole request in this time, or in a part of it, `least` at least."""
+
+
 class PortalServer:
     """Listens until its worker stops."""
 
     def __init__(
-        self, shell: Shell, *, host: str, port: int, context: ssl.SSLContext | None = None, observe: Observe | None = None
+        self,
+        shell: Shell,
+        *,
+        host: str,
+        port: int,
+        connections: Connections,
+        context: ssl.SSLContext | None = None,
+        observe: Observe | None = None,
     ) -> None:
         self._shell, self._host, self._wanted, self._context, self._observe = shell, host, port, context, observe
+        self._connections = connections
         self.port = 0  #: 0: it does not listen
 
     async def run(self) -> None:
@@ -192,6 +217,7 @@ class PortalServer:
             tidied = time.monotonic()
             while not worker.stopping:
                 await worker.pause(1.0)
+                self._connections.hang_up_on_the_silent(READ_S, READ_LEAST)
                 if time.monotonic() - tidied > TIDY_EVERY_S:
                     tidied = time.monotonic()
                     await self._tidy()
@@ -201,13 +227,23 @@ class PortalServer:
 
     def _runner(self) -> web.AppRunner:
         app = application(self._shell, observe=self._observe)
+
+        @web.middleware
+        async def connected(request: web.Request, handler: _Handler) -> Answer:
+            with self._connections.busy(request) as stays:
+                response = await handler(request)
+                if not stays or self._shell.ports.worker.stopping:
+                    response.force_close()
+                return response
+
+        app.middlewares.insert(0, connected)
         return web.AppRunner(app, access_log=None, shutdown_timeout=FINISH_S, keepalive_timeout=75.0)
 
     async def _listen(self, runner: web.AppRunner) -> None:
         worker = self._shell.ports.worker
         try:
-            site = web.TCPSite(runner, self._host, self._wanted, ssl_context=self._context)
-            await site.start()
+            for listener in self._connections.listeners(self._host, self._wanted, shared=False):
+                await web.SockSite(runner, listener, ssl_context=self._context).start()
         except OSError as error:
             log.error("portal_cannot_listen", extra={"host": self._host, "port": self._wanted, "error": error.strerror or str(error)})
             await worker.pause(LISTEN_AGAIN_S)

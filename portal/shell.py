@@ -10,7 +10,7 @@ import functools
 import hashlib
 import hmac
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
@@ -36,6 +36,8 @@ T = TypeVar("T")
 
 #: Threads that ask the store, of one portal process: fewer than it has connections (SQLAlchemy's 15).
 ASK_AT_A_TIME: Final = 12
+#: Seconds for a request to come in.
+READ_S: Final = 20.0
 #: Where one signs in and out, and where one chooses a password.
 SIGN_IN, SIGN_OUT, PASSWORD = "/inloggen", "/uitloggen", "/wachtwoord"
 #: What a page asks for that is for everybody who signed in.
@@ -169,7 +171,7 @@ class Shell:
         if request.method in _SAFE:
             return
         origin, secret = request.headers.get("Origin"), self.secret(request)
-        given = request.headers.get("X-CSRF-Token") or str((await request.post()).get("csrf", ""))
+        given = request.headers.get("X-CSRF-Token") or str((await _form(request)).get("csrf", ""))
         host = urlsplit(self.url).netloc if self.url else request.host
         if origin is not None and urlsplit(origin).netloc != host:
             raise web.HTTPForbidden(reason="forged")
@@ -212,6 +214,15 @@ def language_of(request: web.Request) -> str:
         return "nl" if request.headers.get("Accept-Language", "").startswith("nl") else "en"
     chosen = request.cookies.get("taal")
     return chosen if chosen in LANGUAGES else LANGUAGES[0]
+
+
+async def _form(request: web.Request) -> Mapping[str, Any]:
+    """What a form sent. Raises HTTPRequestTimeout when it does not come in."""
+    try:
+        async with asyncio.timeout(READ_S):
+            return await request.post()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
 
 
 def _csrf(secret: str) -> str:

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
-from routing.board import BoardKeeper
+from routing.board import Board, BoardKeeper
 from routing.mailbox import Copy, InMailbox, Standing, TakenBack, Withdrawn
 from routing.outcome import Asked, Heard
 from routing.party import Changes, Cursor, Letter, MailboxLine, Opened, Pile, Status, WordHeard
@@ -475,6 +475,9 @@ class Store(Protocol):
 
     @property
     def queries(self) -> Queries: ...
+
+    @property
+    def board(self) -> Board: ...
 
     @property
     def board_keeper(self) -> BoardKeeper: ...

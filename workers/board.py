@@ -48,6 +48,7 @@ class BoardKeeping:
             _Chore(lambda lease: keeper.sweep(lease, now_us=now()), every_s=1.0, rest=15, full=20_000),
             _Chore(lambda lease: keeper.count(lease, now_us=now()), every_s=1.0, rest=20, full=20),
             _Chore(lambda lease: keeper.close(lease, now_us=now()), every_s=5.0, rest=50, full=200),
+            _Chore(lambda lease: keeper.pack(lease, now_us=now()), every_s=600.0, rest=50, full=1),
         )
 
     async def run(self) -> None:

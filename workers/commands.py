@@ -15,10 +15,12 @@ from typing import Any, Final, Protocol
 
 from broker_config.settings import mask
 from routing.actions import checked_reason
+from routing.board import View
 from routing.ports import Store
 from routing.work import OutboxFilter
 from schemas.events import Event, as_dict
 from schemas.faults import CODES, remedy_of
+from workers.board_commands import fallen_rows, filter_arguments, filters, open_rows, rebuild, with_life
 from workers.clock import Clock
 from workers.loop import SEEN_EVERY_S
 from workers.tables import age, print_json, print_table, say, when
@@ -55,6 +57,7 @@ def outbox_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--dienst", metavar="D")
     parser.add_argument("--state", metavar="S", help="only this state, finished ones included")
     parser.add_argument("--older-than", metavar="T", help="handed in longer ago than this, such as 15m, 4h or 2d")
+    filter_arguments(parser)
 
 
 def outbox(arguments: Namespace, store: Store) -> int:
@@ -65,8 +68,11 @@ def outbox(arguments: Namespace, store: Store) -> int:
             before = now_us - int(parse_age(arguments.older_than).total_seconds() * 1e6)
         except ValueError as error:
             raise WrongArgument(str(error)) from error
-    wanted = OutboxFilter(party=arguments.party, dienst=arguments.dienst, state=arguments.state, before_us=before)
-    show_outbox(store.queries.outbox(wanted), now_us=now_us, as_json=arguments.json)
+    if (narrow := filters(arguments, View.OPEN, before_us=before, now_us=now_us)) is not None:
+        rows = open_rows(store.board, narrow, now_us=now_us)
+    else:
+        rows = store.queries.outbox(OutboxFilter(party=arguments.party, dienst=arguments.dienst, state=arguments.state, before_us=before))
+    show_outbox(rows, now_us=now_us, as_json=arguments.json)
     return 0
 
 
@@ -93,14 +99,20 @@ def show_outbox(rows: Sequence[Mapping[str, Any]], *, now_us: int, as_json: bool
 def failures_arguments(parser: ArgumentParser) -> None:
     """`failures`."""
     parser.add_argument("--group", action="store_true", help="by cause and owner")
+    filter_arguments(parser, party=True)
 
 
 def failures(arguments: Namespace, store: Store) -> int:
     """What fell out."""
+    now_us = Clock().now_us()
+    narrow = filters(arguments, View.FALLEN, now_us=now_us)
+    if arguments.group and narrow is not None:
+        raise WrongArgument("--group shows all groups: leave the filters out, or leave out --group.")
     if arguments.group:
-        show_failure_groups(store.queries.failure_groups(), as_json=arguments.json)
+        show_failure_groups(with_life(store.queries.failure_groups(), store.board, now_us=now_us), as_json=arguments.json)
     else:
-        show_failures(store.queries.failures(), as_json=arguments.json)
+        rows = store.queries.failures() if narrow is None else fallen_rows(store.board, narrow, now_us=now_us)
+        show_failures(rows, as_json=arguments.json)
     return 0
 
 
@@ -130,6 +142,8 @@ def show_failure_groups(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> 
     shown = [
         {
             "count": row["count"],
+            "open": row["still_open"],
+            "state": " ".join(filter(None, (row["state"], row["ticket"]))),
             "code": row["code"],
             "turn of": row["owner"],
             "system": row["system"],
@@ -138,7 +152,7 @@ def show_failure_groups(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> 
         }
         for row in rows
     ]
-    print_table(("count", "code", "turn of", "system", "last (UTC)", "remedy"), shown, empty="Nothing fell out.")
+    print_table(("count", "open", "state", "code", "turn of", "system", "last (UTC)", "remedy"), shown, empty="Nothing fell out.")
 
 
 def message_arguments(parser: ArgumentParser) -> None:
@@ -278,12 +292,15 @@ def show_retried(reference: str, *, message: bool, deliveries: int, superseded: 
 
 
 def journal_arguments(parser: ArgumentParser) -> None:
-    """`journal verify`."""
-    parser.add_argument("what", choices=("verify",), help="walk the hash chain, end to end")
+    """`journal verify` and `journal rebuild-board`."""
+    words = "walk the hash chain, end to end; or make the board anew, out of journal and tables"
+    parser.add_argument("what", choices=("verify", "rebuild-board"), help=words)
 
 
 def journal(arguments: Namespace, store: Store) -> int:
-    """Walks the hash chain. Exit 1 when it is broken."""
+    """Walks the hash chain: exit 1 when it is broken. Or makes the board anew."""
+    if arguments.what == "rebuild-board":
+        return rebuild(arguments, store)
     result = store.journal.verify()
     if arguments.json:
         print_json(asdict(result))

@@ -46,8 +46,8 @@ class Store:
         self.jobs = Jobs(database)
         self.figures = Figures(database)
         self.certificates = Certificates(database)
-        self.board: board.Board = Board(database)
         self.people = People(database)
+        self.board: board.Board = Board(database)
         self.board_keeper = BoardKeeper(database)
 
     def close(self) -> None:

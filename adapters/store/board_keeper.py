@@ -1,6 +1,6 @@
 """Keeping the board: the audit worker's side of `routing.board`, a little at a time and behind the work.
 
-Four things, each of which may stop anywhere and go on from what is noted in the store:
+Five things, each of which may stop anywhere and go on from what is noted in the store:
 
 - `follow` reads the blocks of the journal as they come. What an event may have changed on the board (it is unusual, or something of its
   message is there) is looked up in the tables of the work, and the board made to say the same. So events need no order, and are never
@@ -8,7 +8,7 @@ Four things, each of which may stop anywhere and go on from what is noted in the
 - `sweep` goes through messages and deliveries in the store's order, one and a half seconds behind. What is still open then becomes an
   item. So healthy traffic costs one look at each row, and a new board, empty or emptied, fills in the same way.
 - `count` adds up what passed, block by block: sums and the block's number are written in one transaction.
-- `close` takes off refusals that were made good or are old.
+- `close` takes off refusals that were made good or are old; `pack` adds up the hours of days that are over.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
-from adapters.store.board_traffic import Sums
+from adapters.store.board_traffic import Sums, hour_of, pack
 from adapters.store.database import Database
 from adapters.store.rows import event_row, write_events
 from adapters.store.sql import Sql
@@ -39,6 +39,8 @@ BLOCKS: Final = 20
 CHUNK: Final = 200
 #: What is open for longer than this becomes an item. Seconds; what fails does not wait for it.
 SETTLED_S: Final = 1.5
+#: What passed is kept by the hour for so many hours: eight days, so that a week can be told in any zone. Then by the day.
+HOURS_STAY: Final = 192
 #: Rows that one sweep looks at, at most: ten milliseconds.
 SWEEP: Final = 20_000
 #: PostgreSQL gives out numbers before they are committed. So every half minute what came since a minute ago is swept once more.
@@ -295,13 +297,26 @@ class BoardKeeper:
             _OFF(tx, references=good)
             return len(good) + int(_OLD(tx, before=before).rowcount)
 
+    def pack(self, lease: Lease, *, now_us: int) -> int:
+        """Adds up the hours of one day of more than eight days ago; returns how many days. Not while old blocks are still being counted."""
+        with self._db.read() as connection:
+            places = self._places(connection)
+            if _BLOCKS(connection, after=places["board_count"] + BLOCKS, limit=1).first() is not None:
+                return 0
+        with self._db.write() as tx:
+            self._db.require(tx, lease)
+            end = pack(tx, places["board_packed"], hour_of(now_us) - HOURS_STAY)
+            if end is not None:
+                _NOTE(tx, name="board_packed", value=end)
+        return 0 if end is None else 1
+
     def start_anew(self) -> None:
         """Empties the board; the audit worker fills it again out of the tables and the journal, beside its other work. What people made of
         groups, and which refusals they closed, stays."""
         with self._db.write() as tx:
             for name in ("item", "traffic", "traffic_party", "season", "fallout"):
                 tx.execute(text(f"DELETE FROM {name}" if self._db.is_sqlite else f"TRUNCATE {name}"))
-            for name in ("board_message", "board_delivery", "board_count", "board_refusal_us"):
+            for name in ("board_message", "board_delivery", "board_count", "board_refusal_us", "board_packed"):
                 _NOTE(tx, name=name, value=0)
 
     @staticmethod

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from routing.amsterdam import amsterdam_day
+from adapters.store.sql import Sql
+from routing.amsterdam import amsterdam_day, end_of_day, start_of_day
 from schemas.events import Glance
 from schemas.oin import institution_of
 
@@ -81,25 +81,22 @@ class Sums:
         hour = hour_of(e.at_us)
         day, year = _day(hour)
         dienst, bericht, system, there = e.dienst or "", e.bericht or "", e.system or "", e.receiver_system or ""
-        flow = [0] * len(FLOW)
-        flow[place] = 1
-        if e.kind == "acknowledged":
-            took_s = _took_s(e)
-            flow[4:] = [took_s, int(took_s <= 60), int(took_s <= 3_600), int(took_s <= 86_400)]
+        took_s = _took_s(e) if e.kind == "acknowledged" else None
         sender = institution_of(e.sender) if e.sender else ""
         receiver = institution_of(e.receiver) if e.receiver else ""
-        _add(self._traffic, (hour, dienst, bericht, system, there if place >= 2 else ""), flow)
+        _add(self._traffic, (hour, dienst, bericht, system, there if place >= 2 else ""), place, took_s)
         if sender:
-            _add(self._party, (sender, day, "from", dienst, system), flow)
+            _add(self._party, (sender, day, "from", dienst, system), place, took_s)
         if receiver and place >= 2:
-            _add(self._party, (receiver, day, "to", dienst, there), flow)
+            _add(self._party, (receiver, day, "to", dienst, there), place, took_s)
         if e.kind == "received" and sender:
             self._seen((year, dienst, bericht, "from", sender, system), e.at_us)
         elif e.kind == "acknowledged" and receiver:
             self._seen((year, dienst, bericht, "to", receiver, there), e.at_us)
         elif e.code and place in (1, 3):
             self.failures += 1
-            _add(self._fallout, (hour, e.code, e.owner or "", dienst, system, there, sender, receiver), [1])
+            cause = (hour, e.code, e.owner or "", dienst, system, there, sender, receiver)
+            self._fallout.setdefault(cause, [0])[0] += 1
 
     def _seen(self, key: tuple[Any, ...], at_us: int) -> None:
         known = self._season.setdefault(key, [0, at_us, at_us])
@@ -114,9 +111,16 @@ class Sums:
                 tx.exec_driver_sql(statements[0 if sqlite else 1], [(*key, *sums[key]) for key in sorted(sums)])
 
 
-def _add(sums: dict[tuple[Any, ...], list[int]], key: tuple[Any, ...], more: list[int]) -> None:
-    known = sums.get(key)
-    sums[key] = more if known is None else [a + b for a, b in zip(known, more, strict=True)]
+def _add(sums: dict[tuple[Any, ...], list[int]], key: tuple[Any, ...], place: int, took_s: int | None) -> None:
+    flow = sums.get(key)
+    if flow is None:
+        flow = sums[key] = [0] * len(FLOW)
+    flow[place] += 1
+    if took_s is not None:
+        flow[4] += took_s
+        flow[5] += took_s <= 60
+        flow[6] += took_s <= 3_600
+        flow[7] += took_s <= 86_400
 
 
 def _took_s(e: Glance) -> int:
@@ -127,6 +131,26 @@ def _took_s(e: Glance) -> int:
     return max(0, e.at_us // 1_000_000 - int(reference[:8] + reference[9:13], 16) // 1_000)
 
 
-def as_flow(row: Mapping[Any, Any]) -> dict[str, int]:
-    """The sums of a row, for a `Flow`."""
-    return {name: int(row[name] or 0) for name in FLOW}
+_OLDEST: Final = Sql("SELECT min(hour) FROM traffic WHERE hour >= :first AND hour < :until")
+_PACKED: Final = Sql(
+    f"INSERT INTO traffic (hour, dienst, bericht, system, receiver_system, {', '.join(FLOW)}) "
+    f"SELECT :first, dienst, bericht, system, receiver_system, {', '.join(f'sum({name})' for name in FLOW)} FROM traffic "
+    "WHERE hour > :first AND hour < :until GROUP BY dienst, bericht, system, receiver_system "
+    "ON CONFLICT (hour, dienst, bericht, system, receiver_system) DO UPDATE SET "
+    f"{', '.join(f'{name} = traffic.{name} + excluded.{name}' for name in FLOW)}"
+)
+_UNPACKED: Final = Sql("DELETE FROM traffic WHERE hour > :first AND hour < :until")
+
+
+def pack(tx: Connection, after: int, until: int) -> int | None:
+    """Adds up the hours of the first Amsterdam day that has any from hour `after` on, if it ends by `until`; returns when it ends."""
+    oldest = _OLDEST(tx, first=after, until=until).scalar()
+    if oldest is None:
+        return None
+    day = amsterdam_day(datetime.fromtimestamp(oldest * 3_600, UTC))
+    first, end = (int(moment.timestamp()) // 3_600 for moment in (start_of_day(day), end_of_day(day)))
+    if end > until:
+        return None
+    _PACKED(tx, first=first, until=end)
+    _UNPACKED(tx, first=first, until=end)
+    return end

@@ -32,7 +32,7 @@ _UNHEARD: Final = Sql(
 _CLAIMED_BEFORE: Final = Sql("SELECT seq FROM delivery WHERE seq IN @seqs AND state = 'released' AND claim IS NOT NULL")
 CLAIMED_FIELDS: Final = tuple(name for name in Claimed.__dataclass_fields__ if name != "taken_over")
 _OF_DELIVERY: Final = frozenset(
-    (
+    [
         "seq",
         "release",
         "id",
@@ -45,7 +45,7 @@ _OF_DELIVERY: Final = frozenset(
         "attempts",
         "deadline_us",
         "again_of",
-    )
+    ]
 )
 _OF_BODY: Final = frozenset(("wrapped_key", "body"))
 

@@ -260,3 +260,16 @@ def test_a_group_that_was_solved_opens_by_itself_when_it_comes_back(store: Store
     keep(store)
     assert [row.state for row in run_sql(store, "SELECT * FROM group_life")] == ["open"]
     assert [row.what for row in run_sql(store, "SELECT * FROM group_note")] == ["reopened"]
+
+
+def test_hours_of_long_ago_are_added_up_per_amsterdam_day_and_nothing_is_lost(store: Store) -> None:
+    for at in range(30):
+        hand_in(store, a_message(str(at), received_us=NOW - 20 * DAY + at * 3_600 * SECOND))
+    hand_in(store, a_message("today"))
+    keep(store)
+    rows = {row.hour: row.handed_in for row in run_sql(store, "SELECT hour, handed_in FROM traffic")}
+    today = NOW // 3_600_000_000
+    midnight = today - 20 * 24 - 1  # NOW is midnight UTC, an hour past midnight in Amsterdam
+    assert rows == {midnight: 23, midnight + 24: 7, today: 1}
+    keep(store)
+    assert sum(row.handed_in for row in run_sql(store, "SELECT handed_in FROM traffic")) == 31

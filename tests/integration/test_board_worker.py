@@ -91,7 +91,7 @@ class Broken:
         self.asked += 1
         raise self._error
 
-    sweep = count = close = follow
+    sweep = count = close = pack = follow
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), RuntimeError("a mistake of ours")], ids=["away", "broken"])
@@ -120,7 +120,7 @@ class Slow:
         assert until(lambda: self.let_go, 60)
         return 0
 
-    sweep = count = close = follow
+    sweep = count = close = pack = follow
 
 
 def test_a_board_that_takes_forever_stops_neither_chaining_nor_telling(store: Store) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import requests
 from aiohttp import web
 
 from portal import pages as all_pages
-from portal import server
+from portal import server, shell
 from portal.rendering import NavItem, render
 from portal.server import CSP, application
 from portal.shell import EVERYBODY, Answer, Shell, Visit, page
@@ -285,6 +286,21 @@ def test_a_form_larger_than_any_of_ours_is_refused(portal: Portal) -> None:
     assert "Te groot" in answer.text
 
 
+def test_a_request_that_does_not_come_in_is_not_waited_for(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "READ_S", 1.0)
+    monkeypatch.setattr(shell, "READ_S", 0.5)
+    with socket.create_connection(("localhost", portal.port), timeout=30) as slow:
+        slow.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+        assert slow.recv(1) == b"", "the portal hung up"
+    browser = portal.browser()
+    browser.get("/inloggen")
+    cookie = f"koppelpunt={browser.cookies['koppelpunt']}"
+    with socket.create_connection(("localhost", portal.port), timeout=30) as slow:
+        head = f"POST /inloggen HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\nContent-Length: 100\r\n"
+        slow.sendall(f"{head}Content-Type: application/x-www-form-urlencoded\r\n\r\ncsrf=".encode())
+        assert slow.recv(15) == b"HTTP/1.1 408 Re"
+
+
 def test_behind_a_tls_proxy_cookies_are_for_this_host_and_tls_only_and_addresses_are_the_visitors(tmp_path: Path) -> None:
     proxies = lambda address: address in ("127.0.0.1", "::1")  # noqa: E731 - one line is clearer
     with Portal(tmp_path, url="https://portal.example", https=True, proxied=proxies) as portal:
@@ -316,3 +332,12 @@ def test_every_file_that_is_vendored_has_its_version_and_licence() -> None:
     css = (FOLDER / "vendor/utrecht.css").read_text(encoding="utf-8")
     assert "url(" not in css
     assert "@import" not in css
+
+
+def test_templates_use_components_that_were_vendored() -> None:
+    css = (FOLDER / "vendor/utrecht.css").read_text(encoding="utf-8")
+    there = {re.split(r"__|--", name)[0] for name in re.findall(r"\.utrecht-([a-z0-9-]+)", css)}
+    for template in (FOLDER.parent / "templates").rglob("*.html"):
+        names = set(re.findall(r"\butrecht-([a-z0-9-]+)", template.read_text(encoding="utf-8")))
+        used = {re.split(r"__|--", name)[0] for name in names} - {"css"}
+        assert used <= there, f"{template.name}: add {sorted(used - there)} to portal/vendoring.py and run it"

@@ -34,7 +34,7 @@ def keep(store: Store, keeper: BoardKeeper | None = None, *, now_us: int = NOW) 
     """Brings the board up to date."""
     chain(store, now_us=now_us)
     keeper, lease = keeper or keeper_of(store), take(store, "board", now_us=now_us)
-    for chore in (keeper.follow, keeper.sweep, keeper.count, keeper.close):
+    for chore in (keeper.follow, keeper.sweep, keeper.count, keeper.close, keeper.pack):
         while chore(lease, now_us=now_us):
             pass
 

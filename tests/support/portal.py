@@ -12,6 +12,7 @@ from typing import Any
 
 import requests
 
+from adapters.connections import Connections
 from adapters.passwords import Passwords
 from adapters.store import Store, open_store
 from adapters.vault import Vault
@@ -108,7 +109,7 @@ class Portal:
             }
         )
         self.shell = Shell(ports=self.ports, **shell)
-        self.server = PortalServer(self.shell, host="localhost", port=self.port)
+        self.server = PortalServer(self.shell, host="localhost", port=self.port, connections=Connections())
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="portal", daemon=True)
         self._running: Future[None] | None = None

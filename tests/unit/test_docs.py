@@ -36,7 +36,11 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def _log_calls() -> dict[str, set[str]]:
     """Event name -> its facts, from every `log.*` call in the code."""
     found: dict[str, set[str]] = {}
-    files = [file for folder in ("adapters", "broker_config", "routing", "schemas", "workers") for file in (ROOT / folder).rglob("*.py")]
+    files = [
+        file
+        for folder in ("adapters", "broker_config", "portal", "routing", "schemas", "workers")
+        for file in (ROOT / folder).rglob("*.py")
+    ]
     for file in files:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == "log"):
@@ -145,6 +149,13 @@ def test_each_of_the_registers_lists_of_what_is_amiss_is_explained() -> None:
 def test_every_register_command_in_the_docs_can_be_typed(command: str) -> None:
     parser = argparse.ArgumentParser()
     run.register_arguments(parser)
+    parser.parse_args(shlex.split(command)[1:])
+
+
+@pytest.mark.parametrize("command", re.findall(r"^run\.py (account .*?)(?: +#.*)?$", OPERATION, re.MULTILINE))
+def test_every_account_command_in_the_docs_can_be_typed(command: str) -> None:
+    parser = argparse.ArgumentParser()
+    run.account_arguments(parser)
     parser.parse_args(shlex.split(command)[1:])
 
 

@@ -10,7 +10,7 @@ down_revision = "0011"
 branch_labels = None
 depends_on = None
 
-COUNTERS = ("board", "board_message", "board_delivery", "board_count", "board_refusal_us")
+COUNTERS = ("board", "board_message", "board_delivery", "board_count", "board_refusal_us", "board_packed")
 FLOW = ("handed_in", "refused", "delivered", "failed", "took_s", "in_minute", "in_hour", "in_day")
 
 
