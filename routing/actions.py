@@ -62,6 +62,7 @@ class Why(StrEnum):
     NEWER = "newer"
     NOT_ALLOWED = "not_allowed"
     GONE = "gone"
+    NOT_HEARD = "not_heard"
 
 
 WHY: Final[Mapping[Why, tuple[str, str]]] = MappingProxyType(
@@ -90,6 +91,10 @@ WHY: Final[Mapping[Why, tuple[str, str]]] = MappingProxyType(
             "The service register does not allow that endpoint now for this receiver and dienst.",
         ),
         Why.GONE: ("Het is er niet meer.", "It is not there any more."),
+        Why.NOT_HEARD: (
+            "Er is niet op tijd iets van vernomen; het is nog onderweg.",
+            "Nothing was heard of it in time; it is still on its way.",
+        ),
     }
 )
 

@@ -14,7 +14,7 @@ from adapters.store.job_rows import FIGURES, JOB, KINDS, figures_of, job_event, 
 from adapters.store.rows import write_events
 from adapters.store.sql import Sql
 from adapters.store.tables import ACTIVE, UNDER_WAY
-from routing.actions import Done, Errand, Job, Subject
+from routing.actions import Done, Errand, Job, Subject, Why
 from routing.jobs import WINDOW, ItemState, JobState, Progress, Stop, outcome_of
 from routing.work import Lease
 
@@ -113,7 +113,7 @@ class JobRuns:
                 one.state, one.hold_code, since_us=one.since_us, moved_us=one.at_us, now_us=now_us, patience_s=row.patience_s
             )
             if state is not ItemState.UNDER_WAY:
-                why = (one.code or one.hold_code or "NOT_HEARD") if state is ItemState.FAILED else None
+                why = (one.code or one.hold_code or str(Why.NOT_HEARD)) if state is ItemState.FAILED else None
                 ended.append(Done(one.number, state, why))
         if ended:
             with self._db.write() as tx:

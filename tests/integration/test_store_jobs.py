@@ -234,12 +234,13 @@ def test_a_leader_that_lost_its_lease_begins_nothing(bench: Bench, store: Store)
 def test_whoever_takes_over_goes_on_where_the_job_was_and_begins_nothing_twice(bench: Bench, store: Store) -> None:
     bench.fail(*names(20))
     job = bench.confirm(bench.preview(code="ENDPOINT_REFUSES_US"), trial=5)
-    old = store.jobs.next_errands(job.id, 5)
+    old, more = store.jobs.next_errands(job.id, 5), store.jobs.next_errands(job.id, 8)
     bench.step(job.id)
     other = open_store(store.database.url.render_as_string(hide_password=False))
     run_sql(store, "UPDATE lease SET until_us = 0 WHERE name = 'jobs'")
     lease = lead(other, "jobs", "timetable-2", now_us=bench.clock.at_us)
-    assert other.jobs.begin(job.id, old, {}, lease=lease, now_us=bench.clock.at_us) == [], "these were begun"
+    for stale in (old, more):
+        assert other.jobs.begin(job.id, stale, {}, lease=lease, now_us=bench.clock.at_us) == [], "some of these were begun"
     assert [errand.number for errand in other.jobs.next_errands(job.id, 3)] == [6, 7, 8]
     assert other.jobs.progress(job.id)[1].trial_left == 0
     other.close()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from routing.outcome import Heard, Trust, Wire
+from routing.outcome import Asked, Heard, Trust, Wire
 from routing.ports import Incoming
 from routing.work import MAYBE_SENT, NOT_SENT, Claimed, Settlement, Ticket
 from schemas.contracts import load_contracts
@@ -31,9 +31,11 @@ class Said:
 
     def __init__(self, heard: Heard = GOOD) -> None:
         self.calls, self.heard = 0, heard
+        self.message_ids: list[str] = []
 
-    async def offer(self, *_: Any, **__: Any) -> Heard:
+    async def offer(self, *_: Any, asked: Asked, **__: Any) -> Heard:
         self.calls += 1
+        self.message_ids.append(asked.message_id)
         return self.heard
 
 
@@ -69,8 +71,8 @@ def claimed(register: Any, number: int = 1, **more: Any) -> Claimed:
     return Claimed(**values | more)
 
 
-def push(outbox: Outbox, endpoints: Said, register: Any, *, idempotent: bool) -> Sequence[Incoming] | BaseException:
-    kind = dataclasses.replace(load_contracts().kind(GANGER), idempotent=idempotent)
+def push(outbox: Outbox, endpoints: Said, register: Any, *, idempotent: bool, **kind_is: Any) -> Sequence[Incoming] | BaseException:
+    kind = dataclasses.replace(load_contracts().kind(GANGER), idempotent=idempotent, **kind_is)
     registry = SimpleNamespace(worker_seen=lambda *_, **__: None)
     current = SimpleNamespace(newest=lambda: register)
     worker = Worker("push", registry, Clock())  # type: ignore[arg-type]
@@ -138,3 +140,12 @@ def test_an_attempt_that_the_receiver_could_not_read_was_not_sent_unless_another
         assert attempt.envelope == "ours"
     else:
         assert attempt.envelope == (MAYBE_SENT if taken_over else NOT_SENT)
+
+
+@pytest.mark.parametrize(("again_of", "name", "envelope"), [(None, "urn:uuid:1", "original"), (7, "urn:uuid:d1", "ours")])
+def test_what_is_offered_anew_travels_in_our_envelope_with_a_message_id_of_its_own(again_of: int | None, name: str, envelope: str):
+    now_us = int(datetime.now(UTC).timestamp() * 1e6)
+    outbox, endpoint = Outbox([claimed(register(), again_of=again_of, created_us=now_us)]), Said()
+    push(outbox, endpoint, register(), idempotent=True, to="receiver")
+    assert endpoint.message_ids == [name]
+    assert [one.envelope for one in outbox.settled] == [envelope]
