@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from adapters.store import board_where
 from adapters.store.board_where import MANY_PARTIES, Driver, Where, ask, best, by, check_by, conditions, drivers, only, views_of
 from adapters.store.database import Database
 from adapters.store.sql import Sql
@@ -102,7 +103,8 @@ class _Question:
 
     def numbers(self, limit: int) -> list[tuple[int, int]]:
         """The value sorted by, and the number, of so many items."""
-        driver, few = best(self._connection, drivers(self._scope, self._wanted), self._where.values)
+        enough = board_where.FEW if self._column == "received_us" else board_where.SOME
+        driver, few = best(self._connection, drivers(self._scope, self._wanted), self._where.values, few=enough)
         if driver and few:
             return self._all(f"SELECT {self._column} AS v, n {_few(self._connection, driver, self._where)} AND {self._where.sql}", limit)
         ways = self._ways(driver)

@@ -22,6 +22,8 @@ from routing.people import Scope
 SIDES: Final = {"school": "organisations", "organisation": "organisations", "system": "systems", "receiver_system": "systems"}
 #: Up to so many rows are read and sorted; of more, those of a page are taken from an index that has them in order.
 FEW: Final = 2_000
+#: Where that index has everybody's rows: up to so many are rather read and sorted, as hardly any of the others may be wanted.
+SOME: Final = 30_000
 #: Parties of a scope that are looked up one by one and merged in order.
 MANY_PARTIES: Final = 16
 
@@ -195,12 +197,12 @@ def views_of(view: View) -> tuple[str, ...]:
     return {View.OPEN: ("FALSE",), View.FALLEN: ("TRUE",), View.ALL: ("FALSE", "TRUE")}[view]
 
 
-def size(connection: Connection, driver: Driver, values: Mapping[str, Any], *, most: int = FEW) -> int:
+def size(connection: Connection, driver: Driver, values: Mapping[str, Any], *, most: int) -> int:
     """How many rows it finds; more than `most` when there are more."""
     total = 0
     for index, condition in driver.ways:
-        sql = f"SELECT count(*) FROM (SELECT 1 FROM item {by(connection, index)} WHERE {condition} LIMIT {most + 1}) AS found"
-        total += int(ask(connection, sql, only(condition, values)).scalar_one())
+        sql = f"SELECT count(*) FROM (SELECT 1 FROM item {by(connection, index)} WHERE {condition} LIMIT :most) AS found"
+        total += int(ask(connection, sql, {**only(condition, values), "most": most + 1}).scalar_one())
         if total > most:
             break
     return total
@@ -216,16 +218,20 @@ def only(sql: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if f":{name}" in sql or f"@{name}" in sql}
 
 
-def best(connection: Connection, ways: Sequence[Driver], values: Mapping[str, Any]) -> tuple[Driver | None, bool]:
+def best(
+    connection: Connection, ways: Sequence[Driver], values: Mapping[str, Any], *, few: int | None = None
+) -> tuple[Driver | None, bool]:
     """The driver that finds least, and whether that is few."""
-    least: tuple[int, Driver | None] = (FEW + 1, None)
+    n, least = SOME + 1, None
     for driver in ways:
-        n = size(connection, driver, values, most=min(FEW, least[0]))
-        if n < least[0]:
-            least = (n, driver)
+        found = size(connection, driver, values, most=n - 1)
+        if found < n:
+            n, least = found, driver
         if n <= 200:
             break
-    return (least[1], True) if least[1] is not None else (ways[0] if ways else None, False)
+    if least is None:
+        return (ways[0] if ways else None), False
+    return least, n <= (SOME if few is None else few)
 
 
 def check_by(by: str) -> str:
