@@ -86,10 +86,11 @@ class _Desk:
         if wait_us:
             log.warning("sign_in_held_back", extra={"address": address, "seconds": wait_us // 1_000_000})
             raise web.HTTPTooManyRequests(headers={"Retry-After": str(wait_us // 1_000_000 + 1)})
-        known = await self._shell.ask(people.sign_in, name)
+        known = await self._shell.ask(people.sign_in, name) if name.isprintable() else None
         why = await self._why_not(known, password, code)
         if why or known is None:
-            await self._shell.ask(people.refused, name, why, now_us=now_us)
+            if known is not None:
+                await self._shell.ask(people.refused, name, why, now_us=now_us)
             log.warning("sign_in_refused", extra={"account": known.account.name if known else None, "address": address, "reason": why})
             return self._show(request, text("sign_in.wrong", language_of(request)), 403, to)
         await self._shell.ask(people.forget_tries, mine, take_back=[theirs])
@@ -228,7 +229,7 @@ def _what_is_wrong(now: str, new: str, again: str) -> str:
 
 def _key(*parts: str) -> bytes:
     """What tries are counted under. Not the name itself: people type passwords where their names belong."""
-    return hashlib.sha256("\0".join(parts).encode()).digest()
+    return hashlib.sha256("\0".join(parts).encode(errors="replace")).digest()
 
 
 def _inside(to: str) -> str:
