@@ -494,7 +494,40 @@ def _timetable(parts: Parts) -> list[Any]:
         JobRunner(parts.worker, parts.store.jobs, parts.store.registry, parts.register, list(contracts.kinds), parts.clock).run(),
         Withdrawal(parts.worker, parts.store, parts.register, parts.clock).run(),
         TakingBack(parts.worker, parts.store, parts.register, Mailroom(parts.amqp), parts.clock).run(),
+        _teller(parts).run(),
     ]
+
+
+def _words(settings: Settings, register: Callable[[], Any]) -> Any:
+    """What messages to contacts are written with."""
+    from workers.alert_words import Words
+
+    def name(oin: str) -> str:
+        found = register().organisation(oin) or register().system(oin)
+        return found.name if found else ""
+
+    return Words(portal=(settings.portal_url or "").rstrip("/"), ours=settings.own_oins[0], name=name)
+
+
+def _teller(parts: Parts) -> Any:
+    """What tells people that something is amiss."""
+    from adapters.telling import rules, senders
+    from workers.alerts import Sources, Teller, scope_of
+    from workers.loop import Leader
+
+    settings, store = parts.settings, parts.store
+    channels = senders(settings, parts.vault)
+    parts.closing += channels.values()
+    warned = getattr(store, "warnings", None)
+    sources = Sources(
+        facts=store.alert_facts,
+        workers=store.registry.workers,
+        scope_of=lambda party: scope_of(party, parts.register()),
+        board=store.board,
+        warnings=lambda: [kept.warning for kept in warned.standing()] if warned else [],
+    )
+    leader = Leader(parts.worker, store.registry, "alerts")
+    return Teller(parts.worker, store.alerts, sources, channels, _words(settings, parts.register), rules(settings), leader)
 
 
 def _portal(parts: Parts) -> list[Any]:
@@ -725,6 +758,52 @@ def _on_store(name: str) -> Callable[[Arguments], int]:
         return getattr(commands, name)(arguments, existing_store_of(read_settings(arguments)))
 
     return call
+
+
+def alerts(arguments: Arguments) -> int:
+    """Exit 1 when a test message was not taken."""
+    from adapters.telling import senders
+    from adapters.vault import Vault, read_master_key
+    from workers import alert_commands
+    from workers.commands import operator
+    from workers.register_cache import RegisterCache
+
+    settings = read_settings(arguments)
+    store = existing_store_of(settings)
+    return alert_commands.alerts(
+        arguments,
+        store.alerts,
+        _words(settings, RegisterCache(store.register)),
+        lambda: senders(settings, Vault(read_master_key(settings.master_key))),
+        store.alerts.book.secret,
+        who=operator(os.environ),
+    )
+
+
+def contacts_arguments(parser: Parser) -> None:
+    from workers.alert_commands import contacts_arguments
+
+    contacts_arguments(parser, _home_and_json)
+
+
+def contacts(arguments: Arguments) -> int:
+    """Whom parties want to be told."""
+    from adapters.endpoints import not_allowed
+    from adapters.telling import WebhookSecrets
+    from adapters.vault import Vault, read_master_key
+    from workers import alert_commands
+    from workers.commands import operator
+
+    settings = read_settings(arguments)
+    store = existing_store_of(settings)
+    return alert_commands.contacts(
+        arguments,
+        store.alerts,
+        store.alerts.book,
+        lambda: WebhookSecrets(Vault(read_master_key(settings.master_key))),
+        check_url=lambda url: not_allowed(url, settings.push_networks),
+        who=operator(os.environ),
+    )
 
 
 # -- service register and diensten ------------------------------------------------------------------------------------------------------------
@@ -1045,6 +1124,12 @@ COMMANDS: dict[str, Command] = {
         lanes,
         "receivers' endpoints that fail or are held; hold one, or let it go",
     ),
+    "alerts": (
+        _of("workers.alert_commands", "alerts_arguments", _home_and_json),
+        alerts,
+        "what is amiss, and who was told: take an alert, try an address",
+    ),
+    "contacts": (contacts_arguments, contacts, "whom parties want to be told, and how"),
     "journal": (
         _of("workers.commands", "journal_arguments", _home_and_json),
         _on_store("journal"),

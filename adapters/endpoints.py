@@ -71,7 +71,7 @@ class AddressNotAllowed(OSError):
     """The name leads to an address that may not be called."""
 
 
-class _Resolver(AbstractResolver):
+class Resolver(AbstractResolver):
     """Names to addresses that may be called. Also guards against a name that leads elsewhere a moment after it was looked at: what is
     checked is what is connected to."""
 
@@ -115,6 +115,23 @@ def _meant(one: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddress
     return [one] if inside is None else [inside] if one in _CARRYING[0] else [one, inside]
 
 
+def not_allowed(url: str, allowed: Sequence[Network]) -> str | None:
+    """Why an address may not be called, as far as can be told without looking up a name (the resolver does that); None when it may."""
+    try:
+        parts = URL(url)  # as aiohttp reads it: there are digits that are none to others
+        usable = parts.scheme == "https" and parts.user is None and bool(parts.raw_host) and url.isascii()
+    except ValueError:
+        usable = False
+    if not usable:
+        return "the endpoint's address is not https://host/path, in plain letters"
+    host = (parts.raw_host or "").rstrip(".")
+    try:
+        public_or_allowed = may_call(host, allowed)
+    except ValueError:  # a name: the resolver looks
+        return "the endpoint's host is no name and no IP address; write four decimal numbers" if is_odd_number(host) else None
+    return None if public_or_allowed else f"the endpoint's address is {_INSIDE}"
+
+
 def context_of(settings: Settings) -> ssl.SSLContext:
     """TLS as a client, with our certificate (facts 4.1). Raises OSError or ssl.SSLError when a file cannot be used."""
     if settings.key is None or settings.cert is None or settings.trust is None:
@@ -154,12 +171,12 @@ class Endpoints:
         self._now = now
         self._context, self._judge, self._allowed = context, judge, tuple(allowed)
         self._answer_s = answer_s
-        self._resolver = _Resolver(self._allowed)
+        self._resolver = Resolver(self._allowed)
         self._pool: _Pool | None = None
 
     async def offer(self, url: str, message: bytes, *, action: str, asked: Asked) -> Heard:
         """One attempt: what was heard. `url` is where it is; whom it is for stands in the message."""
-        if (reason := self._not_allowed(url)) is not None:
+        if (reason := not_allowed(url, self._allowed)) is not None:
             return Heard(wire=Wire.NOT_ALLOWED, says=reason)
         went = SimpleNamespace(sent=False)
         try:
@@ -176,21 +193,6 @@ class Endpoints:
         """Hangs up."""
         if self._pool is not None:
             await self._pool.session.close()
-
-    def _not_allowed(self, url: str) -> str | None:
-        try:
-            parts = URL(url)  # as aiohttp reads it: there are digits that are none to others
-            usable = parts.scheme == "https" and parts.user is None and bool(parts.raw_host) and url.isascii()
-        except ValueError:
-            usable = False
-        if not usable:
-            return "the endpoint's address is not https://host/path, in plain letters"
-        host = (parts.raw_host or "").rstrip(".")
-        try:
-            allowed = may_call(host, self._allowed)
-        except ValueError:  # a name: the resolver looks
-            return "the endpoint's host is no name and no IP address; write four decimal numbers" if is_odd_number(host) else None
-        return None if allowed else f"the endpoint's address is {_INSIDE}"
 
     async def _call(self, url: str, message: bytes, action: str, asked: Asked, went: SimpleNamespace) -> Heard:
         async with self._session() as session:
@@ -224,7 +226,7 @@ class Endpoints:
                 server=server,
                 judge=self._judge,
                 at=self._now(),
-                retry_after_s=_retry_after(response.headers.get("Retry-After"), self._now()),
+                retry_after_s=retry_after(response.headers.get("Retry-After"), self._now()),
             )
 
     def _server(self, response: aiohttp.ClientResponse) -> Oin | None:
@@ -284,13 +286,13 @@ async def _note_sent(_session: aiohttp.ClientSession, context: SimpleNamespace, 
 
 def _failed(error: Exception, *, sent: bool) -> Heard:
     """How far it came. What the exceptions say is ours or Python's, not the server's, but for an odd answer's first line."""
-    causes = _causes(error)
-    if any(isinstance(one, AddressNotAllowed) for one in causes):
+    chain = causes(error)
+    if any(isinstance(one, AddressNotAllowed) for one in chain):
         return Heard(wire=Wire.NOT_ALLOWED, says=f"the endpoint's name leads to {_INSIDE}")
-    if any(isinstance(one, ssl.SSLCertVerificationError | ssl.CertificateError) for one in causes):
-        told = next(one for one in causes if isinstance(one, ssl.SSLCertVerificationError | ssl.CertificateError))
+    if any(isinstance(one, ssl.SSLCertVerificationError | ssl.CertificateError) for one in chain):
+        told = next(one for one in chain if isinstance(one, ssl.SSLCertVerificationError | ssl.CertificateError))
         return Heard(wire=Wire.NOT_TRUSTED, says=getattr(told, "verify_message", "") or "its certificate does not belong to its name")
-    alerts = [reason for one in causes if isinstance(one, ssl.SSLError) and isinstance(reason := getattr(one, "reason", None), str)]
+    alerts = [reason for one in chain if isinstance(one, ssl.SSLError) and isinstance(reason := getattr(one, "reason", None), str)]
     if any(name in alert for alert in alerts for name in _REFUSES_US):
         return Heard(wire=Wire.REFUSES_US, says=f"TLS: {alerts[0].replace('_', ' ').lower()}")
     if not sent:
@@ -304,7 +306,7 @@ def _failed(error: Exception, *, sent: bool) -> Heard:
     return Heard(wire=Wire.UNREADABLE, says="the answer is not HTTP")
 
 
-def _causes(error: BaseException) -> list[BaseException]:
+def causes(error: BaseException) -> list[BaseException]:
     """The error and what it came from."""
     found: list[BaseException] = []
     todo: list[BaseException | None] = [error]
@@ -323,7 +325,7 @@ def _reason(error: Exception) -> str:
     return (getattr(inner, "strerror", None) or type(inner).__name__)[:120]
 
 
-def _retry_after(value: str | None, now: datetime) -> float | None:
+def retry_after(value: str | None, now: datetime) -> float | None:
     """Seconds, from seconds or a date (RFC 9110, 10.2.3); None when it is neither."""
     if value is None:
         return None

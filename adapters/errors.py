@@ -29,6 +29,8 @@ _SENTENCES: Final = (
     ("routing.board", "BoardError"),
     ("workers.lane_commands", "NoSuchLane"),
     ("routing.rollover", "CannotRollOver"),
+    ("workers.alert_commands", "WrongContact"),
+    ("routing.alerts", "CannotAcknowledge"),
 )
 
 

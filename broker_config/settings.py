@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -24,7 +24,8 @@ _UNPREFIXED: Final = frozenset({"AMQP_URL"})
 _PREFIX: Final = "KOPPELPUNT_"
 _OIN: Final = re.compile(r"[0-9]{8}[0-9A-Z]{12}\Z")
 _LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+#: Hosts that are this machine itself.
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class SettingsError(ValueError):
@@ -89,6 +90,64 @@ def _url(*schemes: str) -> Callable[[str], str]:
         return value
 
     return parse
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """Where mail is handed in."""
+
+    host: str
+    port: int
+    tls: bool  #: from the first byte; else STARTTLS
+    user: str  #: empty: nobody logs in
+
+    def __str__(self) -> str:
+        user = f"{quote(self.user, safe='')}@" if self.user else ""
+        return f"{'smtps' if self.tls else 'smtp'}://{user}{self.host}:{self.port}"
+
+
+def _mail_server(value: str) -> MailServer:
+    try:
+        parts = urlsplit(value)
+        tls = parts.scheme == "smtps"
+        usable = parts.scheme in ("smtp", "smtps") and parts.hostname and parts.path in ("", "/") and not parts.query
+        found = MailServer(parts.hostname or "", parts.port or (465 if tls else 587), tls, unquote(parts.username or ""))
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("it must look like smtp://user@host:587 (STARTTLS) or smtps://user@host:465")
+    if parts.password is not None:
+        raise ValueError("the password must not stand in it; put it in a file that KOPPELPUNT_MAIL_PASSWORD names")
+    return found
+
+
+def _mail_address(value: str) -> str:
+    if not re.match(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}\Z", value):
+        raise ValueError("it must be an e-mail address, such as koppelpunt@example.nl")
+    return value
+
+
+def _steps(value: str) -> tuple[Step, ...]:
+    found = []
+    for part in _list(value):
+        match = re.match(r"([1-9][0-9]{0,6}):([0-9]{1,3})%\Z", part)
+        if match is None or int(match.group(2)) > 100:
+            raise ValueError("it must be numbers and shares such as 5:50%,20:10%,100:1%,1000:0%")
+        found.append(Step(int(match.group(1)), int(match.group(2))))
+    if not found:
+        raise ValueError("at least one number with its share is needed")
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """At least so many, when they are at least this percentage of all."""
+
+    count: int
+    percent: int
+
+    def __str__(self) -> str:
+        return f"{self.count}:{self.percent}%"
 
 
 def _store(value: str) -> str:
@@ -284,6 +343,35 @@ class Settings:
     )
     batch_size: int = _setting("KOPPELPUNT_BATCH_SIZE", "messages a worker takes at once, at most", _number(1, 1_000), "200")
     batch_ms: int = _setting("KOPPELPUNT_BATCH_MS", "milliseconds a worker waits to fill its batch, at most", _number(0, 1_000), "5")
+    mail_server: MailServer | None = _setting(
+        "KOPPELPUNT_MAIL_SERVER",
+        "mail server that alerts go through: smtp://user@host:587 (STARTTLS) or smtps://user@host:465; not set: no mail is sent",
+        _mail_server,
+        None,
+    )
+    mail_password: Path | None = _setting("KOPPELPUNT_MAIL_PASSWORD", "file with the password for the mail server", _path, None)
+    mail_from: str = _setting("KOPPELPUNT_MAIL_FROM", "sender of that mail", _mail_address, "koppelpunt@localhost")
+    alert_ca: Path | None = _setting(
+        "KOPPELPUNT_ALERT_CA",
+        "PEM file with the CAs that mail server and webhooks are checked against; not set: those of this machine",
+        _path,
+        None,
+    )
+    alert_steps: tuple[Step, ...] = _setting(
+        "KOPPELPUNT_ALERT_STEPS",
+        "when failures of one cause are an alert: numbers in an hour or a day, each with the share of the traffic that is enough then",
+        _steps,
+        "5:50%,20:10%,100:1%,1000:0%",
+    )
+    alert_escalate_h: int = _setting(
+        "KOPPELPUNT_ALERT_ESCALATE_H", "hours after which the next contact is told of an alert that nobody took", _number(1, 168), "4"
+    )
+    digest_hour: int = _setting(
+        "KOPPELPUNT_DIGEST_HOUR",
+        "hour, in Amsterdam, from which the daily digest is sent, and on Mondays the weekly report",
+        _number(0, 23),
+        "8",
+    )
     log_level: str = _setting("KOPPELPUNT_LOG_LEVEL", f"{', '.join(_LEVELS)}", _level, "INFO")
     named: frozenset[str] = frozenset()  #: the variables that were set
 
@@ -345,9 +433,9 @@ class Settings:
     def warnings(self) -> list[str]:
         """Sentences about settings that work but should not stay so (design section 4: AMQPS wherever it leaves the machine)."""
         parts, found = urlsplit(self.amqp_url or ""), []
-        if parts.scheme == "amqp" and parts.hostname not in _LOOPBACK:
+        if parts.scheme == "amqp" and parts.hostname not in LOOPBACK:
             found.append(f"AMQP_URL reaches {parts.hostname} without encryption; use amqps:// as soon as the broker is on another machine.")
-        if self.portal_host not in _LOOPBACK and not self.portal_https:
+        if self.portal_host not in LOOPBACK and not self.portal_https:
             found.append(
                 f"The portal listens on {self.portal_host} without encryption: passwords can be read on the way. Give it "
                 "KOPPELPUNT_PORTAL_CERT and KOPPELPUNT_PORTAL_KEY, or put a TLS proxy before it and set KOPPELPUNT_PORTAL_URL to https://…"

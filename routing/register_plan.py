@@ -16,10 +16,10 @@ from routing.register_model import Dated
 from routing.register_rows import key_of
 from routing.register_spans import DAY, Span, shared, span, union
 from routing.resolver import Resolution, resolve
+from routing.warnings import HORIZONS as HORIZONS
+from routing.warnings import horizon
 from schemas.oin import Oin
 
-#: Days before something ends on which its people are warned.
-HORIZONS: Final = (60, 30, 7)
 NOON: Final = timedelta(hours=12)
 
 
@@ -246,8 +246,7 @@ def _first_gap(days: Span, covered: Sequence[Span]) -> Span | None:
 def _horizon(row: Dated, today: date, horizons: Sequence[int]) -> int | None:
     if row.until is None or not row.covers(today):
         return None
-    left = (row.until - today).days
-    return min((days for days in horizons if left < days), default=None)
+    return horizon(row.until, today, horizons)
 
 
 def _name(register: Register, oin: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from adapters.store.alert_facts import AlertFacts
+from adapters.store.alerts import AlertBook
 from adapters.store.board import Board
 from adapters.store.board_keeper import BoardKeeper
 from adapters.store.certificates import Certificates
@@ -49,6 +51,8 @@ class Store:
         self.people = People(database)
         self.board: board.Board = Board(database)
         self.board_keeper = BoardKeeper(database)
+        self.alerts = AlertBook(database)
+        self.alert_facts = AlertFacts(database)
 
     def close(self) -> None:
         """Gives the connections back."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from adapters.endpoints import _retry_after
+from adapters.endpoints import retry_after
 
 NOW = datetime(2026, 3, 2, 11, 0, tzinfo=UTC)
 
@@ -27,12 +27,12 @@ NOW = datetime(2026, 3, 2, 11, 0, tzinfo=UTC)
     ],
 )
 def test_seconds_and_dates_are_understood_and_the_past_is_now(said, seconds):
-    assert _retry_after(said, NOW) == seconds
+    assert retry_after(said, NOW) == seconds
 
 
 @pytest.mark.parametrize("said", [None, "", "soon", "-5", "1.5", "²", "٣٠", "Mon, 02 Mar 2026 11:05:00", "1 Jan 99999999999 00:00:00 GMT"])
 def test_what_is_neither_seconds_nor_a_moment_says_nothing(said):
-    assert _retry_after(said, NOW) is None
+    assert retry_after(said, NOW) is None
 
 
 _WORDS = st.sampled_from(["Mon,", "02", "Mar", "2026", "99999999999", "-1", "11:05:00", "99:99:99999999999", "GMT", "+9999", "-0000"])
@@ -41,5 +41,5 @@ _WORDS = st.sampled_from(["Mon,", "02", "Mar", "2026", "99999999999", "-1", "11:
 @given(st.text(max_size=60) | st.lists(_WORDS, max_size=8).map(" ".join))
 @example("Wed, 21 Oct 2015 99999999999:28:00 GMT")
 def test_whatever_a_server_writes_there_is_a_time_to_wait_or_nothing(said):
-    found = _retry_after(said, NOW)
+    found = retry_after(said, NOW)
     assert found is None or found >= 0
