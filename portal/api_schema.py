@@ -52,7 +52,7 @@ def description() -> dict[str, Any]:
         "paths": paths,
         "security": [{"token": []}],
         "components": {
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "`run.py account token`"}},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "`run.py account tokens`"}},
             "schemas": {**dict(sorted(schemas.items())), "Problem": problem},
         },
     }
