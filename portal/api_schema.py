@@ -17,7 +17,7 @@ _JSON: Final = {str: "string", bool: "boolean", int: "integer", float: "number"}
 _FILTERS: Final = (
     *("lijst", "dienst", "versie", "bericht", "brin", "school", "systeem", "ontvanger", "ontvangend", "partij", "status", "code"),
     *("aanzet", "van", "tot", "ouder", "bedrijfsdocument", "bericht-id", "kenmerk", "routeringskenmerk", "wachtrij", "groep", "nooit"),
-    *("leverancier", "nummer", "sorteer", "na", "terug", "aantal"),
+    *("leverancier", "nummer", "sinds", "sorteer", "na", "terug", "aantal"),
 )
 _HIDDEN: Final = frozenset({"digest"})
 

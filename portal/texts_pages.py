@@ -197,6 +197,7 @@ _ITEMS: Final[Mapping[str, tuple[str, str]]] = {
     "filter.aanzet": ("Wie is aan zet", "Whose turn it is"),
     "filter.van": ("Ingeleverd vanaf", "Handed in from"),
     "filter.tot": ("Ingeleverd tot en met", "Handed in up to"),
+    "filter.sinds": ("Laatst veranderd sinds", "Last changed since"),
     "filter.ouder": ("Ouder dan", "Older than"),
     "filter.bedrijfsdocument": ("Bedrijfsdocument", "Business id"),
     "filter.bericht-id": ("MessageID", "MessageID"),

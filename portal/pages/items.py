@@ -13,16 +13,18 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 from aiohttp import web
 
 from portal.directory import Directory
-from portal.formats import iso
+from portal.formats import iso, microseconds
 from portal.pages.kit import Kit, csv_answer, safe_cell
 from portal.shell import Answer, Visit, page
 from portal.texts import text
+from routing.amsterdam import AMSTERDAM
 from routing.board import MOST, PAGE, BoardError, Item, ItemFilter, Page, Place, Sort, View, order_text, subject_text
 from routing.people import SEE, Permission, Scope
 from schemas.faults import CODES, Owner
@@ -175,17 +177,27 @@ async def _show(
 
 
 def filter_of(query: Mapping[str, str], names: Directory) -> ItemFilter:
-    """What an address asks for. Beside the board's own filters: `leverancier` (its systems), and `nummer`, whichever number that is.
-    Raises BoardError."""
+    """What an address asks for. Beside the board's own filters: `leverancier` (its systems), `nummer`, whichever number that is, and
+    `sinds`, the moment in Amsterdam from which on it last moved. Raises BoardError."""
     wanted = ItemFilter.from_query({key: value for key, value in query.items() if key not in ("na", "terug", "sorteer")})
     if supplier := query.get("leverancier", "").strip():
         wanted = replace(wanted, systems=names.systems_of(supplier) or ("-",))
+    if since := query.get("sinds", "").strip():
+        wanted = replace(wanted, failed_since_us=_moment(since))
     if (number := query.get("nummer", "").strip()) != "":
         if redact(number) != number:
             raise BoardError(text("items.number.personal", "nl"))
         kind = _kind_of_number(number)
         wanted = replace(wanted, **{kind: number.upper() if kind == "address" else number})  # type: ignore[arg-type]
     return wanted
+
+
+def _moment(text: str) -> int:
+    try:
+        at = datetime.strptime(text, "%Y-%m-%dT%H:%M")  # noqa: DTZ007 - its zone is the next thing that is said
+    except ValueError:
+        raise BoardError("sinds is a moment in Amsterdam, such as 2026-02-01T10:00.") from None
+    return microseconds(at.replace(tzinfo=AMSTERDAM))
 
 
 def _kind_of_number(number: str) -> str:
@@ -247,6 +259,8 @@ def chips(asked: Mapping[str, str], names: Directory, language: str) -> list[tup
             shown = CODES[value].nl if language == "nl" else CODES[value].en
         elif key in (_KIND, "groep", "nooit"):
             shown = text(f"filter.{key}.on", language)
+        elif key == "sinds":
+            shown = value.replace("T", " ")
         elif key == "ouder" and value.isdigit():
             shown = _age(int(value), language)
         found.append((key, text(f"filter.{key}", language), shown))
@@ -317,6 +331,6 @@ _WORDS: Final = frozenset(
     for key in (
         *("dienst", "versie", "bericht", "brin", "school", "systeem", "ontvanger", "ontvangend", "partij", "status", "code", "aanzet"),
         *("van", "tot", "ouder", "bedrijfsdocument", "bericht-id", "kenmerk", "routeringskenmerk", "wachtrij", "groep", "nooit", "zoek"),
-        *("leverancier", "nummer"),
+        *("leverancier", "nummer", "sinds"),
     )
 )
