@@ -576,7 +576,14 @@ def _portal(parts: Parts) -> list[Any]:
     settings, store, provider = parts.settings, parts.store, provider_of(parts.settings)
     if provider is not None:
         parts.closing.append(provider)
-    ports = Ports(people=store.people, passwords=Passwords(parts.vault), clock=parts.clock, worker=parts.worker, provider=provider)
+    ports = Ports(
+        people=store.people,
+        passwords=Passwords(parts.vault),
+        clock=parts.clock,
+        worker=parts.worker,
+        provider=provider,
+        desk=_portal_desk(parts),
+    )
     server = PortalServer(
         Shell(ports=ports, url=settings.portal_url, https=settings.portal_https, proxied=proxied(settings)),
         host=settings.portal_host,
@@ -605,6 +612,40 @@ def _warnings(parts: Parts, contracts: Contracts) -> Any:
         return OwnCertificate(credentials().certificate.not_valid_after_utc, followed=store.certificates.read().next is not None)
 
     return Watch(store.warnings, store.warning_facts, parts.register, store.register, contracts.kinds, parts.clock, own=own)
+
+
+def _portal_desk(parts: Parts) -> Any:
+    """What the portal's pages ask."""
+    from adapters.store.contents import Contents
+    from adapters.store.views import SavedViews
+    from portal.desk import Desk
+    from routing.work import StoreUnavailable
+    from workers.actions import ActionDesk
+
+    settings, store = parts.settings, parts.store
+
+    def register() -> Any:
+        try:
+            return parts.register()
+        except StoreUnavailable:  # a followed register whose time is over stops messages, not people: they see it by the names of before
+            return parts.register.known()
+
+    def heeds(scope: Any) -> Any:
+        parties = None if scope.everything else sorted(scope.organisations | scope.systems)
+        return [kept.warning for kept in store.warnings.standing(parties=parties)]
+
+    return Desk(
+        board=store.board,
+        actions=ActionDesk(store.jobs, parts.register, parts.clock, approve_above=settings.approve_above),
+        register=register,
+        lanes=store.outbox,
+        contents=Contents(store.database, parts.vault),
+        views=SavedViews(store.database),
+        index=parts.vault.index,
+        ordered=[(kind.dienst, kind.name) for kind in contracts_of(settings).kinds if kind.order_key],
+        heeds=heeds,
+        contacts=store.alerts.contacts,
+    )
 
 
 WORKERS: dict[str, Callable[[Parts], list[Any]]] = {

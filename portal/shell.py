@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit
 
 from aiohttp import http_exceptions, web
 
+from portal.desk import Desk
 from routing.people import (
     HANDLE,
     TOKEN_SHAPE,
@@ -107,6 +108,7 @@ class Ports:
     clock: Clock
     worker: Worker
     provider: IdentityProvider | None = None
+    desk: Desk | None = None  #: what the pages with data ask; None: there are none
 
 
 @dataclass(slots=True, kw_only=True)

@@ -770,6 +770,17 @@ worker = Table(
     Column("metrics", Text),  # host:port of its health and metrics; NULL: it has none
 )
 
+#: Filters of the portal's lists that people gave a name; without personal data.
+saved_view = Table(
+    "saved_view",
+    metadata,
+    Column("account", _Bytewise, primary_key=True),
+    Column("name", _Bytewise, primary_key=True),
+    Column("query", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 #: The numbers `seq` columns are drawn from on SQLite (PostgreSQL has sequences) and single values such as the broker's epoch.
 counter = Table("counter", metadata, Column("name", Text, primary_key=True), Column("value", BigInteger, nullable=False))
 note = Table("note", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))

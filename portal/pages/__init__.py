@@ -1,4 +1,4 @@
-"""The pages, and the main menu in its order. A page module has `routes(shell)`, whose handlers are made with `portal.shell.page`."""
+"""The pages, and the main menu in its order. A page module has `routes(kit)`, whose handlers are made with `portal.shell.page`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,30 @@ from typing import Final
 
 from aiohttp import web
 
-from portal.pages import home
+from portal.pages import api, failures, home, items, jobs, message, overview, parties, reports
+from portal.pages.kit import Kit
 from portal.rendering import NavItem
 from portal.shell import EVERYBODY, Shell
+from routing.people import SEE
 
-PAGES: Final[tuple[Callable[[Shell], Iterable[web.RouteDef]], ...]] = (home.routes,)
-MENU: Final = (NavItem("/", "home", EVERYBODY),)
+_OF_THE_DESK: Final = (overview, items, failures, message, parties, reports, jobs, api)
+
+
+def desk_routes(shell: Shell) -> Iterable[web.RouteDef]:
+    """The pages with data; without a desk only the one where one comes after signing in."""
+    desk = shell.ports.desk
+    if desk is None:
+        return home.routes(shell)
+    kit = Kit(shell, desk)
+    return [route for module in _OF_THE_DESK for route in module.routes(kit)]
+
+
+PAGES: Final[tuple[Callable[[Shell], Iterable[web.RouteDef]], ...]] = (desk_routes,)
+MENU: Final = (
+    NavItem("/", "home", EVERYBODY),
+    NavItem("/openstaand", "openstaand", SEE),
+    NavItem("/uitval", "uitval", SEE),
+    NavItem("/partijen", "parties", SEE),
+    NavItem("/rapporten", "reports", SEE),
+    NavItem("/opdrachten", "jobs", SEE),
+)

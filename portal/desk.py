@@ -1,0 +1,93 @@
+"""What the pages see of the backbone: the board, the actions, the register and a few more things; `run.py` passes the real ones in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Protocol
+
+from routing.actions import Actions
+from routing.board import Board
+from routing.contacts import Contact
+from routing.people import Scope
+from routing.register import Register
+
+
+class LaneKeeper(Protocol):
+    """Pausing endpoints and letting them go; each is journalled with who."""
+
+    def hold(self, lane: str, *, who: str, now_us: int) -> None:
+        """Nothing leaves for it any more, in order, until it is let go."""
+
+    def let_go(self, lane: str, *, who: str, now_us: int) -> bool:
+        """False when it was not held."""
+
+
+class Contents(Protocol):
+    """The content of messages, which is hidden (break-glass)."""
+
+    def open(self, reference: str, *, who: str, why: str, now_us: int) -> bytes | None:
+        """Notes in the journal who looks and why, and then decrypts it; in this order, so that nobody ever saw what the journal does not
+        say. None when there is no such message, or its body was erased. Raises StoreUnavailable."""
+
+
+class SavedViews(Protocol):
+    """Filters of lists that people gave a name; of each account, by name."""
+
+    def views(self, account: str) -> list[tuple[str, str]]:
+        """Name and query of each, by name."""
+
+    def save(self, account: str, name: str, query: str, *, now_us: int) -> bool:
+        """Under its name, instead of what had it. False when the account has as many as it may."""
+
+    def forget(self, account: str, name: str) -> None:
+        """It is gone."""
+
+
+class Heed(Protocol):
+    """Something that will break unless somebody acts (`routing.warnings.Warning`)."""
+
+    @property
+    def nl(self) -> str:
+        """In Dutch."""
+
+    @property
+    def en(self) -> str:
+        """In English."""
+
+    @property
+    def organisation(self) -> str | None:
+        """That it is about."""
+
+    @property
+    def system(self) -> str | None:
+        """That it is about."""
+
+    @property
+    def day(self) -> date | None:
+        """On which it happens."""
+
+
+class Prober(Protocol):
+    """Sends a `proef` message to a party, which proves certificate, mandate and endpoint without any personal data."""
+
+    def __call__(self, system: str, *, who: str, now_us: int) -> str:
+        """The reference under which it may be followed. Raises CannotAct (routing.actions) when the register gives it no way there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """Everything the pages ask. What is None is not there in this process, and its part of the page is left out."""
+
+    board: Board
+    actions: Actions
+    register: Callable[[], Register]
+    lanes: LaneKeeper
+    contents: Contents
+    views: SavedViews
+    index: Callable[[str], bytes]  #: the vault's keyed hash
+    ordered: Sequence[tuple[str, str]] = ()  #: dienst and kind of the messages that have an order key
+    heeds: Callable[[Scope], Sequence[Heed]] | None = None
+    contacts: Callable[[Scope, str], Sequence[Contact]] | None = None  #: of a party
+    prober: Prober | None = None

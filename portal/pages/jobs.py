@@ -1,0 +1,239 @@
+"""Jobs (opdrachten): what would happen is shown first, and what is confirmed is exactly that; then how far each is, live."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+from multidict import MultiDictProxy
+
+from portal.live import stream
+from portal.pages.items import filled, filter_of
+from portal.pages.kit import Kit
+from portal.shell import Answer, Visit, page
+from portal.texts import text
+from routing.actions import WHY, Action, CannotAct, Job, Order, Preview, Selection, Why, checked_reason
+from routing.board import BoardError
+from routing.jobs import JobState, Terms
+from routing.people import SEE, Permission
+
+#: Ticked on one page, at most.
+MOST_IDS: Final = 1_000
+_PREVIEW: Final = "voorstel"
+_RESULTS: Final = 100
+
+
+def routes(kit: Kit) -> list[web.RouteDef]:
+    """Its paths."""
+    actions = kit.desk.actions
+
+    @page(permission=SEE)
+    async def jobs(request: web.Request, visit: Visit) -> Answer:
+        found = await kit.ask(actions.jobs, visit.scope, limit=100)
+        return await kit.show(request, visit, "jobs.html", jobs=found)
+
+    @page(permission=Permission.ACT)
+    async def propose(request: web.Request, visit: Visit) -> Answer:
+        """Freezes what was chosen, and shows what would happen."""
+        form = await request.post()
+        try:
+            order = _order(form)
+            selection = await _selection(kit, visit, form)
+            preview = await kit.ask(actions.preview, visit.scope, selection, order, who=visit.account.name)
+        except (BoardError, CannotAct, ValueError) as error:
+            return await kit.show(request, visit, "cannot_act.html", status=409, problem=str(error), back=_back(form))
+        handle = await _keep(kit, visit, preview)
+        raise web.HTTPSeeOther(f"/opdrachten/voorstel/{handle}")
+
+    @page(permission=Permission.ACT)
+    async def proposed(request: web.Request, visit: Visit) -> Answer:
+        preview = await _kept(kit, visit, request.match_info["handle"])
+        return await _propose(kit, request, visit, preview, Terms())
+
+    @page(permission=Permission.ACT)
+    async def confirm(request: web.Request, visit: Visit) -> Answer:
+        handle = request.match_info["handle"]
+        preview = await _kept(kit, visit, handle)
+        form = await request.post()
+        terms = Terms()
+        try:
+            terms = _terms(form)
+            reason = checked_reason(str(form.get("waarom", "")))
+            job = await kit.ask(actions.confirm, visit.scope, preview["id"], who=visit.account.name, reason=reason, terms=terms)
+        except (CannotAct, ValueError) as error:
+            return await _propose(kit, request, visit, preview, terms, problem=str(error), reason=str(form.get("waarom", ""))[:500])
+        raise web.HTTPSeeOther(f"/opdrachten/{job.id}")
+
+    @page(permission=SEE)
+    async def job(request: web.Request, visit: Visit) -> Answer:
+        return await _show(kit, request, visit, await _job(kit, request, visit))
+
+    @page(permission=Permission.ACT)
+    async def steer(request: web.Request, visit: Visit) -> Answer:
+        """Pauses, resumes or cancels."""
+        found, form = await _job(kit, request, visit), await request.post()
+        acts = {"pauzeren": actions.pause, "hervatten": actions.resume, "annuleren": actions.cancel}
+        act = acts.get(str(form.get("wat", "")))
+        if act is None:
+            raise web.HTTPBadRequest
+        try:
+            await kit.ask(act, visit.scope, found.id, who=visit.account.name)
+        except CannotAct as error:
+            return await _show(kit, request, visit, found, status=409, problem=str(error))
+        raise web.HTTPSeeOther(f"/opdrachten/{found.id}")
+
+    @page(permission=Permission.APPROVE)
+    async def approve(request: web.Request, visit: Visit) -> Answer:
+        """The second person says yes."""
+        found = await _job(kit, request, visit)
+        try:
+            await kit.ask(actions.approve, visit.scope, found.id, who=visit.account.name)
+        except CannotAct as error:
+            return await _show(kit, request, visit, found, status=409, problem=str(error))
+        raise web.HTTPSeeOther(f"/opdrachten/{found.id}")
+
+    @page(permission=SEE)
+    async def live(request: web.Request, visit: Visit) -> Answer:
+        found = await _job(kit, request, visit)
+
+        async def look() -> Mapping[str, str]:
+            now = await kit.ask(actions.job, visit.scope, found.id)
+            return {} if now is None else {"job": f"{now.state} {now.figures}"}
+
+        return await stream(request, visit, look, every_s=0.5)
+
+    return [
+        web.get("/opdrachten", jobs),
+        web.post("/opdrachten/voorstel", propose),
+        web.get("/opdrachten/voorstel/{handle}", proposed),
+        web.post("/opdrachten/voorstel/{handle}", confirm),
+        web.get("/opdrachten/{id}", job),
+        web.post("/opdrachten/{id}", steer),
+        web.post("/opdrachten/{id}/akkoord", approve),
+        web.get("/opdrachten/{id}/live", live),
+    ]
+
+
+Form = MultiDictProxy[Any]
+
+
+def _order(form: Form) -> Order:
+    """Raises ValueError."""
+    again = {"ja": True, "nee": False}.get(str(form.get("opnieuw", "")))
+    return Order(action=Action(str(form.get("actie", ""))), endpoint=str(form.get("endpoint", "")) or None, deliver_again=again)
+
+
+async def _selection(kit: Kit, visit: Visit, form: Form) -> Selection:
+    """Of what was ticked, of all that a filter finds, or of what an earlier job left. Raises BoardError, and CannotAct."""
+    if form.get("rest"):
+        return Selection(job=str(form["rest"])[:100])
+    if form.get("welke") != "alle":
+        ids = tuple(str(id) for id in form.getall("id", ()))[:MOST_IDS]
+        if not ids:
+            raise CannotAct(text("act.none", visit.language))
+        return Selection(ids=ids)
+    names = await kit.directory()
+    wanted = await filled(kit, visit, filter_of(dict(parse_qsl(str(form.get("filter", ""))[:4_000], max_num_fields=40)), names))
+    return Selection(wanted=wanted)
+
+
+def _terms(form: Form) -> Terms:
+    """Raises ValueError with one sentence."""
+
+    def number(name: str, otherwise: float) -> float:
+        given = str(form.get(name, "")).strip().replace(",", ".")
+        return float(given) if given else otherwise
+
+    plain = Terms()
+    return replace(
+        plain,
+        trial=int(number("proef", plain.trial)),
+        rate=number("tempo", plain.rate),
+        stop_below=number("stop", plain.stop_below * 100) / 100,
+    )
+
+
+async def _keep(kit: Kit, visit: Visit, preview: Preview) -> str:
+    if visit.session is None:
+        raise web.HTTPForbidden(reason="permission")
+    shown = {name: getattr(preview, name) for name in Preview.__dataclass_fields__}
+    shown |= {"order": asdict(preview.order), "not_possible": dict(preview.not_possible), "codes": dict(preview.codes)}
+    return await kit.shell.keep(visit.session.key, _PREVIEW, json.dumps(shown).encode())
+
+
+async def _kept(kit: Kit, visit: Visit, handle: str) -> dict[str, Any]:
+    """What was shown. Raises HTTPGone when it is over, and for what is another session's."""
+    kept = await kit.shell.kept(visit.session.key, _PREVIEW, handle) if visit.session else None
+    if kept is None:
+        raise web.HTTPNotFound
+    found: dict[str, Any] = json.loads(kept)
+    return found
+
+
+async def _job(kit: Kit, request: web.Request, visit: Visit) -> Job:
+    """Raises HTTPNotFound, also for one that the visit may not see."""
+    id = request.match_info["id"]
+    found = await kit.ask(kit.desk.actions.job, visit.scope, id) if len(id) <= 100 else None
+    if found is None:
+        raise web.HTTPNotFound
+    return found
+
+
+async def _show(kit: Kit, request: web.Request, visit: Visit, found: Job, *, status: int = 200, problem: str | None = None) -> web.Response:
+    state, after = request.query.get("uitkomst") or None, request.query.get("na", "0")
+    number = int(after) if after.isdigit() and len(after) < 12 else 0
+    results = await kit.ask(kit.desk.actions.results, visit.scope, found.id, state=state, after=number, limit=_RESULTS)
+    return await kit.show(
+        request,
+        visit,
+        "job.html",
+        status=status,
+        job=found,
+        results=results,
+        outcome=state,
+        next=results[-1].number if len(results) == _RESULTS else None,
+        ended=found.state in (JobState.DONE, JobState.CANCELLED),
+        own=found.made_by == visit.account.name,
+        why=lambda key: why_words(key, visit.language),
+        problem=problem,
+    )
+
+
+async def _propose(
+    kit: Kit,
+    request: web.Request,
+    visit: Visit,
+    preview: Mapping[str, Any],
+    terms: Terms,
+    *,
+    problem: str | None = None,
+    reason: str = "",
+) -> web.Response:
+    return await kit.show(
+        request,
+        visit,
+        "preview.html",
+        status=409 if problem else 200,
+        preview=preview,
+        terms=terms,
+        problem=problem,
+        reason=reason,
+        handle=request.match_info["handle"],
+        why=lambda key: why_words(key, visit.language),
+    )
+
+
+def why_words(key: str | None, language: str) -> str:
+    """Why something was not possible, in words; a fault's code as it is."""
+    if key in set(Why):
+        return WHY[Why(key)][0 if language == "nl" else 1]
+    return key or ""
+
+
+def _back(form: Form) -> str:
+    query = str(form.get("filter", ""))
+    return f"/openstaand?{query}" if query else "/openstaand"

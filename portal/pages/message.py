@@ -1,0 +1,231 @@
+"""Message: all that happened to it, in order; what belongs to it; and its content, hidden until somebody opens it with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiohttp import web
+
+from portal.pages.kit import Kit
+from portal.shell import Answer, Visit, page
+from portal.texts import TEXTS, text
+from routing.actions import CannotAct, checked_reason
+from routing.board import ItemFilter, MessageView
+from routing.people import SEE, Permission
+from schemas.events import Event
+from schemas.faults import CODES
+
+#: Of content that is shown, at most: a browser that draws a megabyte of text helps nobody.
+SHOWN: Final = 200_000
+#: Fields of a message that the page shows, in order; the rest is nobody's business.
+FACTS: Final = (
+    "message_id",
+    "business_id",
+    "dienst",
+    "versie",
+    "bericht",
+    "action",
+    "address",
+    "via",
+    "size",
+    "received_us",
+    "created_us",
+    "expires_us",
+    "register_version",
+    "stale",
+)
+#: Kinds of event that are an operator's own act.
+ACTS: Final = frozenset(
+    {"retried", "lane_held", "lane_let_go", "redirected", "archived", "reopened", "resent", "content_opened", "resolved"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """One line of the timeline."""
+
+    at_us: int
+    kind: str  #: `event`, `decision`, `attempt` or `act`
+    title: str
+    tone: str  #: good, way, wait, bad, done, act
+    lines: tuple[tuple[str, str], ...] = ()  #: word and value
+    said: str | None = None  #: the sentence of a decision, or a reason
+    delivery: str | None = None
+    actor: str | None = None
+    order: int = field(default=0)  #: among those of one moment
+
+
+def routes(kit: Kit) -> list[web.RouteDef]:
+    """Its paths."""
+
+    @page(permission=SEE)
+    async def find(request: web.Request, visit: Visit) -> Answer:
+        """By any of its ids."""
+        asked = request.query.get("id", "").strip()
+        reference = await kit.ask(kit.board.find, visit.scope, asked) if 0 < len(asked) <= 200 else None
+        if reference is None:
+            raise web.HTTPSeeOther("/openstaand?lijst=alles")
+        raise web.HTTPSeeOther(f"/bericht/{reference}")
+
+    @page(permission=SEE)
+    async def message(request: web.Request, visit: Visit) -> Answer:
+        return await _show(kit, request, visit, await _found(kit, request, visit))
+
+    @page(permission=Permission.SEE_CONTENT)
+    async def content(request: web.Request, visit: Visit) -> Answer:
+        """Break-glass: the reason goes into the journal before anything is decrypted."""
+        view = await _found(kit, request, visit)
+        if not view.whole:
+            raise web.HTTPNotFound
+        form = await request.post()
+        try:
+            why = checked_reason(str(form.get("waarom", "")))
+        except CannotAct:
+            return await _show(kit, request, visit, view, status=400, problem=text("content.reason.wrong", visit.language))
+        opened = await kit.ask(kit.desk.contents.open, view.facts["reference"], who=visit.account.name, why=why, now_us=kit.now_us)
+        if opened is None:
+            return await _show(kit, request, visit, view, status=410, problem=text("content.erased", visit.language))
+        shown = opened[:SHOWN].decode("utf-8", "replace")
+        again = await _found(kit, request, visit)  # with what was just journalled
+        return await _show(kit, request, visit, again, content=shown, cut=len(opened) > SHOWN, why=why)
+
+    return [
+        web.get("/bericht", find),
+        web.get("/bericht/{reference}", message),
+        web.post("/bericht/{reference}/inhoud", content),
+    ]
+
+
+async def _found(kit: Kit, request: web.Request, visit: Visit) -> MessageView:
+    """Raises HTTPNotFound, also for one that the visit may not see."""
+    reference = request.match_info["reference"]
+    view = await kit.ask(kit.board.message, visit.scope, reference) if len(reference) <= 100 else None
+    if view is None:
+        raise web.HTTPNotFound
+    return view
+
+
+async def _show(
+    kit: Kit,
+    request: web.Request,
+    visit: Visit,
+    view: MessageView,
+    *,
+    status: int = 200,
+    problem: str | None = None,
+    content: str | None = None,
+    cut: bool = False,
+    why: str | None = None,
+) -> web.Response:
+    names = await kit.directory()
+    acts = visit.may(Permission.ACT) and view.whole
+    redirectable = [str(one["id"]) for one in view.deliveries if one["state"] in ("failed", "routed", "postponed")][:10] if acts else []
+    places = {id: await kit.ask(kit.desk.actions.places, visit.scope, id) for id in redirectable}
+    return await kit.show(
+        request,
+        visit,
+        "message.html",
+        places_of=places,
+        states=list(dict.fromkeys(str(one["state"]) for one in view.deliveries)),
+        stops=[one for one in (view.facts, *view.deliveries) if one.get("code") and one["state"] in ("failed", "refused")],
+        status=status,
+        view=view,
+        facts=view.facts,
+        shown_facts=[name for name in FACTS if view.facts.get(name) not in (None, "")],
+        timeline=timeline(view, visit.language, names.name),
+        problem=problem,
+        content=content,
+        cut=cut,
+        why=why,
+        wanted=ItemFilter(reference=str(view.facts["reference"])),
+    )
+
+
+def timeline(view: MessageView, language: str, name: Any) -> list[Moment]:
+    """Events, decisions and attempts as one story, in order."""
+    found = [_of_event(event, language, name) for event in view.events]
+    found += [_of_decision(decision, language) for decision in view.decisions]
+    found += [_of_attempt(delivery, tried, language) for delivery in view.deliveries for tried in delivery.get("tries", ())]
+    return sorted(found, key=lambda moment: (moment.at_us, moment.order))
+
+
+def _words(prefix: str, key: str, language: str) -> str:
+    """Of our texts, or the key itself in plain letters."""
+    return text(f"{prefix}.{key}", language) if f"{prefix}.{key}" in TEXTS else key.replace("_", " ")
+
+
+def _tone(kind: str, state: str | None) -> str:
+    if kind in ("failed", "refused", "dead") or state == "failed":
+        return "bad"
+    if kind in ACTS:
+        return "act"
+    if kind in ("waiting", "postponed", "uncertain") or state in ("postponed", "uncertain"):
+        return "wait"
+    return "good" if state in ("acknowledged", "answered", "delivered") else "way"
+
+
+def _code(code: str, language: str) -> str:
+    kind = CODES.get(code)
+    return code if kind is None else f"{code}: {kind.nl if language == 'nl' else kind.en}"
+
+
+def _of_event(event: Event, language: str, name: Any) -> Moment:
+    lines = []
+    if event.code:
+        lines.append((text("col.code", language), _code(event.code, language)))
+    if event.receiver:
+        lines.append((text("col.receiver", language), name(event.receiver)))
+    if event.receiver_system:
+        lines.append((text("col.receiver_system", language), name(event.receiver_system)))
+    lines += [(_words("detail", key, language), value) for key, value in sorted(event.details.items())]
+    return Moment(
+        at_us=event.at_us,
+        kind="act" if event.kind in ACTS else "event",
+        title=_words("event", event.kind, language),
+        tone=_tone(event.kind, event.state),
+        lines=tuple(lines),
+        said=event.reason,
+        delivery=event.delivery,
+        actor=event.actor,
+        order=2,
+    )
+
+
+def _of_decision(decision: Mapping[str, Any], language: str) -> Moment:
+    outcome = str(decision.get("outcome", ""))
+    question = _words("question", str(decision.get("question", "")), language)
+    title = f"{question}{'' if question.endswith('?') else ':'} {_words('answer', outcome, language)}"
+    lines = [(text("col.rule", language), str(decision["rule"]))] if decision.get("rule") else []
+    if decision.get("register_version") is not None:
+        lines.append((text("fact.register_version", language), str(decision["register_version"])))
+    return Moment(
+        at_us=int(decision["at_us"]),
+        kind="decision",
+        title=title,
+        tone={"yes": "good", "no": "bad", "wait": "wait"}.get(outcome, "done"),
+        lines=tuple(lines),
+        said=decision.get(language) or decision.get("nl"),
+        delivery=decision.get("delivery"),
+        order=1,
+    )
+
+
+def _of_attempt(delivery: Mapping[str, Any], tried: Mapping[str, Any], language: str) -> Moment:
+    lines = [(text("col.took", language), f"{int(tried['took_us']) // 1_000} ms")]
+    if tried.get("endpoint"):
+        lines.insert(0, (text("col.endpoint", language), str(tried["endpoint"])))
+    if tried.get("code"):
+        lines.append((text("col.code", language), _code(str(tried["code"]), language)))
+    outcome = str(tried.get("outcome", ""))
+    return Moment(
+        at_us=int(tried["at_us"]),
+        kind="attempt",
+        title=f"{text('attempt.n', language, n=tried['number'])}: {_words('outcome', outcome, language)}",
+        tone="bad" if outcome in ("failed", "refused") else "wait" if outcome in ("postponed", "uncertain") else "good",
+        lines=tuple(lines),
+        said=tried.get("reason"),
+        delivery=str(delivery["id"]),
+        order=3,
+    )

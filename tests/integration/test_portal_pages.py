@@ -1,0 +1,310 @@
+"""The pages, over real sockets on a real store: what somebody finds on each, and what happens when a button is pressed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import jsonschema
+import pytest
+from openapi_spec_validator import validate
+
+from tests.support.board import keep
+from tests.support.pages import ALL, BOX, LAS, NOW, PUPIL, SECRET, Pages, an_id, mine, others, pages
+from tests.support.portal import Browser
+from tests.support.store import DAY, kinds, run_sql, states
+
+KEY = "NOT_OUR_RESIDENT~school~vva~00000003900000001000~00000003900000003000"
+
+
+@pytest.fixture(scope="module")
+def looked_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
+    """For tests that change nothing."""
+    with pages(tmp_path_factory.mktemp("pages"), mine, others) as running:
+        yield running
+
+
+@pytest.fixture
+def portal(tmp_path: Path) -> Iterator[Pages]:
+    with pages(tmp_path, mine) as running:
+        yield running
+
+
+def hidden(text: str, name: str) -> str:
+    found = re.search(rf'name="{name}" value="([^"]*)"', text)
+    assert found, name
+    return found.group(1)
+
+
+def propose(browser: Browser, action: str, **form: str) -> str:
+    """The address of a preview."""
+    answer = browser.submit("/opdrachten/voorstel", page="/openstaand", actie=action, **form)
+    assert "/opdrachten/voorstel/" in answer.url, answer.text
+    return urlsplit(answer.url).path
+
+
+# -- looking -------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/openstaand", "/uitval", "/partijen", "/rapporten", "/opdrachten"])
+@pytest.mark.parametrize("language", ["nl", "en"])
+def test_every_page_is_there_in_both_languages(looked_at: Pages, path: str, language: str) -> None:
+    browser = looked_at.signed_in("anna")
+    browser.get(f"/?taal={language}")
+    answer = browser.get(path)
+    assert answer.status_code == 200
+    assert f'<html lang="{language}"' in answer.text
+
+
+def test_the_overview_says_in_one_sentence_how_the_chain_is(looked_at: Pages) -> None:
+    text = looked_at.signed_in("anna").get("/").text
+    assert re.search(r'<h1[^>]*id="verdict">De keten loopt', text)
+    assert "wachten op een ketenpartner" in text
+
+
+def test_the_map_shows_who_sends_to_whom_by_name(looked_at: Pages) -> None:
+    text = looked_at.signed_in("anna").get("/").text
+    assert "Leerlingboek → Gemeenten" in text
+    assert "De keten: wie stuurt aan wie" in text
+
+
+def test_an_unfinished_delivery_is_openstaand_and_a_failed_one_is_uitval(looked_at: Pages) -> None:
+    browser = looked_at.signed_in("anna")
+    waiting, fallen = browser.get("/openstaand").text, browser.get("/openstaand?lijst=uitval").text
+    assert "mine2-id" in waiting
+    assert "mine1-id" not in waiting
+    assert "mine1-id" in fallen
+    assert "mine2-id" not in fallen
+
+
+@pytest.mark.parametrize(
+    ("query", "there", "not_there"),
+    [
+        ("brin=01AA", "mine1-id", "other1-id"),
+        ("leverancier=Leerlingboek+BV", "mine1-id", "other1-id"),
+        (f"systeem={LAS}", "mine1-id", "other1-id"),
+        ("code=GEMEENTECODE_UNKNOWN", "other1-id", "mine1-id"),
+        ("status=refused", "miner-id", "mine1-id"),
+        ("nummer=mine1-id", "mine1-id", "mine2-id"),
+        (f"groep={KEY}", "mine1-id", "other1-id"),
+        ("ouder=3600", "mine1-id", "mine2-id"),
+    ],
+)
+def test_filters_of_the_address_decide_what_is_listed(looked_at: Pages, query: str, there: str, not_there: str) -> None:
+    text = looked_at.signed_in("anna").get(f"/openstaand?lijst=alles&{query}").text
+    assert f"/bericht/{there}" in text
+    assert f"/bericht/{not_there}" not in text
+
+
+def test_everything_that_failed_since_a_moment_in_amsterdam_is_one_list(looked_at: Pages) -> None:
+    browser, cause = looked_at.signed_in("anna"), "/openstaand?lijst=uitval&code=NOT_OUR_RESIDENT"
+    assert "/bericht/mine1-id" in browser.get(f"{cause}&sinds=2026-01-15T01:00").text, "it is midnight in UTC"
+    assert "Niets voldoet aan deze filters" in browser.get(f"{cause}&sinds=2026-01-15T01:01").text
+    assert "sinds is a moment" in browser.get(f"{cause}&sinds=gisteren").text
+
+
+def test_a_filter_that_cannot_be_says_so_on_the_page(looked_at: Pages) -> None:
+    answer = looked_at.signed_in("anna").get("/openstaand?van=gisteren")
+    assert answer.status_code == 400
+    assert "van is a day" in answer.text
+
+
+def test_what_nobody_is_told_about_stays_empty_with_a_sentence(looked_at: Pages) -> None:
+    assert "Niets voldoet aan deze filters" in looked_at.signed_in("anna").get("/openstaand?brin=99ZZ").text
+
+
+def test_a_pupil_is_found_by_a_number_that_never_stands_in_an_address(looked_at: Pages) -> None:
+    browser = looked_at.signed_in("anna")
+    answer = browser.submit("/openstaand/zoek", page="/openstaand", leerling=PUPIL, terug="lijst=alles")
+    assert PUPIL not in answer.url
+    assert PUPIL not in answer.text
+    assert "/bericht/mine1-id" in answer.text
+    assert "/bericht/mine2-id" not in answer.text
+    handle = parse_qs(urlsplit(answer.url).query)["zoek"][0]
+    assert "De zoekopdracht is vervallen" in looked_at.signed_in("bert").get(f"/openstaand?lijst=alles&zoek={handle}").text, "another's"
+
+
+def test_a_personal_number_in_an_address_is_refused_and_not_repeated(looked_at: Pages) -> None:
+    answer = looked_at.signed_in("anna").get(f"/openstaand?nummer={PUPIL}")
+    assert answer.status_code == 400
+    assert "hoort niet in een adres" in answer.text
+
+
+def test_the_export_has_the_same_rows_and_nobodys_personal_data(looked_at: Pages) -> None:
+    answer = looked_at.signed_in("anna").get("/openstaand.csv?lijst=alles&brin=01AA")
+    rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
+    assert {row["reference"] for row in rows} == {an_id("mine1"), an_id("mine2"), an_id("minef"), an_id("miner")}
+    assert PUPIL not in answer.text
+    assert rows[0]["school_name"] == "De Eik"
+
+
+def test_a_cell_that_a_spreadsheet_would_run_is_only_text() -> None:
+    from portal.pages.kit import safe_cell
+
+    assert [safe_cell(value) for value in ("=1+1", "-2", "@x", "gewoon", None, 3)] == ["'=1+1", "'-2", "'@x", "gewoon", "", "3"]
+
+
+def test_one_fault_of_one_system_is_one_line_with_what_to_do(looked_at: Pages) -> None:
+    text = looked_at.signed_in("anna").get("/uitval").text
+    assert text.count("NOT_OUR_RESIDENT") >= 1
+    assert "Controleer het woonadres" in text
+    opened = looked_at.signed_in("anna").get(f"/uitval/groep?groep={KEY}").text
+    assert "De Eik" in opened
+    assert "/bericht/mine1-id" in opened
+
+
+def test_a_message_tells_its_whole_story_and_keeps_its_content_to_itself(looked_at: Pages) -> None:
+    text = looked_at.signed_in("anna").get("/bericht/mine1-id").text
+    assert "Ontvangen en bevestigd" in text
+    assert "Uitgevallen" in text
+    assert "Poging 1" in text
+    assert SECRET.split(">")[1].split("<")[0] not in text
+
+
+def test_a_report_of_a_week_says_what_fell_out_as_page_and_as_file(looked_at: Pages) -> None:
+    browser = looked_at.signed_in("anna")
+    assert "NOT_OUR_RESIDENT" in browser.get(f"/rapporten?systeem={LAS}").text
+    rows = list(csv.DictReader(io.StringIO(browser.get(f"/rapporten.csv?systeem={LAS}").content.decode("utf-8-sig"))))
+    assert {row["code"] for row in rows if row["what"] == "fallen"} >= {"NOT_OUR_RESIDENT", "ROUTE_UNKNOWN_PARTY"}
+    assert browser.get("/rapporten?week=2026-W99").status_code == 400
+
+
+def test_a_party_is_found_by_a_part_of_its_name(looked_at: Pages) -> None:
+    text = looked_at.signed_in("anna").get("/partijen?zoek=dorps").text
+    assert "Dorpsbalie" in text
+    assert "Leerlingboek" not in text
+
+
+def test_a_program_with_a_token_gets_the_same_as_json_and_no_more(looked_at: Pages) -> None:
+    token = looked_at.token("leverancier")
+    answer = looked_at.browser().get("/api/v1/items?lijst=uitval&aantal=2", headers={"Authorization": f"Bearer {token}"})
+    body = answer.json()
+    assert body["count"] == 3
+    assert len(body["items"]) == 2
+    rest = looked_at.browser().get(f"/api/v1/items?lijst=uitval&na={body['next']}", headers={"Authorization": f"Bearer {token}"}).json()
+    assert {item["reference"] for item in (*body["items"], *rest["items"])} == {an_id(name) for name in ("mine1", "minef", "miner")}
+    assert looked_at.browser().get("/api/v1/items").status_code == 401
+    wrong = looked_at.browser().get("/api/v1/items?aantal=veel", headers={"Authorization": f"Bearer {token}"})
+    assert (wrong.status_code, wrong.json()["detail"]) == (400, "aantal is a number from 1 to 500.")
+
+
+def test_what_the_api_answers_is_what_its_description_says(looked_at: Pages) -> None:
+    browser = looked_at.signed_in("anna")
+    described = browser.get("/api/v1/openapi.json").json()
+    validate(described)
+    paths = {
+        "items": "items?lijst=alles",
+        "messages/{id}": "messages/mine1-id",
+        "groups/{key}": f"groups/{KEY}",
+        "parties/{oin}": f"parties/{BOX}",
+    }
+    for path in ("overview", "items", "groups", "groups/{key}", "messages/{id}", "parties", "parties/{oin}", "reports", "jobs"):
+        schema = described["paths"][f"/api/v1/{path}"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        whole = {**schema, "components": described["components"], "$schema": "https://json-schema.org/draft/2020-12/schema"}
+        jsonschema.validate(browser.get(f"/api/v1/{paths.get(path, path)}").json(), whole)
+
+
+# -- doing ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_looking_inside_needs_a_reason_and_the_journal_says_who_and_why(portal: Pages) -> None:
+    browser = portal.signed_in("anna")
+    refused = browser.submit("/bericht/mine1-id/inhoud", page="/bericht/mine1-id", waarom="  ")
+    assert refused.status_code == 400
+    assert SECRET.split(">")[1].split("<")[0] not in refused.text
+    assert "content_opened" not in kinds(portal.store, an_id("mine1"))
+    opened = browser.submit("/bericht/mine1-id/inhoud", page="/bericht/mine1-id", waarom="De gemeente vraagt ernaar, ticket 12")
+    assert "999990019" in opened.text
+    (event,) = [event for event in portal.store.journal.of_message(an_id("mine1")) if event.kind == "content_opened"]
+    assert (event.actor, event.reason) == ("anna", "De gemeente vraagt ernaar, ticket 12")
+    assert "999990019" not in browser.get("/bericht/mine1-id").text, "the next look needs a reason again"
+
+
+def test_an_erased_message_cannot_be_looked_into(portal: Pages) -> None:
+    run_sql(portal.store, "UPDATE body SET wrapped_key = NULL, body = NULL, facts = NULL")
+    browser = portal.signed_in("adam")
+    assert browser.submit("/bericht/mine1-id/inhoud", page="/bericht/mine1-id", waarom="audit").status_code == 410
+
+
+def test_a_group_goes_to_a_partner_and_is_solved_with_a_reason(portal: Pages) -> None:
+    browser = portal.signed_in("anna")
+    path = f"/uitval/groep?groep={KEY}"
+    browser.submit("/uitval/groep", page=path, groep=KEY, wat="bij_partner", ticket="TOP-1", dag="2026-02-01")
+    text = browser.submit("/uitval/groep", page=path, groep=KEY, wat="notitie", tekst="Gebeld met Leerlingboek").text
+    assert "TOP-1" in text
+    assert "Bij partner" in text
+    assert "Gebeld met Leerlingboek" in text
+    assert "Opgelost" not in browser.submit("/uitval/groep", page=path, groep=KEY, wat="opgelost", waarom="").text
+    assert (
+        "gaat de groep vanzelf weer open" in browser.submit("/uitval/groep", page=path, groep=KEY, wat="opgelost", waarom="Release 3").text
+    )
+
+
+def test_what_is_confirmed_is_what_was_shown_and_a_reason_is_needed(portal: Pages) -> None:
+    browser = portal.signed_in("anna")
+    preview = propose(browser, "retry", id="mine1-delivery")
+    shown = browser.get(preview).text
+    assert "Er is nog niets gebeurd" in shown
+    assert states(portal.store)["mine1-delivery"] == "failed"
+    assert browser.submit(preview, waarom="").status_code == 409
+    done = browser.submit(preview, waarom="De gemeente nam de leerling op", proef="0")
+    assert "/opdrachten/" in done.url
+    assert states(portal.store)["mine1-delivery"] == "routed"
+    assert browser.get("/opdrachten").text.count("De gemeente nam de leerling op") == 1
+
+
+def test_all_that_a_filter_finds_is_closed_after_a_second_person_said_yes(portal: Pages) -> None:
+    anna = portal.signed_in("anna")
+    preview = propose(anna, "archive", welke="alle", filter="lijst=uitval&systeem=" + LAS)
+    job = urlsplit(anna.submit(preview, waarom="Seizoen voorbij", proef="0").url).path
+    assert "Wacht op akkoord van een tweede persoon" in anna.get(job).text
+    assert anna.submit(f"{job}/akkoord", page=job).status_code == 409, "not the one who confirmed it"
+    assert "akkoord van bert" in portal.signed_in("bert").submit(f"{job}/akkoord", page=job).text
+
+
+def test_a_preview_is_of_one_session(portal: Pages) -> None:
+    preview = propose(portal.signed_in("anna"), "retry", id="mine1-delivery")
+    assert portal.signed_in("bert").get(preview).status_code == 404
+
+
+def test_nothing_chosen_is_said_and_nothing_is_done(portal: Pages) -> None:
+    answer = portal.signed_in("anna").submit("/opdrachten/voorstel", page="/openstaand", actie="retry")
+    assert answer.status_code == 409
+    assert "Er is niets gekozen" in answer.text
+
+
+def test_an_endpoint_is_paused_and_resumed_by_an_operator(portal: Pages) -> None:
+    browser = portal.signed_in("olga")
+    path, lane = f"/partijen/{BOX}", f"mailbox {BOX}"
+    paused = browser.submit(f"{path}/pauze", page=path, wachtrij=lane, wat="pauzeren")
+    assert "Berichten wachten op volgorde" in paused.text
+    assert [row.by_hand for row in portal.store.board.lanes(ALL, now_us=NOW) if row.lane == lane] == [True]
+    assert "Hervatten" in paused.text
+    browser.submit(f"{path}/pauze", page=path, wachtrij=lane, wat="hervatten")
+    assert not [row for row in portal.store.board.lanes(ALL, now_us=NOW) if row.state == "held"]
+
+
+def test_a_saved_view_is_its_owners_and_keeps_no_search_for_a_pupil(portal: Pages) -> None:
+    browser = portal.signed_in("anna")
+    browser.submit("/weergaven", page="/openstaand", naam="Mijn school", terug="lijst=alles&brin=01AA&zoek=abc")
+    assert "/openstaand?lijst=alles&amp;brin=01AA" in browser.get("/openstaand").text
+    assert "Mijn school" not in portal.signed_in("bert").get("/openstaand").text
+    portal.signed_in("bert").submit("/weergaven/vergeet", page="/openstaand", naam="Mijn school", terug="")
+    assert "Mijn school" in browser.get("/openstaand").text, "another cannot forget it"
+    browser.submit("/weergaven/vergeet", page="/openstaand", naam="Mijn school", terug="")
+    assert "Mijn school" not in browser.get("/openstaand").text
+
+
+def test_a_freshly_failed_message_is_told_to_a_page_that_listens(portal: Pages) -> None:
+    browser = portal.signed_in("anna")
+    with browser.get("/live", stream=True, timeout=20) as stream:
+        lines = stream.iter_lines(chunk_size=1)
+        first = next(line for line in lines if line.startswith(b"data:"))
+        portal.clock.ahead_us += DAY
+        others(portal.store)
+        keep(portal.store, now_us=portal.clock.now_us())
+        assert next(line for line in lines if line.startswith(b"data:")) != first
