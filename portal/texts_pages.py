@@ -549,6 +549,24 @@ _JOBS: Final[Mapping[str, tuple[str, str]]] = {
     "preview.nothing": ("Met geen van deze berichten kan dit.", "This can be done with none of these messages."),
 }
 
+_ALERTS: Final[Mapping[str, tuple[str, str]]] = {
+    "alerts": ("Meldingen", "Alerts"),
+    "alerts.what": (
+        "Waarover iemand gewaarschuwd is: één melding per oorzaak en partner. Wie er een oppakt, voorkomt dat anderen gebeld worden.",
+        "Of what somebody was told: one alert for each cause and partner. Whoever takes one keeps others from being called.",
+    ),
+    "alerts.now": ("Nu", "Now"),
+    "alerts.over": ("Voorbij", "Over"),
+    "alerts.alert": ("Melding", "Alert"),
+    "alerts.urgent": ("Dringend", "Urgent"),
+    "alerts.take": ("Ik pak dit op", "I take this"),
+    "alerts.none": ("Er is niets te melden.", "There is nothing to tell."),
+    "alerts.none_over": ("Er was nog niets te melden.", "There was nothing to tell yet."),
+    "alert.open": ("Open", "Open"),
+    "alert.acknowledged": ("Opgepakt", "Taken"),
+    "alert.closed": ("Voorbij", "Over"),
+}
+
 #: All of them.
 PAGE_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     **_OVERVIEW,
@@ -558,4 +576,5 @@ PAGE_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     **_PARTIES,
     **_REPORTS,
     **_JOBS,
+    **_ALERTS,
 }

@@ -14,7 +14,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from tests.support.board import keep
-from tests.support.pages import ALL, BOX, LAS, NOW, PUPIL, SECRET, Pages, an_id, mine, others, pages
+from tests.support.pages import ALL, BOX, LAS, NOW, PUPIL, SECRET, Pages, alert_of, an_id, mine, others, pages
 from tests.support.portal import Browser
 from tests.support.store import DAY, kinds, run_sql, states
 
@@ -286,6 +286,16 @@ def test_an_endpoint_is_paused_and_resumed_by_an_operator(portal: Pages) -> None
     assert "Hervatten" in paused.text
     browser.submit(f"{path}/pauze", page=path, wachtrij=lane, wat="hervatten")
     assert not [row for row in portal.store.board.lanes(ALL, now_us=NOW) if row.state == "held"]
+
+
+def test_an_alert_is_taken_with_a_reason_once(portal: Pages) -> None:
+    id = alert_of(portal.store, LAS, "Bij Leerlingboek vallen berichten uit")
+    anna, bert = portal.signed_in("anna"), portal.signed_in("bert")
+    assert "Bij Leerlingboek vallen berichten uit" in anna.get("/meldingen").text
+    assert anna.submit(f"/meldingen/{id}", page="/meldingen", waarom="").status_code == 400
+    assert "Opgepakt" in anna.submit(f"/meldingen/{id}", page="/meldingen", waarom="Ik bel ze").text
+    assert "anna: Ik bel ze" in bert.get("/meldingen").text
+    assert bert.submit(f"/meldingen/{id}", page="/meldingen", waarom="Ik ook").status_code == 409
 
 
 def test_a_saved_view_is_its_owners_and_keeps_no_search_for_a_pupil(portal: Pages) -> None:
