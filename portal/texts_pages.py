@@ -33,6 +33,8 @@ _OVERVIEW: Final[Mapping[str, tuple[str, str]]] = {
     "health.unreadable": ("{n} aanleveringen waren dit uur niet te lezen.", "{n} hand-ins could not be read this hour."),
     "health.old": ("Bij {name} staat iets al {age} open.", "Of {name}, something has been outstanding for {age}."),
     "health.ours": ("{n} uitgevallen berichten wachten op ons.", "{n} failed messages wait for us."),
+    "health.yours": ("{n} uitgevallen berichten wachten op u.", "{n} failed messages wait for you."),
+    "health.others": ("{n} uitgevallen berichten wachten op een ander.", "{n} failed messages wait for somebody else."),
     "health.theirs": ("{n} uitgevallen berichten wachten op een ketenpartner.", "{n} failed messages wait for a partner in the chain."),
     "health.late": ("{name}: {n} zijn er nog niet bij hun ontvanger.", "{name}: {n} are not at their receivers yet."),
     "health.silent": ("{name}: {n} scholen leverden niets of te weinig.", "{name}: {n} schools handed in nothing, or too little."),

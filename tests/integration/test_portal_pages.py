@@ -66,6 +66,12 @@ def test_the_overview_says_in_one_sentence_how_the_chain_is(looked_at: Pages) ->
     assert "wachten op een ketenpartner" in text
 
 
+def test_a_school_is_told_what_waits_for_the_school(looked_at: Pages) -> None:
+    text = looked_at.signed_in("school").get("/").text
+    assert "Uw verkeer" in text
+    assert "wachten op u" in text
+
+
 def test_the_map_shows_who_sends_to_whom_by_name(looked_at: Pages) -> None:
     text = looked_at.signed_in("anna").get("/").text
     assert "Leerlingboek → Gemeenten" in text
