@@ -5,7 +5,8 @@ Jobs freeze their selections with these same conditions (`conditions`), so that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, CursorResult
 
+from adapters.store.database import Database
 from adapters.store.sql import Sql
 from routing.amsterdam import end_of_day, start_of_day
 from routing.board import BoardError, ItemFilter, View
@@ -60,6 +62,29 @@ def of_scope(scope: Scope, *, columns: Mapping[str, str] = SIDES, prefix: str = 
             parts += mine
             values[f"scope_{part}"] = sorted(getattr(scope, part))
     return Where(f"({' OR '.join(parts)})" if parts else "FALSE", values)
+
+
+def mine(connection: Connection, scope: Scope, *, index: str) -> tuple[str, Where]:
+    """Where to read items of the scope from, all of them, and the condition. `index`: that which answers it for who sees everything. Of a
+    part, the rows are found first: SQLite would rather go through everybody's in the order in which they are to be grouped."""
+    if connection.dialect.name != "sqlite":
+        return "item", of_scope(scope)
+    if scope.everything:
+        return f"item INDEXED BY {index}", Where("TRUE")
+    ways = _ways_of(scope)
+    found = " UNION ".join(f"SELECT n FROM item INDEXED BY {way} WHERE {condition}" for way, condition in ways)
+    return "item NOT INDEXED", Where(f"n IN ({found})" if found else "FALSE", of_scope(scope).values)
+
+
+@contextmanager
+def reading(database: Database) -> Iterator[Connection]:
+    """To read the board with. SQLite keeps but little in memory for those who pass messages on; who looks at many rows reads the file as it
+    stands in the system's memory (at most two gigabytes of it)."""
+    with database.read() as connection:
+        if database.is_sqlite and not connection.connection.info.get("board"):
+            connection.exec_driver_sql(f"PRAGMA mmap_size={2 << 30}")
+            connection.connection.info["board"] = True
+        yield connection
 
 
 def conditions(scope: Scope, wanted: ItemFilter, *, now_us: int) -> Where:
