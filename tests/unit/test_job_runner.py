@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 
 from routing.actions import Action, Job, Order
-from routing.jobs import AT_ONCE, Figures, JobState, Terms
+from routing.jobs import AT_ONCE, Figures, JobState, Progress, Terms
+from routing.work import Lease
 from workers import jobs as module
+from workers.clock import Clock
 from workers.jobs import JobRunner
+from workers.loop import Worker
 
 
 class Time:
@@ -68,3 +75,32 @@ def test_a_job_that_stood_still_does_not_make_up_for_it(time: Time) -> None:
     jobs._allowed(job)
     time.now += 3_600
     assert jobs._allowed(job) == 10
+
+
+def test_a_job_that_fails_by_a_mistake_of_ours_holds_up_no_other_and_is_left_alone_for_a_minute(
+    time: Time, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried: list[str] = []
+
+    class Jobs:
+        def running(self) -> list[tuple[Job, Progress]]:
+            return [(replace(a_job(1), id=id), Progress(figures=Figures(under_way=1), trial_left=0, in_trial=False)) for id in "ab"]
+
+        def look(self, id: str, **_: object) -> int:
+            tried.append(id)
+            if id == "a":
+                raise ValueError("a defect")
+            return 0
+
+    worker = Worker("timetable", SimpleNamespace(), Clock())  # type: ignore[arg-type]
+    made = JobRunner(worker, Jobs(), SimpleNamespace(), lambda: None, [], Clock())  # type: ignore[arg-type, return-value]
+    made._learning = False
+    lease = Lease(name="jobs", holder="x", token=1)
+    for _ in range(3):
+        asyncio.run(made._cycle(lease))
+        time.now += 1
+    assert tried == ["a", "b", "b", "b"]
+    assert [record.message for record in caplog.records] == ["job_stuck"]
+    time.now += 60
+    asyncio.run(made._cycle(lease))
+    assert tried[-2:] == ["a", "b"]
