@@ -32,21 +32,8 @@ _UNHEARD: Final = Sql(
 _CLAIMED_BEFORE: Final = Sql("SELECT seq FROM delivery WHERE seq IN @seqs AND state = 'released' AND claim IS NOT NULL")
 CLAIMED_FIELDS: Final = tuple(name for name in Claimed.__dataclass_fields__ if name != "taken_over")
 _OF_DELIVERY: Final = frozenset(
-    [
-        "seq",
-        "release",
-        "id",
-        "message_seq",
-        "target",
-        "receiver",
-        "endpoint",
-        "lane",
-        "receiver_system",
-        "attempts",
-        "deadline_us",
-        "again_of",
-    ]
-)
+    ("seq", "release", "id", "message_seq", "target", "receiver", "endpoint", "lane", "receiver_system", "attempts", "deadline_us")
+) | {"again_of"}
 _OF_BODY: Final = frozenset(("wrapped_key", "body"))
 
 
