@@ -644,7 +644,7 @@ def _portal_desk(parts: Parts) -> Any:
         index=parts.vault.index,
         ordered=[(kind.dienst, kind.name) for kind in contracts_of(settings).kinds if kind.order_key],
         heeds=heeds,
-        contacts=store.alerts.contacts,
+        alerts=store.alerts,
     )
 
 

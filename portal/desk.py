@@ -8,8 +8,8 @@ from datetime import date
 from typing import Protocol
 
 from routing.actions import Actions
+from routing.alerts import Alerts
 from routing.board import Board
-from routing.contacts import Contact
 from routing.people import Scope
 from routing.register import Register
 
@@ -89,5 +89,5 @@ class Desk:
     index: Callable[[str], bytes]  #: the vault's keyed hash
     ordered: Sequence[tuple[str, str]] = ()  #: dienst and kind of the messages that have an order key
     heeds: Callable[[Scope], Sequence[Heed]] | None = None
-    contacts: Callable[[Scope, str], Sequence[Contact]] | None = None  #: of a party
+    alerts: Alerts | None = None  #: and whom to ask at a party
     prober: Prober | None = None

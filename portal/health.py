@@ -64,15 +64,19 @@ class Health:
     findings: tuple[Finding, ...] = field(default=())
 
 
-def judge(overview: Overview, *, now_us: int) -> Health:
-    """What there is to say."""
+#: Whose turn is the turn of those who watch the whole chain.
+OURS: Final = frozenset({Owner.US})
+
+
+def judge(overview: Overview, *, now_us: int, mine: frozenset[Owner] = OURS) -> Health:
+    """What there is to say. `mine`: whose turn is the turn of whoever looks; others than `OURS` see their own traffic only."""
     found = [
         *_fresh(overview.fresh, now_us),
         *_lanes(overview.lanes),
         *_unread(overview.unread, now_us),
         *_failing(overview.diensten),
         *(finding for line in overview.diensten for finding in _old(line, now_us)),
-        *_owners(overview),
+        *_owners(overview, mine),
         *(finding for line in overview.calendar for finding in _calendar(line)),
     ]
     found.sort(key=lambda finding: (-finding.level, -finding.count))
@@ -128,13 +132,14 @@ def _old(line: DienstLine, now_us: int) -> Iterable[Finding]:
         yield Finding(level=Level.LOOK, key="health.old", at_us=line.oldest_us, name=line.dienst, href=href)
 
 
-def _owners(overview: Overview) -> Iterable[Finding]:
-    ours = overview.owners.get(Owner.US, 0)
-    if ours:
-        yield Finding(level=Level.TROUBLE, key="health.ours", count=ours, href=link("/uitval", aanzet=str(Owner.US)))
-    theirs = sum(count for owner, count in overview.owners.items() if owner != Owner.US)
-    if theirs:
-        yield Finding(level=Level.NOTE, key="health.theirs", count=theirs, href="/uitval")
+def _owners(overview: Overview, mine: frozenset[Owner]) -> Iterable[Finding]:
+    for owner in sorted(mine):
+        if count := overview.owners.get(owner, 0):
+            level, key = (Level.TROUBLE, "health.ours") if mine == OURS else (Level.LOOK, "health.yours")
+            yield Finding(level=level, key=key, count=count, href=link("/uitval", aanzet=str(owner)))
+    others = sum(count for owner, count in overview.owners.items() if owner not in mine)
+    if others:
+        yield Finding(level=Level.NOTE, key="health.theirs" if mine == OURS else "health.others", count=others, href="/uitval")
 
 
 def _calendar(line: CalendarLine) -> Iterable[Finding]:

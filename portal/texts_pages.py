@@ -33,6 +33,8 @@ _OVERVIEW: Final[Mapping[str, tuple[str, str]]] = {
     "health.unreadable": ("{n} aanleveringen waren dit uur niet te lezen.", "{n} hand-ins could not be read this hour."),
     "health.old": ("Bij {name} staat iets al {age} open.", "Of {name}, something has been outstanding for {age}."),
     "health.ours": ("{n} uitgevallen berichten wachten op ons.", "{n} failed messages wait for us."),
+    "health.yours": ("{n} uitgevallen berichten wachten op u.", "{n} failed messages wait for you."),
+    "health.others": ("{n} uitgevallen berichten wachten op een ander.", "{n} failed messages wait for somebody else."),
     "health.theirs": ("{n} uitgevallen berichten wachten op een ketenpartner.", "{n} failed messages wait for a partner in the chain."),
     "health.late": ("{name}: {n} zijn er nog niet bij hun ontvanger.", "{name}: {n} are not at their receivers yet."),
     "health.silent": ("{name}: {n} scholen leverden niets of te weinig.", "{name}: {n} schools handed in nothing, or too little."),
@@ -549,6 +551,24 @@ _JOBS: Final[Mapping[str, tuple[str, str]]] = {
     "preview.nothing": ("Met geen van deze berichten kan dit.", "This can be done with none of these messages."),
 }
 
+_ALERTS: Final[Mapping[str, tuple[str, str]]] = {
+    "alerts": ("Meldingen", "Alerts"),
+    "alerts.what": (
+        "Waarover iemand gewaarschuwd is: één melding per oorzaak en partner. Wie er een oppakt, voorkomt dat anderen gebeld worden.",
+        "Of what somebody was told: one alert for each cause and partner. Whoever takes one keeps others from being called.",
+    ),
+    "alerts.now": ("Nu", "Now"),
+    "alerts.over": ("Voorbij", "Over"),
+    "alerts.alert": ("Melding", "Alert"),
+    "alerts.urgent": ("Dringend", "Urgent"),
+    "alerts.take": ("Ik pak dit op", "I take this"),
+    "alerts.none": ("Er is niets te melden.", "There is nothing to tell."),
+    "alerts.none_over": ("Er was nog niets te melden.", "There was nothing to tell yet."),
+    "alert.open": ("Open", "Open"),
+    "alert.acknowledged": ("Opgepakt", "Taken"),
+    "alert.closed": ("Voorbij", "Over"),
+}
+
 #: All of them.
 PAGE_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     **_OVERVIEW,
@@ -558,4 +578,5 @@ PAGE_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     **_PARTIES,
     **_REPORTS,
     **_JOBS,
+    **_ALERTS,
 }

@@ -188,7 +188,7 @@ def _retry(_: Database, tx: Connection, act: Act, some: Sequence[tuple[Errand, A
         _TO_RELAY(tx, seqs=seqs)
     _aim(tx, act, some, aims, written, _AGAIN_THERE)
     for errand, row in some:
-        written.events.append(_event(act, "retried", row, state="released", failed=row.code or ""))
+        written.events.append(_event(act, "retried", row, state="routed", failed=row.code or ""))
         written.done.append(Done(errand.number, ItemState.UNDER_WAY))
 
 

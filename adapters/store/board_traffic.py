@@ -34,6 +34,9 @@ def _day(hour: int) -> tuple[int, int]:
     return (day - _EPOCH).days, season_of(day)
 
 
+_institution: Final = lru_cache(maxsize=20_000)(institution_of)
+
+
 def day_number(day: date) -> int:
     """Days since 1970."""
     return (day - _EPOCH).days
@@ -82,8 +85,8 @@ class Sums:
         day, year = _day(hour)
         dienst, bericht, system, there = e.dienst or "", e.bericht or "", e.system or "", e.receiver_system or ""
         took_s = _took_s(e) if e.kind == "acknowledged" else None
-        sender = institution_of(e.sender) if e.sender else ""
-        receiver = institution_of(e.receiver) if e.receiver else ""
+        sender = _institution(e.sender) if e.sender else ""
+        receiver = _institution(e.receiver) if e.receiver else ""
         _add(self._traffic, (hour, dienst, bericht, system, there if place >= 2 else ""), place, took_s)
         if sender:
             _add(self._party, (sender, day, "from", dienst, system), place, took_s)

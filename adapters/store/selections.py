@@ -77,7 +77,7 @@ def stand_of(row: Any) -> Stand:
 def selected(connection: Connection, scope: Scope, selection: Selection, action: Action, now_us: int) -> list[Any]:
     """The rows, in order of hand-in. Raises CannotAct for a selection that is none."""
     if selection.ids:
-        rows = [row for row in _named(connection, selection.ids, action) if _in_scope(scope, row)]
+        rows = _named(connection, scope, selection.ids, action)
     elif selection.job:
         job = found(connection, selection.job)
         if job is None or not sees(scope, job):
@@ -95,10 +95,15 @@ def selected(connection: Connection, scope: Scope, selection: Selection, action:
     return rows
 
 
-def _named(connection: Connection, ids: tuple[str, ...], action: Action) -> list[Any]:
+def _named(connection: Connection, scope: Scope, ids: tuple[str, ...], action: Action) -> list[Any]:
     if len(ids) > MOST_IDS:
         raise CannotAct(f"{len(ids)} ids are too many to name one by one ({MOST_IDS}); select by a filter instead.")
-    rows = {(row.reference, row.delivery): row for id in ids for row in _of_id(connection, id, action)}
+    rows: dict[tuple[str, str | None], Any] = {}
+    for id in ids:
+        meant = [row for row in _of_id(connection, id, action) if _in_scope(scope, row)]
+        if not meant:  # what is outside the scope is not there
+            raise CannotAct(f"There is no message, delivery or refusal {id[:60]}; give a reference, delivery_id, MessageID or business id.")
+        rows |= {(row.reference, row.delivery): row for row in meant}
     return list(rows.values())
 
 
@@ -108,7 +113,7 @@ def _of_id(connection: Connection, id: str, action: Action) -> list[Any]:
         return list(named)
     reference = reference_of(connection, id)
     if reference is None:
-        raise CannotAct(f"There is no message, delivery or refusal {id[:60]}; give a reference, delivery_id, MessageID or business id.")
+        return []
     message = list(_ITSELF(connection, reference=reference).all())
     if not message:
         return list(_REFUSED(connection, reference=reference).all())

@@ -7,13 +7,13 @@ from typing import Final
 
 from aiohttp import web
 
-from portal.pages import api, failures, home, items, jobs, message, overview, parties, reports
+from portal.pages import alerts, api, failures, home, items, jobs, message, overview, parties, reports
 from portal.pages.kit import Kit
 from portal.rendering import NavItem
 from portal.shell import EVERYBODY, Shell
 from routing.people import SEE
 
-_OF_THE_DESK: Final = (overview, items, failures, message, parties, reports, jobs, api)
+_OF_THE_DESK: Final = (overview, items, failures, message, parties, reports, jobs, alerts, api)
 
 
 def desk_routes(shell: Shell) -> Iterable[web.RouteDef]:
@@ -33,4 +33,5 @@ MENU: Final = (
     NavItem("/partijen", "parties", SEE),
     NavItem("/rapporten", "reports", SEE),
     NavItem("/opdrachten", "jobs", SEE),
+    NavItem("/meldingen", "alerts", SEE),
 )

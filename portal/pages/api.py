@@ -14,7 +14,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from portal.api_schema import description
-from portal.pages.items import filter_of, place_of, sort_of
+from portal.pages.items import place_of, sort_of, wanted_of
 from portal.pages.kit import Kit
 from portal.pages.reports import monday_of
 from portal.shell import Answer, Visit, page
@@ -36,9 +36,8 @@ def routes(kit: Kit) -> list[web.RouteDef]:
 
     @page(permission=SEE)
     async def items(request: web.Request, visit: Visit) -> Answer:
-        names = await kit.directory()
         try:
-            wanted, sort, (after, backwards) = filter_of(dict(request.query), names), sort_of(request.query), place_of(request.query)
+            wanted, sort, (after, backwards) = await wanted_of(kit, visit, request.query), sort_of(request.query), place_of(request.query)
             limit = _limit(request)
         except BoardError as error:
             return _problem(400, str(error))

@@ -39,6 +39,7 @@ AGES: Final = (3_600, 14_400, 86_400, 172_800, 604_800)
 #: The states one can choose, in the order of a message's life.
 STATES: Final = ("received", "routed", "released", "postponed", "uncertain", "delivered", "acknowledged", "failed", "refused")
 _KIND: Final = "zoek"
+_ADDRESS: Final = re.compile(r"[0-9]{8}[0-9A-Za-z]{12}\Z")
 _PUPIL: Final = re.compile(r"[0-9]{9}\Z")
 _COLUMNS: Final = (
     "received",
@@ -71,17 +72,15 @@ def routes(kit: Kit) -> list[web.RouteDef]:
 
     @page(permission=SEE)
     async def items(request: web.Request, visit: Visit) -> Answer:
-        names = await kit.directory()
         asked = dict(request.query)
         if "lijst" not in asked and "status" not in asked:
             asked["lijst"] = str(View.OPEN)
         try:
-            wanted = filter_of(asked, names)
+            wanted = await wanted_of(kit, visit, asked)
             sort = sort_of(request.query)
             after, backwards = place_of(request.query)
         except BoardError as error:
             return await _show(kit, request, visit, ItemFilter(view=View.OPEN), asked, problem=str(error))
-        wanted = await filled(kit, visit, wanted)
         found = await kit.ask(kit.board.items, visit.scope, wanted, now_us=kit.now_us, sort=sort, after=after, backwards=backwards)
         count = await kit.ask(kit.board.count, visit.scope, wanted, now_us=kit.now_us)
         return await _show(kit, request, visit, wanted, asked, found=found, count=count, sort=sort)
@@ -105,10 +104,9 @@ def routes(kit: Kit) -> list[web.RouteDef]:
     async def export(request: web.Request, visit: Visit) -> Answer:
         names = await kit.directory()
         try:
-            wanted, sort = filter_of(dict(request.query), names), sort_of(request.query)
+            wanted, sort = await wanted_of(kit, visit, request.query), sort_of(request.query)
         except BoardError as error:
             raise web.HTTPBadRequest(reason="filter") from error
-        wanted = await filled(kit, visit, wanted)
         rows = await kit.ask(export_rows, kit, visit.scope, wanted, sort, names)
         return csv_answer(f"koppelpunt-{wanted.view}.csv", rows)
 
@@ -187,8 +185,7 @@ def filter_of(query: Mapping[str, str], names: Directory) -> ItemFilter:
     if (number := query.get("nummer", "").strip()) != "":
         if redact(number) != number:
             raise BoardError(text("items.number.personal", "nl"))
-        kind = _kind_of_number(number)
-        wanted = replace(wanted, **{kind: number.upper() if kind == "address" else number})  # type: ignore[arg-type]
+        wanted = replace(wanted, address=number.upper()) if _ADDRESS.match(number) else replace(wanted, reference=number)
     return wanted
 
 
@@ -200,13 +197,21 @@ def _moment(text: str) -> int:
     return microseconds(at.replace(tzinfo=AMSTERDAM))
 
 
-def _kind_of_number(number: str) -> str:
-    """Which number somebody typed: each has a shape of its own."""
-    if number.lower().startswith(("uuid:", "urn:uuid:")) or "@" in number:
-        return "message_id"
-    if re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", number):
-        return "business_id"
-    return "address" if re.fullmatch(r"[0-9]{8}[0-9A-Za-z]{12}", number) else "reference"
+async def wanted_of(kit: Kit, visit: Visit, query: Mapping[str, str]) -> ItemFilter:
+    """The same, with what its handle stands for, if it still does and is this session's, and with the message that has the number,
+    whichever of its ids that is. Raises BoardError."""
+    wanted = filter_of(query, await kit.directory())
+    if (number := query.get("nummer", "").strip()) and wanted.reference == number:
+        found = await kit.ask(kit.board.find, visit.scope, number)
+        wanted = replace(wanted, reference=found or number)
+    if wanted.handle is None or visit.session is None:
+        return wanted
+    kept = await kit.shell.kept(visit.session.key, _KIND, wanted.handle)
+    if kept is None:
+        return wanted
+    hashes = json.loads(kept)
+    subject = bytes.fromhex(hashes["subject"]) if "subject" in hashes else None
+    return replace(wanted, subject=subject, orders=tuple(bytes.fromhex(order) for order in hashes.get("orders", ())))
 
 
 def sort_of(query: Mapping[str, str]) -> Sort:
@@ -230,18 +235,6 @@ def hashed(kit: Kit, number: str, keten: str) -> bytes:
     if number:
         return json.dumps({"subject": index(subject_text(number)).hex()}).encode()
     return json.dumps({"orders": [index(order_text(dienst, kind, keten)).hex() for dienst, kind in kit.desk.ordered]}).encode()
-
-
-async def filled(kit: Kit, visit: Visit, wanted: ItemFilter) -> ItemFilter:
-    """With what its handle stands for, if it still does and is this session's."""
-    if wanted.handle is None or visit.session is None:
-        return wanted
-    kept = await kit.shell.kept(visit.session.key, _KIND, wanted.handle)
-    if kept is None:
-        return wanted
-    found = json.loads(kept)
-    subject = bytes.fromhex(found["subject"]) if "subject" in found else None
-    return replace(wanted, subject=subject, orders=tuple(bytes.fromhex(order) for order in found.get("orders", ())))
 
 
 def chips(asked: Mapping[str, str], names: Directory, language: str) -> list[tuple[str, str, str]]:

@@ -12,7 +12,7 @@ from aiohttp import web
 from multidict import MultiDictProxy
 
 from portal.live import stream
-from portal.pages.items import filled, filter_of
+from portal.pages.items import wanted_of
 from portal.pages.kit import Kit
 from portal.shell import Answer, Visit, page
 from portal.texts import text
@@ -136,8 +136,7 @@ async def _selection(kit: Kit, visit: Visit, form: Form) -> Selection:
         if not ids:
             raise CannotAct(text("act.none", visit.language))
         return Selection(ids=ids)
-    names = await kit.directory()
-    wanted = await filled(kit, visit, filter_of(dict(parse_qsl(str(form.get("filter", ""))[:4_000], max_num_fields=40)), names))
+    wanted = await wanted_of(kit, visit, dict(parse_qsl(str(form.get("filter", ""))[:4_000], max_num_fields=40)))
     return Selection(wanted=wanted)
 
 

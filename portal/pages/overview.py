@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from aiohttp import web
 
@@ -11,14 +12,15 @@ from portal import chain_map
 from portal.charts import Chart, Series, columns
 from portal.directory import Directory
 from portal.formats import Formats, moment
-from portal.health import judge, link
+from portal.health import OURS, judge, link
 from portal.live import stream
 from portal.pages.kit import Kit
 from portal.shell import Answer, Visit, page
 from portal.texts import text
 from routing.amsterdam import AMSTERDAM
 from routing.board import DienstLine, Flow, Link, Overview
-from routing.people import SEE
+from routing.people import SEE, Role
+from schemas.faults import Owner
 
 _DAY_US = 86_400_000_000
 #: Of the map: how far back it looks, by the word in the URL.
@@ -43,7 +45,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
             visit,
             "overview.html",
             overview=found,
-            health=judge(found, now_us=now_us),
+            health=judge(found, now_us=now_us, mine=mine_of(visit)),
             chart=hours_chart(found.diensten, formats, now_us),
             totals=totals(found),
             hourly=any(flow != Flow() for line in found.diensten for flow in line.hours) or visit.scope.everything,
@@ -63,6 +65,20 @@ def routes(kit: Kit) -> list[web.RouteDef]:
         return await stream(request, visit, look, every_s=1.0)
 
     return [web.get("/", overview), web.get("/live", live)]
+
+
+#: Whose turn is whose, of those who see their own traffic only.
+_TURNS: Final = {
+    Role.SCHOOL: frozenset({Owner.SCHOOL}),
+    Role.PARTNER: frozenset({Owner.SUPPLIER, Owner.RECEIVER, Owner.MUNICIPALITY}),
+}
+
+
+def mine_of(visit: Visit) -> frozenset[Owner]:
+    """Whose turn is this visitor's."""
+    if visit.scope.everything:
+        return OURS
+    return frozenset().union(*(turns for role, turns in _TURNS.items() if role in visit.account.roles))
 
 
 def totals(overview: Overview) -> dict[str, int | None]:

@@ -99,7 +99,7 @@ async def _found(kit: Kit, request: web.Request, visit: Visit) -> Party:
 async def _show(kit: Kit, request: web.Request, visit: Visit, found: Party, *, status: int = 200, problem: str | None = None) -> Answer:
     names = await kit.directory()
     formats = Formats(visit.language, moment(kit.now_us))
-    contacts = await kit.ask(kit.desk.contacts, visit.scope, found.oin) if kit.desk.contacts else ()
+    contacts = await kit.ask(kit.desk.alerts.contacts, visit.scope, found.oin) if kit.desk.alerts else ()
     lanes = await kit.ask(_lanes_of, kit, visit, found.oin)
     return await kit.show(
         request,

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.support.board import keep
 from tests.support.chromium import chromium, tab
 from tests.support.jobs import Bench
-from tests.support.pages import BOX, DOCUMENT, LAS, Pages, an_id, many, mine, others, pages
+from tests.support.pages import BOX, DOCUMENT, LAS, Pages, alert_of, an_id, many, mine, others, pages
 from tests.support.store import confirm, deliver, kinds, states
 
 KEY = f"NOT_OUR_RESIDENT~school~vva~{LAS}~{BOX}"
@@ -30,6 +30,7 @@ PATHS = [
     f"/partijen/{BOX}",
     "/rapporten",
     "/opdrachten",
+    "/meldingen",
     "/nergens",
 ]
 #: WCAG 2.2 A and AA, and what axe calls best practice.
@@ -51,6 +52,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def looked_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     with pages(tmp_path_factory.mktemp("pages"), mine, others) as running:
+        alert_of(running.store, LAS, "Bij Leerlingboek vallen berichten uit")
         running.store.outbox.hold(f"mailbox {BOX}", who="olga", now_us=running.clock.now_us())
         yield running
 

@@ -14,7 +14,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from tests.support.board import keep
-from tests.support.pages import ALL, BOX, LAS, NOW, PUPIL, SECRET, Pages, an_id, mine, others, pages
+from tests.support.pages import ALL, BOX, LAS, NOW, PUPIL, SECRET, Pages, alert_of, an_id, mine, others, pages
 from tests.support.portal import Browser
 from tests.support.store import DAY, kinds, run_sql, states
 
@@ -66,6 +66,12 @@ def test_the_overview_says_in_one_sentence_how_the_chain_is(looked_at: Pages) ->
     assert "wachten op een ketenpartner" in text
 
 
+def test_a_school_is_told_what_waits_for_the_school(looked_at: Pages) -> None:
+    text = looked_at.signed_in("school").get("/").text
+    assert "Uw verkeer" in text
+    assert "wachten op u" in text
+
+
 def test_the_map_shows_who_sends_to_whom_by_name(looked_at: Pages) -> None:
     text = looked_at.signed_in("anna").get("/").text
     assert "Leerlingboek → Gemeenten" in text
@@ -90,6 +96,9 @@ def test_an_unfinished_delivery_is_openstaand_and_a_failed_one_is_uitval(looked_
         ("code=GEMEENTECODE_UNKNOWN", "other1-id", "mine1-id"),
         ("status=refused", "miner-id", "mine1-id"),
         ("nummer=mine1-id", "mine1-id", "mine2-id"),
+        ("nummer=mine1-delivery", "mine1-id", "mine2-id"),
+        ("nummer=urn:uuid:m-mine1", "mine1-id", "mine2-id"),
+        ("nummer=b-mine1", "mine1-id", "mine2-id"),
         (f"groep={KEY}", "mine1-id", "other1-id"),
         ("ouder=3600", "mine1-id", "mine2-id"),
     ],
@@ -286,6 +295,16 @@ def test_an_endpoint_is_paused_and_resumed_by_an_operator(portal: Pages) -> None
     assert "Hervatten" in paused.text
     browser.submit(f"{path}/pauze", page=path, wachtrij=lane, wat="hervatten")
     assert not [row for row in portal.store.board.lanes(ALL, now_us=NOW) if row.state == "held"]
+
+
+def test_an_alert_is_taken_with_a_reason_once(portal: Pages) -> None:
+    id = alert_of(portal.store, LAS, "Bij Leerlingboek vallen berichten uit")
+    anna, bert = portal.signed_in("anna"), portal.signed_in("bert")
+    assert "Bij Leerlingboek vallen berichten uit" in anna.get("/meldingen").text
+    assert anna.submit(f"/meldingen/{id}", page="/meldingen", waarom="").status_code == 400
+    assert "Opgepakt" in anna.submit(f"/meldingen/{id}", page="/meldingen", waarom="Ik bel ze").text
+    assert "anna: Ik bel ze" in bert.get("/meldingen").text
+    assert bert.submit(f"/meldingen/{id}", page="/meldingen", waarom="Ik ook").status_code == 409
 
 
 def test_a_saved_view_is_its_owners_and_keeps_no_search_for_a_pupil(portal: Pages) -> None:

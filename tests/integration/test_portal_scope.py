@@ -8,7 +8,7 @@ of the portal: a page that is added without a line in it fails the first test.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from aiohttp import web
@@ -30,6 +30,7 @@ from tests.support.pages import (
     SCHOOL,
     TOWN,
     Pages,
+    alert_of,
     mine,
     others,
     pages,
@@ -73,6 +74,7 @@ LOOKS: dict[str, list[str]] = {
     "/rapporten": ["/rapporten", f"/rapporten?systeem={OTHER_LAS}", "/rapporten?week=2026-W02"],
     "/rapporten.csv": ["/rapporten.csv", f"/rapporten.csv?systeem={OTHER_LAS}"],
     "/opdrachten": ["/opdrachten"],
+    "/meldingen": ["/meldingen", "/meldingen?over=ja"],
     "/opdrachten/{id}": ["/opdrachten/{job}"],
     "/opdrachten/{id}/live": ["/opdrachten/{job}/live"],
     "/opdrachten/voorstel/{handle}": ["/opdrachten/voorstel/of-somebody-else"],
@@ -105,6 +107,7 @@ ACTS: dict[str, list[tuple[str, dict[str, str]]]] = {
     "/opdrachten/voorstel/{handle}": [("/opdrachten/voorstel/of-somebody-else", {"waarom": "zomaar"})],
     "/opdrachten/{id}": [("/opdrachten/{job}", {"wat": "annuleren"})],
     "/opdrachten/{id}/akkoord": [("/opdrachten/{job}/akkoord", {})],
+    "/meldingen/{id}": [("/meldingen/{alert}", {"waarom": "voor hen"})],
 }
 #: Addresses that are for everybody, tell of no traffic, or are a stream that says only that there is news.
 NOBODYS = {"/inloggen", "/uitloggen", "/wachtwoord", "/live"}
@@ -113,6 +116,7 @@ NOBODYS = {"/inloggen", "/uitloggen", "/wachtwoord", "/live"}
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     with pages(tmp_path_factory.mktemp("alone"), mine) as running:
+        alert_of(running.store, LAS, f"Melding aan {LAS}")
         yield running
 
 
@@ -120,6 +124,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
 def together(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     with pages(tmp_path_factory.mktemp("together"), mine, others, approve_above=0) as running:
         running.store.board.note(_key(), "vertrouwelijk", who="anna", now_us=NOW)
+        for system in (LAS, OTHER_LAS):
+            alert_of(running.store, system, f"Melding aan {system}")
         yield running
 
 
@@ -135,6 +141,13 @@ def job(together: Pages) -> str:
     actions = together.ports.desk.actions  # type: ignore[union-attr]
     preview = actions.preview(ALL, Selection(ids=("other2-delivery", "other1-delivery")), Order(action="archive"), who="anna")
     return actions.confirm(ALL, preview.id, who="anna", reason="andere keten", terms=Terms()).id
+
+
+@pytest.fixture(scope="module")
+def fill(together: Pages, job: str) -> Callable[[str], str]:
+    """Puts the other chain's job and alert into an address or a form."""
+    theirs = next(one.id for one in together.store.alerts.alerts(ALL) if one.cause.partner == OTHER_LAS)
+    return lambda text: text.replace("{job}", job).replace("{alert}", theirs)
 
 
 def addresses(app: web.Application, *methods: str) -> set[str]:
@@ -157,13 +170,13 @@ def plain(text: str) -> str:
 @pytest.mark.parametrize("who", PARTIES)
 @pytest.mark.parametrize("path", [path for paths in LOOKS.values() for path in paths])
 def test_a_page_is_the_same_whether_or_not_another_chain_stands_beside_it(
-    alone: Pages, together: Pages, job: str, who: str, path: str
+    alone: Pages, together: Pages, fill: Callable[[str], str], who: str, path: str
 ) -> None:
-    ours = alone.signed_in(who).get(path.replace("{job}", job))
-    beside = together.signed_in(who).get(path.replace("{job}", job))
+    ours = alone.signed_in(who).get(fill(path))
+    beside = together.signed_in(who).get(fill(path))
     assert beside.status_code == ours.status_code
     assert plain(beside.text) == plain(ours.text)
-    asked = path.replace("{job}", job)
+    asked = fill(path)
     for word in OTHERS:
         assert word in asked or word not in beside.text or _in_a_choice(word, beside.text), word
 
@@ -176,9 +189,9 @@ def _in_a_choice(word: str, text: str) -> bool:
 
 @pytest.mark.parametrize("who", PARTIES)
 @pytest.mark.parametrize("path", [path for paths in LOOKS.values() for path in paths])
-def test_whoever_watches_the_whole_chain_does_see_it(together: Pages, job: str, who: str, path: str) -> None:
+def test_whoever_watches_the_whole_chain_does_see_it(together: Pages, fill: Callable[[str], str], who: str, path: str) -> None:
     """So that the test above compares pages which show something."""
-    answer = together.signed_in("anna").get(path.replace("{job}", job), stream=True)
+    answer = together.signed_in("anna").get(fill(path), stream=True)
     if "{handle}" not in path and "of-somebody-else" not in path and "week=2026-W02" not in path:
         assert answer.status_code == 200
     answer.close()
@@ -186,29 +199,31 @@ def test_whoever_watches_the_whole_chain_does_see_it(together: Pages, job: str, 
 
 @pytest.mark.parametrize("who", PARTIES)
 @pytest.mark.parametrize(("path", "form"), [act for acts in ACTS.values() for act in acts])
-def test_nothing_that_a_party_sends_touches_another_chain(together: Pages, job: str, who: str, path: str, form: dict[str, str]) -> None:
+def test_nothing_that_a_party_sends_touches_another_chain(
+    together: Pages, fill: Callable[[str], str], who: str, path: str, form: dict[str, str]
+) -> None:
     store = together.store
-    tables = ("message", "delivery", "item", "lane", "failure_group", "job", "job_item", "event")
+    tables = ("message", "delivery", "item", "lane", "failure_group", "job", "job_item", "alert", "event")
     browser = together.signed_in(who)
     before = {name: run_sql(store, f"SELECT * FROM {name}") for name in tables}
-    filled = {name: value.replace("{job}", job) for name, value in form.items()}
-    answer = browser.submit(path.replace("{job}", job), page="/openstaand", **filled)
+    filled = {name: fill(value) for name, value in form.items()}
+    answer = browser.submit(fill(path), page="/openstaand", **filled)
     assert {name: run_sql(store, f"SELECT * FROM {name}") for name in tables} == before
     for word in OTHERS:
         assert word not in answer.text or word in str(filled) or _in_a_choice(word, answer.text), word
 
 
-def test_those_who_may_look_at_everything_and_do_nothing_can_press_no_button(together: Pages, job: str) -> None:
+def test_those_who_may_look_at_everything_and_do_nothing_can_press_no_button(together: Pages, fill: Callable[[str], str]) -> None:
     doing = [act for path, acts in ACTS.items() if path not in ("/openstaand/zoek", "/weergaven", "/weergaven/vergeet") for act in acts]
     for path, form in doing:
-        answer = together.signed_in("rina").submit(path.replace("{job}", job), page="/openstaand", **form)
+        answer = together.signed_in("rina").submit(fill(path), page="/openstaand", **form)
         assert answer.status_code == 403, path
 
 
-def test_without_a_session_every_address_leads_to_the_sign_in_page(together: Pages, job: str) -> None:
+def test_without_a_session_every_address_leads_to_the_sign_in_page(together: Pages, fill: Callable[[str], str]) -> None:
     browser = together.browser()
-    for path in (path.replace("{job}", job) for paths in LOOKS.values() for path in paths):
+    for path in (fill(path) for paths in LOOKS.values() for path in paths):
         answer = browser.get(path)
         assert answer.status_code == 401 if path.startswith("/api/") else "/inloggen" in answer.url, path
-    for path in (path.replace("{job}", job) for acts in ACTS.values() for path, _ in acts):
+    for path in (fill(path) for acts in ACTS.values() for path, _ in acts):
         assert "/inloggen" in browser.post(path).url, path

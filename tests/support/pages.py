@@ -11,8 +11,11 @@ from adapters.store import Store, open_store
 from adapters.store.contents import Contents
 from adapters.store.views import SavedViews
 from portal.desk import Desk
+from routing.alerts import Alert, AlertState, Cause, Kind, Plan
+from routing.contacts import ContactRole
 from routing.people import Role, Scope
 from routing.register import read_register
+from routing.tellings import Written
 from schemas.oin import Oin, school_oin
 from tests.support.board import fail_whole, keep
 from tests.support.portal import Portal
@@ -162,6 +165,7 @@ class Pages(Portal):
             views=SavedViews(store.database),
             index=VAULT.index,
             ordered=(("vva", "mboGangerBericht"),),
+            alerts=store.alerts,
         )
 
     def __enter__(self) -> Pages:
@@ -169,6 +173,27 @@ class Pages(Portal):
         for name, (role, own) in PEOPLE.items():
             self.account(name, role, **own)
         return self
+
+
+def alert_of(store: Store, partner: str, says: str) -> str:
+    """An alert that this partner has, and its id."""
+    made = Alert(
+        cause=Cause(kind=Kind.FAILURES, partner=partner, code="NOT_OUR_RESIDENT"),
+        state=AlertState.OPEN,
+        size=12,
+        since_us=NOW - HOUR,
+        last_us=NOW,
+        opened_us=NOW - HOUR,
+        says=(says, says),
+        do=("Controleer het woonadres.", "Check the address."),
+        role=ContactRole.FUNCTIONAL,
+        urgent=True,
+    )
+    plan = Plan(changed=(made,), happened=(), letters=())
+    lease = lead(store, "alerts", "timetable-1")
+    store.alerts.look(lease, [], lambda *_: plan, lambda _: Written(subject="", text="", html=None), now_us=NOW)
+    store.registry.give_lease(lease)
+    return made.id
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import pytest
 
 from portal.health import OLD_S, UNREAD_S, Level, judge
 from routing.board import LEGAL_DATES, CalendarLine, DienstLine, Flow, Freshness, LaneLine, Overview
+from schemas.faults import Owner
 
 NOW = 1_768_435_200_000_000
 SECOND = 1_000_000
@@ -108,6 +109,13 @@ def test_what_could_not_be_read_is_weighed_against_all_that_came() -> None:
     many = replace(GOOD, diensten=(replace(GOOD.diensten[0], hour=Flow(delivered=500)), unreadable))
     assert judge(few, now_us=NOW).level is Level.GOOD
     assert [(finding.level, finding.key) for finding in judge(many, now_us=NOW).findings] == [(Level.LOOK, "health.unreadable")]
+
+
+def test_a_school_is_told_what_waits_for_the_school_and_not_for_us() -> None:
+    fell = replace(GOOD, owners={"school": 2, "supplier": 1, "us": 1})
+    health = judge(fell, now_us=NOW, mine=frozenset({Owner.SCHOOL}))
+    told = [(finding.level, finding.key, finding.count) for finding in health.findings]
+    assert told == [(Level.LOOK, "health.yours", 2), (Level.NOTE, "health.others", 2)]
 
 
 def test_the_worst_stands_first() -> None:

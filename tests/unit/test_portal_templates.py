@@ -12,6 +12,7 @@ from portal.chain_map import Words
 from portal.health import Level
 from portal.texts import TEXTS
 from routing.actions import Action
+from routing.alerts import AlertState
 from routing.board import LEGAL_DATES, GroupState, Sort, View
 from routing.jobs import ItemState, JobState, Stop
 from schemas.faults import Owner
@@ -29,6 +30,7 @@ MADE = [
     *(f"result.{state}" for state in ItemState),
     *(f"jobs.stopped.{stop}" for stop in Stop),
     *(f"group.{state}" for state in GroupState),
+    *(f"alert.{state}" for state in AlertState),
     *(f"list.{view}" for view in View),
     *(f"list.{view}.what" for view in View),
     *(f"items.empty.{view}" for view in View),
