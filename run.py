@@ -583,9 +583,16 @@ def _portal(parts: Parts) -> list[Any]:
         worker=parts.worker,
         provider=provider,
         desk=_portal_desk(parts),
+        warnings=getattr(store, "warnings", None),
     )
     server = PortalServer(
-        Shell(ports=ports, url=settings.portal_url, https=settings.portal_https, proxied=proxied(settings)),
+        Shell(
+            ports=ports,
+            url=settings.portal_url,
+            https=settings.portal_https,
+            proxied=proxied(settings),
+            api_calls=settings.api_calls,
+        ),
         host=settings.portal_host,
         port=settings.portal_port,
         connections=Connections(*most_connections(settings)),

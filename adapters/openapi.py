@@ -15,11 +15,11 @@ from adapters import rest_explain, rest_mailbox, rest_status
 from adapters.https import LARGEST
 from adapters.json_content import json_schema
 from adapters.json_shapes import NoJson
-from adapters.openapi_parts import Schema, in_path, json_answer, number, operation, problem_response, query
-from adapters.openapi_schemas import SCHEMAS, ref, text
+from adapters.openapi_schemas import SCHEMAS
 from adapters.rest_party import LONGEST_WAIT
 from schemas.contract import Contract, MessageKind
 from schemas.contracts import Contracts
+from schemas.openapi import Schema, in_path, json_answer, number, operation, problem_response, query, ref, text
 
 #: Version of this interface: the first number changes when a client that did well would not any more.
 VERSION: Final = "1.0"

@@ -3,42 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from adapters import rest_explain
 from schemas.faults import CODES, Owner
 from schemas.lifecycle import DeliveryState, MessageState
-
-Schema = Mapping[str, Any]
-
-
-def ref(name: str) -> Schema:
-    """A schema of this file, by name."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def text(about: str) -> Schema:
-    """A short text."""
-    return {"type": "string", "minLength": 1, "maxLength": 200, "description": about}
-
-
-def array(items: Schema) -> Schema:
-    """A list of these."""
-    return {"type": "array", "items": items}
-
-
-def maybe(schema: Schema) -> Schema:
-    """The same, or null."""
-    if isinstance(schema.get("type"), str) and "enum" not in schema:
-        return {**schema, "type": [schema["type"], "null"]}
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def all_of(fields: Mapping[str, Schema], *, optional: tuple[str, ...] = (), about: str = "") -> Schema:
-    """An object that has all these fields, but for those that may be left out."""
-    said = {"description": about} if about else {}
-    return {"type": "object", **said, "required": [name for name in fields if name not in optional], "properties": dict(fields)}
-
+from schemas.openapi import Schema, all_of, array, maybe, ref, text
 
 _TEXT: Final[Schema] = {"type": "string"}
 _MOMENT: Final[Schema] = {"type": "string", "format": "date-time"}

@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import threading
-import time
-from collections.abc import Callable
-from typing import Final
-
 from adapters.osr_problem import Wrong
+from routing import rate
 from schemas.oin import Oin
 
-#: Certificates remembered; more than that at once, and those that asked longest ago begin anew.
-MOST: Final = 10_000
 
-
-class Rate:
-    """So many a minute for each, of which a whole minute's may come at once. For several threads."""
-
-    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.per_minute, self._clock = per_minute, clock
-        self._left: dict[Oin, tuple[float, float]] = {}  #: how many it had left, and when; in the order in which they asked last
-        self._turn = threading.Lock()
-
-    def take(self, system: Oin, count: int = 1) -> int:
-        """0 when it may; else the seconds after which it may again. Who may have one may have `count`, and then waits for longer."""
-        with self._turn:
-            now = self._clock()
-            left, since = self._left.pop(system, (float(self.per_minute), now))
-            left = min(self.per_minute, left + (now - since) * self.per_minute / 60)
-            if len(self._left) >= MOST:
-                del self._left[next(iter(self._left))]
-            self._left[system] = (left - count if left >= 1 else left, now)
-        return 0 if left >= 1 else max(1, math.ceil((1 - left) * 60 / self.per_minute))
+class Rate(rate.Rate[Oin]):
+    """So many a minute for each system, and what it hears that asks more."""
 
     def check(self, system: Oin, count: int = 1) -> None:
         """Raises Wrong (429) when it may not."""

@@ -8,12 +8,11 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from adapters.openapi_parts import Schema, in_path, json_answer, number, operation, problem_response, query
-from adapters.openapi_schemas import all_of, array, maybe, ref
 from adapters.osr import MOST_ROWS
 from adapters.osr_shapes import BASE, LONGEST, LONGEST_URL, MOST_ATTRIBUTES
 from adapters.osr_writes import ADDRESS
 from adapters.osr_writes import MOST_ROWS as MOST_WRITTEN
+from schemas.openapi import Schema, all_of, array, in_path, json_answer, maybe, number, operation, problem_response, query, ref
 
 #: Version of this interface: the sources' is 2; the second number changes when we add something.
 VERSION: Final = "2.0"

@@ -10,12 +10,12 @@ from typing import Any, Final
 from aiohttp import web
 
 from schemas.faults import Cause, Fault
+from schemas.openapi import CODE_TYPE, PROBLEM
 
 #: Seconds after which a sender that came too often, or at a bad moment, is asked to come again.
 COME_AGAIN_S: Final = 2
-CONTENT_TYPE: Final = "application/problem+json"
-#: A code is a name, not a place: nothing is to be fetched there.
-TYPE: Final = "urn:x-backbone:code:"
+CONTENT_TYPE: Final = PROBLEM
+TYPE: Final = CODE_TYPE
 _STATUS: Final[Mapping[Cause, int]] = MappingProxyType(
     {
         Cause.CERT: 401,

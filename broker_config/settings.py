@@ -277,6 +277,12 @@ class Settings:
         "KOPPELPUNT_PORTAL_HOST", "address the portal listens on; 0.0.0.0: every one of this machine", _host, "127.0.0.1"
     )
     portal_port: int = _setting("KOPPELPUNT_PORTAL_PORT", "port of the portal (http; https with a certificate of its own)", _port, "8080")
+    api_calls: int = _setting(
+        "KOPPELPUNT_API_CALLS",
+        "how often a minute one API token may ask the portal; of each portal process",
+        _number(1, 1_000_000),
+        "600",
+    )
     portal_url: str | None = _setting(
         "KOPPELPUNT_PORTAL_URL",
         "the portal's address as browsers know it, https://portal.example; not set: localhost and its port",

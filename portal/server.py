@@ -14,6 +14,8 @@ from typing import Any, Final, Protocol
 from aiohttp import web
 
 from portal import sign_in, statics
+from portal.api import server as api
+from portal.api.problems import Problem
 from portal.pages import MENU, PAGES
 from portal.rendering import NAV, THEMES, NavItem, render
 from portal.shell import API, LANGUAGES, READ_S, SHELL, VISIT, Answer, Shell, checked, language_of
@@ -67,7 +69,7 @@ def application(
     """Everything at its path. Raises TypeError when a handler does not say who may come to it."""
     app = web.Application(client_max_size=LARGEST_FORM, middlewares=[_logged(observe), _told, _switched])
     app[SHELL], app[NAV] = shell, tuple(menu)
-    made: list[Callable[[Shell], Iterable[web.RouteDef]]] = [statics.routes, sign_in.routes, *pages]
+    made: list[Callable[[Shell], Iterable[web.RouteDef]]] = [statics.routes, sign_in.routes, api.routes, *pages]
     for routes in made:
         app.router.add_routes(checked(routes(shell)))
     app.on_response_prepare.append(_protect)
@@ -134,17 +136,14 @@ async def _told(request: web.Request, handler: _Handler) -> Answer:
 
 async def _error(request: web.Request, status: int, reason: str = "", headers: Any = None) -> Answer:
     kept = {name: headers[name] for name in ("Allow", "Retry-After", "WWW-Authenticate", "HX-Redirect") if headers and name in headers}
+    if request.path.startswith(API):
+        return Problem(status, headers=kept).response()
     language, known = language_of(request), str(status) if f"error.{status}" in TEXTS else "400" if status < 500 else "500"
     told = f"error.403.{reason}" if f"error.{status}.{reason}" in TEXTS else f"error.{known}.what"
     minutes = -(-int(kept.get("Retry-After", "60")) // 60)
     title, what = text(f"error.{known}", language), text(told, language, minutes=minutes)
-    response: Answer
-    if request.path.startswith(API):
-        problem = {"type": "about:blank", "status": status, "title": title, "detail": what}
-        response = web.json_response(problem, status=status, content_type="application/problem+json")
-    else:
-        await _look_who(request)
-        response = render(request, "error.html", status=status, title=title, what=what, again_s=AGAIN_S if status == 503 else 0)
+    await _look_who(request)
+    response = render(request, "error.html", status=status, title=title, what=what, again_s=AGAIN_S if status == 503 else 0)
     response.headers.update(kept)
     return response
 

@@ -32,6 +32,7 @@ from routing.people import (
     digest_of,
     new_secret,
 )
+from routing.warning_board import Warnings
 from schemas.privacy import plain
 
 T = TypeVar("T")
@@ -109,6 +110,7 @@ class Ports:
     worker: Worker
     provider: IdentityProvider | None = None
     desk: Desk | None = None  #: what the pages with data ask; None: there are none
+    warnings: Warnings | None = None  #: what will break; the API shows since when
 
 
 @dataclass(slots=True, kw_only=True)
@@ -117,6 +119,7 @@ class Shell:
 
     ports: Ports
     url: str | None = None  #: as browsers know it; None: as each request says
+    api_calls: int = 600  #: how often a minute one API token may ask
     https: bool = False  #: whether browsers reach it over TLS, here or at a proxy
     proxied: Callable[[str], bool] = lambda address: False  #: whether this address is a proxy's, whose X-Forwarded-For counts
     streams: Counter[str] = field(default_factory=Counter)  #: of server-sent events, by account (portal.live)

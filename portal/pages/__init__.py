@@ -7,13 +7,13 @@ from typing import Final
 
 from aiohttp import web
 
-from portal.pages import alerts, api, failures, home, items, jobs, message, overview, parties, reports
+from portal.pages import alerts, failures, home, items, jobs, message, overview, parties, reports
 from portal.pages.kit import Kit
 from portal.rendering import NavItem
 from portal.shell import EVERYBODY, Shell
 from routing.people import SEE
 
-_OF_THE_DESK: Final = (overview, items, failures, message, parties, reports, jobs, alerts, api)
+_OF_THE_DESK: Final = (overview, items, failures, message, parties, reports, jobs, alerts)
 
 
 def desk_routes(shell: Shell) -> Iterable[web.RouteDef]:

@@ -111,6 +111,23 @@ def test_the_first_account_signs_in_with_what_the_command_printed_and_the_proces
     assert new not in home.log()
 
 
+def test_a_program_with_a_token_from_the_command_asks_the_api_until_the_token_is_ended(home: _Home) -> None:
+    home.account("add", "report", "--role", "reader", "--no-totp")
+    made = home.account("tokens", "make", "report", "--label", "nightly report")
+    with home.portal():
+        program = requests.Session()
+        program.headers["Authorization"] = f"Bearer {made['api_token']}"
+        api = f"http://localhost:{home.port}/api/v1"
+        assert program.get(f"{api}/me", timeout=30).json()["roles"] == ["reader"]
+        described = [path for path, item in requests.get(f"{api}/openapi.json", timeout=30).json()["paths"].items() if "get" in item]
+        for path in (path.removeprefix("/api/v1") for path in described if "{" not in path and not path.endswith("/messages")):
+            answer = program.get(f"{api}{path}", params={"by": "code"} if path == "/items/tally" else {}, timeout=30)
+            assert answer.status_code == (403 if path == "/items.csv" else 200), (path, answer.text)
+        home.account("tokens", "end", "report", "--token", made["token"])
+        assert program.get(f"{api}/me", timeout=30).status_code == 401
+    assert made["api_token"] not in home.log()
+
+
 def test_whoever_waits_for_an_answer_when_the_portal_stops_has_it(home: _Home) -> None:
     home.account("add", "anna", "--role", "reader", "--no-totp")
     with home.portal() as process:

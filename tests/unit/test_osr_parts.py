@@ -12,13 +12,14 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from adapters.osr import OsrPages
-from adapters.osr_limits import MOST, Rate
+from adapters.osr_limits import Rate
 from adapters.osr_openapi import PATH, OsrOpenApiPages, description
 from adapters.osr_problem import Wrong
 from adapters.osr_shapes import Fields, read_json
 from adapters.osr_writes import ANSWERS, change_of, new_endpoint, rows_of
 from routing import register_lookup as lookup
 from routing.api_keys import SHAPE, digest_of, new_api_key, short
+from routing.rate import MOST
 from routing.register import Register
 from routing.register_book import RegisterMoved, RowChange
 from routing.register_desk import Caller, NewEndpoint

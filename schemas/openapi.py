@@ -1,14 +1,44 @@
-"""Pieces that the OpenAPI descriptions of this gateway are made from: operations, parameters, answers."""
+"""Pieces that every OpenAPI 3.1 description of ours is made from: schemas (JSON Schema 2020-12), operations, parameters, answers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from adapters.openapi_schemas import ref
-from adapters.problem import CONTENT_TYPE
+#: What is answered when something is wrong (RFC 9457).
+PROBLEM: Final = "application/problem+json"
+#: Its `type`, before the code. A code is a name, not a place: nothing is to be fetched there.
+CODE_TYPE: Final = "urn:x-backbone:code:"
 
 Schema = Mapping[str, Any]
+
+
+def ref(name: str) -> Schema:
+    """A schema of the document, by name."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def text(about: str) -> Schema:
+    """A short text."""
+    return {"type": "string", "minLength": 1, "maxLength": 200, "description": about}
+
+
+def array(items: Schema) -> Schema:
+    """A list of these."""
+    return {"type": "array", "items": items}
+
+
+def maybe(schema: Schema) -> Schema:
+    """The same, or null."""
+    if isinstance(schema.get("type"), str) and "enum" not in schema:
+        return {**schema, "type": [schema["type"], "null"]}
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def all_of(fields: Mapping[str, Schema], *, optional: tuple[str, ...] = (), about: str = "") -> Schema:
+    """An object that has all these fields, but for those that may be left out."""
+    said = {"description": about} if about else {}
+    return {"type": "object", **said, "required": [name for name in fields if name not in optional], "properties": dict(fields)}
 
 
 def operation(
@@ -39,7 +69,7 @@ def problem_response(when: str = "503") -> dict[str, Any]:
     return {
         "description": "Something is wrong (RFC 9457): with a code, whose turn it is, and what to do.",
         "headers": {"Retry-After": {"description": f"Seconds, where the same may succeed later ({when}).", "schema": {"type": "integer"}}},
-        "content": {CONTENT_TYPE: {"schema": ref("Problem")}},
+        "content": {PROBLEM: {"schema": ref("Problem")}},
     }
 
 

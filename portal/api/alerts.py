@@ -1,0 +1,99 @@
+"""What somebody must look at now, and what will break unless somebody acts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from portal.api.calls import Asked, found, get, post
+from portal.api.values import YES, Field, one_of, shaped, text_of, whole
+from routing.actions import checked_reason
+from routing.alerts import Alert
+from routing.people import SEE, Permission
+from routing.warning_board import KeptWarning
+from routing.warnings import WarningKind
+
+_ID: Final = Field(
+    name="id",
+    kind=shaped("[A-Z2-7]{5}-[A-Z2-7]{5}", "dit is de id van een melding", "it is the id of an alert"),
+    required=True,
+    about="Of the alert.",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alerts:
+    """One for each cause and partner."""
+
+    alerts: tuple[Alert, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warnings:
+    """The first to happen first."""
+
+    warnings: tuple[KeptWarning, ...]
+
+
+@get(
+    "/alerts",
+    tag="alerts",
+    summary="Alerts that are open or taken, the most pressing first",
+    permission=SEE,
+    answer=Alerts,
+    query=(
+        Field(name="closed", kind=YES, default=False, about="Those that are over instead, the newest first."),
+        Field(name="limit", kind=whole(1, 500), default=200, about="Alerts, at most."),
+    ),
+)
+def alerts(asked: Asked) -> Alerts:
+    """Of the scope."""
+    return Alerts(alerts=tuple(asked.alerts.alerts(asked.scope, closed=asked["closed"], limit=asked["limit"])))
+
+
+@get("/alerts/{id}", tag="alerts", summary="One alert", permission=SEE, answer=Alert, place=(_ID,))
+def alert(asked: Asked) -> Alert:
+    """One of them."""
+    return _alert(asked)
+
+
+def _alert(asked: Asked) -> Alert:
+    one: Alert = found(asked.alerts.alert(asked.scope, asked["id"]))
+    return one
+
+
+@post(
+    "/alerts/{id}/acknowledge",
+    tag="alerts",
+    summary="Take it: nobody else is told",
+    permission=Permission.GROUPS,
+    answer=Alert,
+    place=(_ID,),
+    body=(Field(name="why", kind=text_of(500), required=True, about="What is being done, for the journal."),),
+)
+def acknowledge_alert(asked: Asked) -> Alert:
+    """Somebody has it."""
+    _alert(asked)
+    why = checked_reason(asked["why"])
+    return asked.alerts.acknowledge(asked.scope, asked["id"], who=asked.who, why=why, now_us=asked.now_us)
+
+
+@get(
+    "/warnings",
+    tag="alerts",
+    summary="Certificates, mandates and endpoints that are about to end, and more of that kind",
+    permission=SEE,
+    answer=Warnings,
+    query=(Field(name="kind", kind=one_of(WarningKind), about="What it is about."),),
+)
+def warnings(asked: Asked) -> Warnings:
+    """Of the scope."""
+    scope, kind = asked.scope, asked["kind"]
+    parties = None if scope.everything else {*scope.organisations, *scope.systems}
+    if parties is not None and not parties:
+        return Warnings(warnings=())
+    return Warnings(warnings=tuple(asked.warnings.standing(parties=parties, kinds=None if kind is None else {kind})))
+
+
+CALLS: Final = (alerts, alert, acknowledge_alert)
+WARNING_CALLS: Final = (warnings,)
