@@ -583,7 +583,7 @@ def _portal(parts: Parts) -> list[Any]:
         worker=parts.worker,
         provider=provider,
         desk=_portal_desk(parts),
-        warnings=getattr(store, "warnings", None),
+        warnings=store.warnings,
     )
     server = PortalServer(
         Shell(
