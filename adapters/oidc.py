@@ -83,7 +83,7 @@ class Provider:
 
     async def finish(self, flow: Flow, answer: Mapping[str, Any], redirect: str) -> Account:
         """See `routing.people.IdentityProvider`."""
-        if not hmac.compare_digest(str(answer.get("state", "")).encode(), flow.state.encode()):
+        if not hmac.compare_digest(str(answer.get("state", "")).encode(errors="replace"), flow.state.encode()):
             raise SignInRefused("the answer belongs to another sign-in (state)")
         if answer.get("iss", self._issuer) != self._issuer:
             raise SignInRefused("the answer comes from another provider (iss, RFC 9207)")

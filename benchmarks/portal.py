@@ -70,9 +70,10 @@ def fill(store: Store) -> float:
     began, keeper, lease = time.perf_counter(), store.board_keeper, take(store, "board")
     keeper.sweep(lease, now_us=now_us())
     time.sleep(1.6)
-    for chore in (keeper.sweep, keeper.follow, keeper.count, keeper.close):
+    for chore in (keeper.sweep, keeper.follow, keeper.count, keeper.close, keeper.pack):
         while chore(lease, now_us=now_us()):
             pass
+        store.database.tidy_log()
     store.registry.give_lease(lease)
     return time.perf_counter() - began
 

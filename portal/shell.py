@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
-from aiohttp import web
+from aiohttp import http_exceptions, web
 
 from routing.people import (
     HANDLE,
@@ -31,6 +31,7 @@ from routing.people import (
     digest_of,
     new_secret,
 )
+from schemas.privacy import plain
 
 T = TypeVar("T")
 
@@ -140,7 +141,7 @@ class Shell:
     def secret(self, request: web.Request) -> str | None:
         """What the browser's session cookie holds, signed in or not."""
         found = request.cookies.get(self.cookie(SESSION))
-        return found if found and len(found) < 100 else None
+        return found if found and len(found) < 100 and found.isascii() else None
 
     # -- who visits ----------------------------------------------------------------------------------------------------------------------
 
@@ -173,9 +174,9 @@ class Shell:
         origin, secret = request.headers.get("Origin"), self.secret(request)
         given = request.headers.get("X-CSRF-Token") or str((await _form(request)).get("csrf", ""))
         host = urlsplit(self.url).netloc if self.url else request.host
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _host_of(origin) != host:
             raise web.HTTPForbidden(reason="forged")
-        if not secret or not hmac.compare_digest(_csrf(secret).encode(), given.encode()):
+        if not secret or not hmac.compare_digest(_csrf(secret).encode(), given.encode(errors="replace")):
             raise web.HTTPForbidden(reason="forged")
 
     # -- handles: what must not stand in an address ----------------------------------------------------------------------------------------
@@ -196,7 +197,7 @@ class Shell:
         """From where the request came, as far as we can tell."""
         peer = request.remote or ""
         if self.proxied(peer) and (chain := request.headers.getall("X-Forwarded-For", [])):
-            return chain[-1].rpartition(",")[2].strip()[:45]  # the proxy itself wrote the last one
+            return plain(chain[-1].rpartition(",")[2].strip()[:45])  # the proxy itself wrote the last one
         return peer
 
 
@@ -217,12 +218,21 @@ def language_of(request: web.Request) -> str:
 
 
 async def _form(request: web.Request) -> Mapping[str, Any]:
-    """What a form sent. Raises HTTPRequestTimeout when it does not come in."""
+    """What a form sent. Raises HTTPRequestTimeout when it does not come in, and HTTPBadRequest for what is none."""
     try:
         async with asyncio.timeout(READ_S):
             return await request.post()
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
+    except (ValueError, LookupError, AssertionError, http_exceptions.HttpProcessingError):  # what aiohttp raises for forms that are broken
+        raise web.HTTPBadRequest from None
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _csrf(secret: str) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
@@ -22,6 +23,8 @@ log = logging.getLogger("koppelpunt.portal")
 #: Tries within a quarter of an hour: of one name from one address, of one name, from one address.
 WINDOW_US: Final = 15 * 60 * 1_000_000
 TRIES_BOTH, TRIES_NAME, TRIES_ADDRESS = 5, 50, 30
+#: And of leaving for the identity provider, from one address.
+TRIES_OIDC: Final = 100
 #: Passwords that are judged at a time: each takes 64 MiB and a tenth of a second of a processor.
 JUDGED_AT_A_TIME: Final = 2
 _OIDC: Final = f"{SIGN_IN}/oidc"
@@ -82,18 +85,24 @@ class _Desk:
         mine, theirs = [_key("both", name, address), _key("name", name)], _key("address", address)
         keys = {**dict(zip(mine, (TRIES_BOTH, TRIES_NAME), strict=True)), theirs: TRIES_ADDRESS}
         people = self._ports.people
-        wait_us = await self._shell.ask(people.too_many, keys, now_us=now_us, window_us=WINDOW_US)
-        if wait_us:
-            log.warning("sign_in_held_back", extra={"address": address, "seconds": wait_us // 1_000_000})
-            raise web.HTTPTooManyRequests(headers={"Retry-After": str(wait_us // 1_000_000 + 1)})
-        known = await self._shell.ask(people.sign_in, name)
+        await self._count(keys, address)
+        known = await self._shell.ask(people.sign_in, name) if name.isprintable() else None
         why = await self._why_not(known, password, code)
         if why or known is None:
-            await self._shell.ask(people.refused, name, why, now_us=now_us)
+            if name.isprintable():  # whether there is such an account or not: it must not take longer for one that is
+                await self._shell.ask(people.refused, name, why, now_us=now_us)
             log.warning("sign_in_refused", extra={"account": known.account.name if known else None, "address": address, "reason": why})
             return self._show(request, text("sign_in.wrong", language_of(request)), 403, to)
         await self._shell.ask(people.forget_tries, mine, take_back=[theirs])
         return await self._open(request, known.account, to)
+
+    async def _count(self, keys: Mapping[bytes, int], address: str) -> None:
+        """Counts one more try. Raises HTTPTooManyRequests."""
+        now_us = self._ports.clock.now_us()
+        wait_us = await self._shell.ask(self._ports.people.too_many, keys, now_us=now_us, window_us=WINDOW_US)
+        if wait_us:
+            log.warning("sign_in_held_back", extra={"address": address, "seconds": wait_us // 1_000_000})
+            raise web.HTTPTooManyRequests(headers={"Retry-After": str(wait_us // 1_000_000 + 1)})
 
     async def _why_not(self, known: SignIn | None, password: str, code: str) -> str:
         """Why this is not the account's owner; empty when it is. The password is judged whatever else is wrong: all takes equally long."""
@@ -138,6 +147,8 @@ class _Desk:
         provider = self._ports.provider
         if provider is None:
             raise web.HTTPNotFound
+        address = self._shell.address_of(request)
+        await self._count({_key("oidc", address): TRIES_OIDC}, address)  # each leaves something in the store
         secret = self._shell.secret(request)
         own = secret or new_secret()
         try:
@@ -201,8 +212,7 @@ class _Desk:
             raise web.HTTPForbidden(reason="permission")
         now_us = self._ports.clock.now_us()
         tries = {_key("password", visit.account.name): TRIES_BOTH}
-        if wait_us := await self._shell.ask(people.too_many, tries, now_us=now_us, window_us=WINDOW_US):
-            raise web.HTTPTooManyRequests(headers={"Retry-After": str(wait_us // 1_000_000 + 1)})
+        await self._count(tries, self._shell.address_of(request))
         if not await self._judge(self._ports.passwords.check, known.password, now[: LONGEST_PASSWORD + 1]):
             return self._show_password(request, visit, "password.wrong")
         if wrong := _what_is_wrong(now, new, again):
@@ -228,7 +238,7 @@ def _what_is_wrong(now: str, new: str, again: str) -> str:
 
 def _key(*parts: str) -> bytes:
     """What tries are counted under. Not the name itself: people type passwords where their names belong."""
-    return hashlib.sha256("\0".join(parts).encode()).digest()
+    return hashlib.sha256("\0".join(parts).encode(errors="replace")).digest()
 
 
 def _inside(to: str) -> str:

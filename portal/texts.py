@@ -48,6 +48,7 @@ _SHELL: Final[Mapping[str, Text]] = {
     ),
     "sign_in.stale": ("Deze pagina stond te lang open. Probeer het opnieuw.", "This page was open for too long. Try again."),
     "password": ("Nieuw wachtwoord", "New password"),
+    "password.change": ("Wachtwoord wijzigen", "Change password"),
     "password.why": (
         "Iemand anders koos uw wachtwoord. Kies nu een eigen wachtwoord van minstens 12 tekens.",
         "Somebody else chose your password. Choose one of your own now, of at least 12 characters.",

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from adapters.store.board_traffic import HOUR_US, hour_of
-from adapters.store.board_where import ask, of_filter, of_scope
+from adapters.store.board_where import ask, mine, of_filter, of_scope, reading
 from adapters.store.database import Database
 from adapters.store.rows import event_row, write_events
 from adapters.store.sql import Sql
@@ -59,7 +59,7 @@ class BoardGroups:
         limit: int = 200,
     ) -> list[FailureGroup]:
         """See routing.board."""
-        with self._db.read() as connection:
+        with reading(self._db) as connection:
             found = _found(connection, scope, now_us)
         wanted = [
             group
@@ -71,7 +71,7 @@ class BoardGroups:
 
     def group(self, scope: Scope, key: GroupKey, *, now_us: int) -> GroupDetail | None:
         """See routing.board."""
-        with self._db.read() as connection:
+        with reading(self._db) as connection:
             group = next(iter(_found(connection, scope, now_us, key)), None)
             if group is None:
                 return None
@@ -175,20 +175,21 @@ def _span(row: Any, there: Any) -> tuple[int, int]:
 
 def groups_of(connection: Connection, scope: Scope, oin: str, now_us: int, *, most: int) -> tuple[FailureGroup, ...]:
     """Groups of which a party has something on the board, largest first; `still_open` is the party's part."""
-    mine = _still(connection, scope, ItemFilter(party=oin), now_us)
-    found = [group for group in _found(connection, scope, now_us) if tuple(getattr(group.key, name) for name in KEY) in mine]
-    parts = [replace(group, still_open=mine[tuple(getattr(group.key, name) for name in KEY)]._mapping["count"]) for group in found]
+    theirs = _still(connection, scope, ItemFilter(party=oin), now_us)
+    found = [group for group in _found(connection, scope, now_us) if tuple(getattr(group.key, name) for name in KEY) in theirs]
+    parts = [replace(group, still_open=theirs[tuple(getattr(group.key, name) for name in KEY)]._mapping["count"]) for group in found]
     return tuple(sorted(parts, key=lambda group: (-group.still_open, str(group.key)))[:most])
 
 
 def _still(connection: Connection, scope: Scope, wanted: ItemFilter, now_us: int) -> dict[tuple[str, ...], Any]:
     """How many of each are on the board."""
-    where = of_scope(scope) & of_filter(wanted, now_us=now_us)
-    whole = scope.everything and wanted.names_nothing
-    index = "INDEXED BY item_group" if connection.dialect.name == "sqlite" and whole else ""
+    table, where = (
+        mine(connection, scope, index="item_group") if wanted.names_nothing or not scope.everything else ("item", of_scope(scope))
+    )
+    where &= of_filter(wanted, now_us=now_us)
     columns = ", ".join(f"COALESCE({name}, '') AS {name}" for name in KEY)
     sql = (
-        f"SELECT {columns}, count(*) AS count, min(received_us) AS first_us, max(received_us) AS last_us FROM item {index} "
+        f"SELECT {columns}, count(*) AS count, min(received_us) AS first_us, max(received_us) AS last_us FROM {table} "
         f"WHERE fallen = TRUE AND code IS NOT NULL AND {where.sql} GROUP BY item.{', item.'.join(KEY)}"
     )
     return {tuple(row[:5]): row for row in ask(connection, sql, where.values)}
@@ -210,9 +211,10 @@ def _trends(
 
 
 def _parts(connection: Connection, scope: Scope, key: GroupKey, column: str, now_us: int) -> tuple[Part, ...]:
-    where = of_scope(scope) & of_filter(ItemFilter(group=key), now_us=now_us)
+    table, where = mine(connection, scope, index="item_code")
+    where &= of_filter(ItemFilter(group=key), now_us=now_us)
     sql = (
-        f"SELECT {column} AS oin, count(*) AS count, min(received_us) AS oldest_us FROM item "
+        f"SELECT {column} AS oin, count(*) AS count, min(received_us) AS oldest_us FROM {table} "
         f"WHERE {where.sql} AND {column} IS NOT NULL GROUP BY {column} ORDER BY 2 DESC, 1 LIMIT {_MOST_PARTS}"
     )
     return tuple(Part(**row._mapping, brin=brin_of(row.oin)) for row in ask(connection, sql, where.values))

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from adapters.store.board_where import MANY_PARTIES, Driver, Where, ask, best, by, check_by, conditions, drivers, only, views_of
+from adapters.store import board_where
+from adapters.store.board_where import MANY_PARTIES, Driver, Where, ask, best, by, check_by, conditions, drivers, only, reading, views_of
 from adapters.store.database import Database
 from adapters.store.sql import Sql
 from adapters.store.waits import explained
@@ -49,7 +50,7 @@ class BoardItems:
         limit: int = PAGE,
     ) -> Page:
         """See routing.board."""
-        with self._db.read() as connection:
+        with reading(self._db) as connection:
             found = _Question(connection, scope, wanted, now_us, sort, after, backwards).numbers(limit + 1)
             more, found = len(found) > limit, found[:limit]
             if backwards:
@@ -63,18 +64,18 @@ class BoardItems:
     def count(self, scope: Scope, wanted: ItemFilter, *, now_us: int, most: int = MOST) -> int:
         """See routing.board."""
         where = conditions(scope, wanted, now_us=now_us)
-        with self._db.read() as connection:
+        with reading(self._db) as connection:
             driver, few = best(connection, drivers(scope, wanted), where.values)
-            source = _few(connection, driver, where) if driver and few else "FROM item WHERE TRUE"
+            source = _few(connection, driver, where) if driver and few else _all(connection)
             sql = f"SELECT count(*) FROM (SELECT 1 {source} AND {where.sql} LIMIT {most + 1}) AS found"
             return int(ask(connection, sql, where.values).scalar_one())
 
     def tally(self, scope: Scope, wanted: ItemFilter, by: str, *, now_us: int) -> dict[str, int]:
         """See routing.board."""
         column, where = check_by(by), conditions(scope, wanted, now_us=now_us)
-        with self._db.read() as connection:
+        with reading(self._db) as connection:
             driver, few = best(connection, drivers(scope, wanted), where.values)
-            source = _few(connection, driver, where) if driver and few else "FROM item WHERE TRUE"
+            source = _few(connection, driver, where) if driver and few else _all(connection)
             sql = f"SELECT {column} AS value, count(*) AS n {source} AND {where.sql} GROUP BY {column} ORDER BY 2 DESC, 1 LIMIT {_TALLIED}"
             return {row.value or "": row.n for row in ask(connection, sql, where.values)}
 
@@ -102,7 +103,8 @@ class _Question:
 
     def numbers(self, limit: int) -> list[tuple[int, int]]:
         """The value sorted by, and the number, of so many items."""
-        driver, few = best(self._connection, drivers(self._scope, self._wanted), self._where.values)
+        enough = board_where.FEW if self._column == "received_us" else board_where.SOME
+        driver, few = best(self._connection, drivers(self._scope, self._wanted), self._where.values, few=enough)
         if driver and few:
             return self._all(f"SELECT {self._column} AS v, n {_few(self._connection, driver, self._where)} AND {self._where.sql}", limit)
         ways = self._ways(driver)
@@ -149,6 +151,11 @@ def _few(connection: Connection, driver: Driver, where: Where) -> str:
         return f"FROM item {by(connection, index)} WHERE {condition}"
     found = " UNION ".join(f"SELECT n FROM item {by(connection, index)} WHERE {condition}" for index, condition in driver.ways)
     return f"FROM item WHERE n IN ({found})"
+
+
+def _all(connection: Connection) -> str:
+    """One row after another as they stand is faster than in the order of an index."""
+    return f"FROM item {'NOT INDEXED' if connection.dialect.name == 'sqlite' else ''} WHERE TRUE"
 
 
 def read_items(connection: Connection, numbers: list[int]) -> tuple[Item, ...]:

@@ -126,6 +126,7 @@ _REFUSALS_FROM: Final = Sql(
     f"{_REFUSAL} WHERE (r.at_us, r.reference) > (:after, :reference) AND {_NOT_CLOSED} ORDER BY r.at_us, r.reference LIMIT :limit"
 )
 _NEWEST: Final = Sql("SELECT (SELECT max(seq) FROM message) AS message, (SELECT max(seq) FROM delivery) AS delivery")
+_TAKEN: Final = Sql("SELECT n, id FROM item WHERE n IN @numbers")
 _GONE: Final = Sql("DELETE FROM item WHERE reference IN @references AND NOT (id IN @ids)")
 
 #: What of an item may change while it is on the board.
@@ -343,7 +344,21 @@ def _come_back(tx: Connection, now_us: int) -> None:
 def _put(tx: Connection, rows: Iterable[Any]) -> None:
     made = [_item(*row) for row in rows]
     if made:
-        tx.exec_driver_sql(_ITEMS[0] if tx.dialect.name == "sqlite" else _ITEMS[1], made)
+        places = _places(tx, made)
+        tx.exec_driver_sql(_ITEMS[0] if tx.dialect.name == "sqlite" else _ITEMS[1], [(*one, places[one[0]]) for one in made])
+
+
+def _places(tx: Connection, made: Sequence[tuple[Any, ...]]) -> dict[str, int]:
+    """A place for each: rows of one time stand together, which is how they are read; and it stands in URLs, so it must not tell how many
+    there are: seconds, then 28 bits of a hash, or the next that is free."""
+    at = _MINE.index("received_us")
+    wished = {one[0]: one[at] // 1_000_000 << 28 | int.from_bytes(hashlib.sha256(one[0].encode()).digest()[:4]) >> 4 for one in made}
+    taken = {row.n: row.id for row in _TAKEN(tx, numbers=sorted(wished.values()))}
+    for id, n in wished.items():
+        while taken.setdefault(n, id) != id:
+            n += 1
+        wished[id] = n
+    return wished
 
 
 def _item(*row: Any) -> tuple[Any, ...]:
@@ -357,12 +372,7 @@ def _item(*row: Any) -> tuple[Any, ...]:
     school = institution_of(sender) if sender else None
     fallen = state in FALLEN_STATES
     organisation, brin = institution_of(receiver) if receiver else None, brin_of(sender) if sender else None
-    return (*values.values(), school, brin, organisation, fallen, _place_of(values["id"]))
-
-
-def _place_of(id: str) -> int:
-    """An item's place among others with the same time: it stands in URLs, so it must not tell how many there are; 59 bits of a hash."""
-    return int.from_bytes(hashlib.sha256(id.encode()).digest()[:8]) >> 5
+    return (*values.values(), school, brin, organisation, fallen)
 
 
 def _chunks(references: Sequence[str]) -> Iterable[Sequence[str]]:

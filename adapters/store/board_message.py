@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from adapters.store.board_items import items_of
-from adapters.store.board_where import Where, ask
+from adapters.store.board_where import Where, ask, reading
 from adapters.store.database import Database
 from adapters.store.journal import Journal
 from adapters.store.queries import Queries
@@ -44,7 +44,7 @@ class BoardMessages:
 
     def find(self, scope: Scope, id: str) -> str | None:
         """See routing.board."""
-        with self._db.read() as connection:
+        with reading(self._db) as connection:
             found = list(_IDS(connection, id=id).scalars())
             if not found:
                 for start in (f"m:{id}:", f"b:{id.lower()}:"):  # then comes the sender: an OIN, without a colon
@@ -57,7 +57,7 @@ class BoardMessages:
 
     def message(self, scope: Scope, reference: str) -> MessageView | None:
         """See routing.board."""
-        with self._db.read() as connection:
+        with reading(self._db) as connection:
             whole = _seen(connection, scope, [reference]).get(reference)
             if whole is None:
                 return None
@@ -74,7 +74,7 @@ class BoardMessages:
             facts["answers"] = None
             for name in ("code", "owner"):
                 facts[name] = None
-        with self._db.read() as connection:
+        with reading(self._db) as connection:
             items = [item for item in items_of(connection, reference) if mine is None or item.id in mine]
             related = _related(connection, facts, deliveries, whole=mine is None)
         return MessageView(

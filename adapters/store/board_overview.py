@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from adapters.store.board_traffic import FLOW, HOUR_US, day_number, hour_of, season_of
-from adapters.store.board_where import Where, ask, of_scope
+from adapters.store.board_where import Where, ask, mine, of_scope, reading
 from adapters.store.database import Database
 from adapters.store.sql import Sql
 from routing.amsterdam import amsterdam_day, end_of_day, start_of_day
@@ -45,12 +45,12 @@ class BoardOverview:
 
     def fresh(self, *, now_us: int) -> Freshness:
         """See routing.board."""
-        with self._db.read() as connection:
+        with reading(self._db) as connection:
             return fresh(connection, now_us)
 
     def overview(self, scope: Scope, *, now_us: int) -> Overview:
         """See routing.board."""
-        with self._db.read() as connection:
+        with reading(self._db) as connection:
             standing = _standing(connection, scope)
             owners: dict[str, int] = {}
             for row in standing:
@@ -73,7 +73,7 @@ class BoardOverview:
         where = of_scope(scope, columns=TRAFFIC_SIDES) if not scope.organisations else Where("FALSE")
         if scope.organisations:  # who sends to whom is counted per system only; what is open is known of everybody
             where = of_scope(Scope(systems=scope.systems, everything=scope.everything), columns=TRAFFIC_SIDES)
-        with self._db.read() as connection:
+        with reading(self._db) as connection:
             passed = ask(
                 connection,
                 "SELECT dienst, system, receiver_system, sum(delivered) AS delivered, sum(failed) AS failed FROM traffic "
@@ -83,12 +83,12 @@ class BoardOverview:
             for row in passed:
                 if row.delivered or row.failed:
                     links.setdefault((row.dienst, row.system, row.receiver_system), {}).update(delivered=row.delivered, failed=row.failed)
-            mine = of_scope(scope)
+            table, ours = mine(connection, scope, index="item_parties")
             there = ask(
                 connection,
-                "SELECT dienst, system, receiver_system, fallen, count(*) AS n FROM item "
-                f"WHERE {mine.sql} AND kind <> 'refusal' GROUP BY dienst, system, receiver_system, fallen",
-                mine.values,
+                f"SELECT dienst, system, receiver_system, fallen, count(*) AS n FROM {table} "
+                f"WHERE {ours.sql} GROUP BY dienst, system, receiver_system, fallen",
+                ours.values,
             )
             for row in there:
                 link = links.setdefault((row.dienst or "", row.system or "", row.receiver_system or ""), {})
@@ -107,7 +107,7 @@ class BoardOverview:
 
     def lanes(self, scope: Scope, *, now_us: int) -> list[LaneLine]:
         """See routing.board."""
-        with self._db.read() as connection:
+        with reading(self._db) as connection:
             return lane_lines(connection, scope, now_us)
 
 
@@ -123,10 +123,9 @@ def fresh(connection: Connection, now_us: int) -> Freshness:
 
 def _standing(connection: Connection, scope: Scope) -> list[Any]:
     """What is on the board, by dienst, view and owner."""
-    where = of_scope(scope)
-    index = "INDEXED BY item_overview" if connection.dialect.name == "sqlite" and scope.everything else ""
+    table, where = mine(connection, scope, index="item_overview")
     sql = (
-        f"SELECT dienst, fallen, owner, count(*) AS n, min(received_us) AS oldest_us FROM item {index} "
+        f"SELECT dienst, fallen, owner, count(*) AS n, min(received_us) AS oldest_us FROM {table} "
         f"WHERE {where.sql} GROUP BY dienst, fallen, owner"
     )
     return list(ask(connection, sql, where.values))
@@ -172,18 +171,18 @@ def _diensten(connection: Connection, scope: Scope, standing: list[Any], now_us:
     names = sorted({*hours, *days, *season, *(row.dienst or "" for row in standing)})
     lines = []
     for name in names:
-        mine = hours.get(name, {})
+        passed = hours.get(name, {})
         there = [row for row in standing if (row.dienst or "") == name]
         lines.append(
             DienstLine(
                 dienst=name,
-                hour=plus(flow for at, flow in mine.items() if at >= hour - 1),
-                day=plus([*mine.values(), *days.get(name, ())]),
+                hour=plus(flow for at, flow in passed.items() if at >= hour - 1),
+                day=plus([*passed.values(), *days.get(name, ())]),
                 season=plus(season.get(name, ())),
                 waiting=sum(row.n for row in there if not row.fallen),
                 fallen=sum(row.n for row in there if row.fallen),
                 oldest_us=min((row.oldest_us for row in there if not row.fallen), default=None),
-                hours=tuple(mine.get(at, Flow()) for at in range(hour - 23, hour + 1)) if mine else (),
+                hours=tuple(passed.get(at, Flow()) for at in range(hour - 23, hour + 1)) if passed else (),
             )
         )
     return tuple(lines)
@@ -192,10 +191,9 @@ def _diensten(connection: Connection, scope: Scope, standing: list[Any], now_us:
 def lane_lines(connection: Connection, scope: Scope, now_us: int) -> list[LaneLine]:
     """Lanes that are held, or for which something waits; those that waited longest first. A party sees those for which something of its
     own waits, and those of its own systems."""
-    where = of_scope(scope)
-    index = "INDEXED BY item_lane" if connection.dialect.name == "sqlite" and scope.everything else ""
+    table, where = mine(connection, scope, index="item_lane")
     sql = (
-        f"SELECT lane, count(*) AS n, min(received_us) AS oldest_us FROM item {index} "
+        f"SELECT lane, count(*) AS n, min(received_us) AS oldest_us FROM {table} "
         f"WHERE lane IS NOT NULL AND fallen = FALSE AND {where.sql} GROUP BY lane"
     )
     waiting = {row.lane: row for row in ask(connection, sql, where.values)}
@@ -242,16 +240,7 @@ def _line(connection: Connection, scope: Scope, law: LegalDate, now_us: int) -> 
         sent[year - row.year].setdefault(row.organisation, []).append(row)
     now, before = sent
     silent = [] if today < watch or law.at_receivers else list(_silent(now, before))
-    late = 0
-    if law.at_receivers:
-        mine = of_scope(scope)
-        index = "INDEXED BY item_bericht" if connection.dialect.name == "sqlite" and scope.everything else ""
-        sql = (
-            f"SELECT count(*) FROM item {index} WHERE bericht = :bericht AND received_us < :until AND dienst = :dienst "
-            f"AND kind <> 'refusal' AND {mine.sql}"
-        )
-        until_us = _us(end_of_day(day))
-        late = int(ask(connection, sql, {**mine.values, "dienst": law.dienst, "bericht": law.bericht, "until": until_us}).scalar_one())
+    late = _late(connection, scope, law, _us(end_of_day(day))) if law.at_receivers else 0
     return CalendarLine(
         law=law,
         day=day,
@@ -265,14 +254,25 @@ def _line(connection: Connection, scope: Scope, law: LegalDate, now_us: int) -> 
     )
 
 
+def _late(connection: Connection, scope: Scope, law: LegalDate, until_us: int) -> int:
+    """Handed in by then, and still on the board; refusals were not handed in."""
+    table, where = mine(connection, scope, index="item_bericht")
+    sql = f"SELECT count(*) FROM {table} WHERE bericht = :bericht AND received_us < :until AND {where.sql}"
+    values = {**where.values, "bericht": law.bericht, "until": until_us}
+    every = int(ask(connection, sql, values).scalar_one())
+    table, where = mine(connection, scope, index="item_state")
+    sql = f"SELECT count(*) FROM {table} WHERE state = 'refused' AND bericht = :bericht AND received_us < :until AND {where.sql}"
+    return every - int(ask(connection, sql, values).scalar_one())
+
+
 def _silent(now: Mapping[str, list[Any]], before: Mapping[str, list[Any]]) -> list[Silent]:
     """Schools that sent nothing, or few; those that sent most last season first."""
     found = []
     for school, rows in before.items():
-        mine, much = now.get(school, []), sum(row.n for row in rows)
-        sent = sum(row.n for row in mine)
+        these, much = now.get(school, []), sum(row.n for row in rows)
+        sent = sum(row.n for row in these)
         if sent < much * FEW:
-            newest = max(mine or rows, key=lambda row: row.last_us)
+            newest = max(these or rows, key=lambda row: row.last_us)
             found.append(Silent(school=school, system=newest.system, now=sent, last_season=much, last_us=newest.last_us))
     return sorted(found, key=lambda one: (-one.last_season, one.school))
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from adapters.store.board_groups import FALLOUT_SIDES, groups_of
 from adapters.store.board_overview import SEASON_SIDES, TRAFFIC_SIDES, flow_of, lane_lines
 from adapters.store.board_traffic import FLOW, day_number, hour_of, season_of
-from adapters.store.board_where import Where, ask, of_scope
+from adapters.store.board_where import Where, ask, mine, of_scope, reading
 from adapters.store.database import Database
 from routing.amsterdam import amsterdam_day, end_of_day, start_of_day
 from routing.board import BoardError, Flow, OrganisationLine, Party, PartyLine, Report, ReportLine
@@ -33,12 +33,12 @@ class BoardParties:
 
     def parties(self, scope: Scope, *, now_us: int) -> list[PartyLine]:
         """See routing.board."""
-        with self._db.read() as connection:
+        with reading(self._db) as connection:
             return _lines(connection, scope, now_us)[:_MOST_SYSTEMS]
 
     def party(self, scope: Scope, oin: str, *, now_us: int) -> Party | None:
         """See routing.board."""
-        with self._db.read() as connection:
+        with reading(self._db) as connection:
             rows = _seasons(connection, scope, oin, now_us)
             if not rows:
                 return None
@@ -54,11 +54,11 @@ class BoardParties:
         first, until = _week(monday)
         where = of_scope(scope, columns=TRAFFIC_SIDES)
         values = {**where.values, "first": first, "until": until}
-        with self._db.read() as connection:
+        with reading(self._db) as connection:
             if scope.organisations and not scope.everything:
-                mine = of_scope(scope, columns=SEASON_SIDES)
-                sql = f"SELECT DISTINCT system FROM traffic_party WHERE day >= :monday AND day < :monday + 7 AND {mine.sql}"
-                return sorted(filter(None, ask(connection, sql, {**mine.values, "monday": day_number(monday)}).scalars()))
+                ours = of_scope(scope, columns=SEASON_SIDES)
+                sql = f"SELECT DISTINCT system FROM traffic_party WHERE day >= :monday AND day < :monday + 7 AND {ours.sql}"
+                return sorted(filter(None, ask(connection, sql, {**ours.values, "monday": day_number(monday)}).scalars()))
             parts = (f"SELECT {column} FROM traffic WHERE hour >= :first AND hour < :until AND {where.sql}" for column in TRAFFIC_SIDES)
             found = set(ask(connection, " UNION ".join(parts), values).scalars()) - {""}
         return sorted(found if scope.everything else found & scope.systems)
@@ -67,7 +67,7 @@ class BoardParties:
         """See routing.board."""
         first, until = _week(monday)
         wanted = [one for one in self.partners(scope, monday=monday) if system in (None, one)]
-        with self._db.read() as connection:
+        with reading(self._db) as connection:
             return [_report(connection, scope, one, monday, first, until) for one in wanted]
 
 
@@ -83,12 +83,12 @@ def _report(connection: Connection, scope: Scope, system: str, monday: date, fir
     flows: list[dict[str, Flow]] = []
     for side, column in (("from", "system"), ("to", "receiver_system")):
         if scope.organisations and not scope.everything:
-            mine = of_scope(Scope(organisations=scope.organisations), columns=SEASON_SIDES)
-            table = f"traffic_party WHERE system = :system AND side = '{side}' AND day >= :monday AND day < :monday + 7 AND {mine.sql}"
+            ours = of_scope(Scope(organisations=scope.organisations), columns=SEASON_SIDES)
+            table = f"traffic_party WHERE system = :system AND side = '{side}' AND day >= :monday AND day < :monday + 7 AND {ours.sql}"
         else:
-            mine = Where("TRUE")
+            ours = Where("TRUE")
             table = f"traffic WHERE {column} = :system AND hour >= :first AND hour < :until"
-        values = {**mine.values, "system": system, "first": first, "until": until, "monday": day_number(monday)}
+        values = {**ours.values, "system": system, "first": first, "until": until, "monday": day_number(monday)}
         sql = f"SELECT dienst, {_SUMS} FROM {table} GROUP BY dienst"
         flows.append({row.dienst: flow_of(row._mapping) for row in ask(connection, sql, _named(sql, values))})
     where = of_scope(scope, columns=FALLOUT_SIDES)
@@ -97,17 +97,17 @@ def _report(connection: Connection, scope: Scope, system: str, monday: date, fir
         f"WHERE system = :system AND hour >= :first AND hour < :until AND {where.sql} GROUP BY code, owner, dienst ORDER BY 4 DESC, 1"
     )
     fell = ask(connection, sql, {**where.values, "system": system, "first": first, "until": until}).all()
-    mine = of_scope(scope)
+    ours = of_scope(scope)
     sql = (
         "SELECT fallen, code, owner, dienst, count(*) AS n, min(received_us) AS oldest_us FROM item "
-        f"WHERE system = :system AND {mine.sql} GROUP BY fallen, code, owner, dienst"
+        f"WHERE system = :system AND {ours.sql} GROUP BY fallen, code, owner, dienst"
     )
-    sent = ask(connection, sql, {**mine.values, "system": system}).all()
+    sent = ask(connection, sql, {**ours.values, "system": system}).all()
     sql = (
         "SELECT fallen, count(*) AS n, min(received_us) AS oldest_us FROM item "
-        f"WHERE receiver_system = :system AND system <> :system AND {mine.sql} GROUP BY fallen"
+        f"WHERE receiver_system = :system AND system <> :system AND {ours.sql} GROUP BY fallen"
     )
-    there = [*sent, *ask(connection, sql, {**mine.values, "system": system}).all()]
+    there = [*sent, *ask(connection, sql, {**ours.values, "system": system}).all()]
     still = {(row.code, row.owner or "", row.dienst or ""): row.n for row in sent if row.fallen}
     return Report(
         system=system,
@@ -184,11 +184,10 @@ def _add_week(connection: Connection, scope: Scope, found: dict[str, dict[str, A
 
 def _add_items(connection: Connection, scope: Scope, found: dict[str, dict[str, Any]]) -> None:
     """What is on the board."""
-    where = of_scope(scope)
-    index = "INDEXED BY item_parties" if connection.dialect.name == "sqlite" and scope.everything else ""
+    table, where = mine(connection, scope, index="item_parties")
     sql = (
-        f"SELECT system, receiver_system, fallen, count(*) AS n, min(received_us) AS oldest_us FROM item {index} "
-        f"WHERE {where.sql} GROUP BY system, receiver_system, fallen"
+        f"SELECT dienst, system, receiver_system, fallen, count(*) AS n, min(received_us) AS oldest_us FROM {table} "
+        f"WHERE {where.sql} GROUP BY dienst, system, receiver_system, fallen"
     )
 
     def add(system: str | None, name: str, row: Any) -> None:

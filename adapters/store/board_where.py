@@ -5,7 +5,8 @@ Jobs freeze their selections with these same conditions (`conditions`), so that 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, CursorResult
 
+from adapters.store.database import Database
 from adapters.store.sql import Sql
 from routing.amsterdam import end_of_day, start_of_day
 from routing.board import BoardError, ItemFilter, View
@@ -22,6 +24,8 @@ from routing.people import Scope
 SIDES: Final = {"school": "organisations", "organisation": "organisations", "system": "systems", "receiver_system": "systems"}
 #: Up to so many rows are read and sorted; of more, those of a page are taken from an index that has them in order.
 FEW: Final = 2_000
+#: Where that index has everybody's rows: up to so many are rather read and sorted, as hardly any of the others may be wanted.
+SOME: Final = 30_000
 #: Parties of a scope that are looked up one by one and merged in order.
 MANY_PARTIES: Final = 16
 
@@ -58,6 +62,29 @@ def of_scope(scope: Scope, *, columns: Mapping[str, str] = SIDES, prefix: str = 
             parts += mine
             values[f"scope_{part}"] = sorted(getattr(scope, part))
     return Where(f"({' OR '.join(parts)})" if parts else "FALSE", values)
+
+
+def mine(connection: Connection, scope: Scope, *, index: str) -> tuple[str, Where]:
+    """Where to read items of the scope from, all of them, and the condition. `index`: that which answers it for who sees everything. Of a
+    part, the rows are found first: SQLite would rather go through everybody's in the order in which they are to be grouped."""
+    if connection.dialect.name != "sqlite":
+        return "item", of_scope(scope)
+    if scope.everything:
+        return f"item INDEXED BY {index}", Where("TRUE")
+    ways = _ways_of(scope)
+    found = " UNION ".join(f"SELECT n FROM item INDEXED BY {way} WHERE {condition}" for way, condition in ways)
+    return "item NOT INDEXED", Where(f"n IN ({found})" if found else "FALSE", of_scope(scope).values)
+
+
+@contextmanager
+def reading(database: Database) -> Iterator[Connection]:
+    """To read the board with. SQLite keeps but little in memory for those who pass messages on; who looks at many rows reads the file as it
+    stands in the system's memory (at most two gigabytes of it)."""
+    with database.read() as connection:
+        if database.is_sqlite and not connection.connection.info.get("board"):
+            connection.exec_driver_sql(f"PRAGMA mmap_size={2 << 30}")
+            connection.connection.info["board"] = True
+        yield connection
 
 
 def conditions(scope: Scope, wanted: ItemFilter, *, now_us: int) -> Where:
@@ -195,12 +222,12 @@ def views_of(view: View) -> tuple[str, ...]:
     return {View.OPEN: ("FALSE",), View.FALLEN: ("TRUE",), View.ALL: ("FALSE", "TRUE")}[view]
 
 
-def size(connection: Connection, driver: Driver, values: Mapping[str, Any], *, most: int = FEW) -> int:
+def size(connection: Connection, driver: Driver, values: Mapping[str, Any], *, most: int) -> int:
     """How many rows it finds; more than `most` when there are more."""
     total = 0
     for index, condition in driver.ways:
-        sql = f"SELECT count(*) FROM (SELECT 1 FROM item {by(connection, index)} WHERE {condition} LIMIT {most + 1}) AS found"
-        total += int(ask(connection, sql, only(condition, values)).scalar_one())
+        sql = f"SELECT count(*) FROM (SELECT 1 FROM item {by(connection, index)} WHERE {condition} LIMIT :most) AS found"
+        total += int(ask(connection, sql, {**only(condition, values), "most": most + 1}).scalar_one())
         if total > most:
             break
     return total
@@ -216,16 +243,20 @@ def only(sql: str, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if f":{name}" in sql or f"@{name}" in sql}
 
 
-def best(connection: Connection, ways: Sequence[Driver], values: Mapping[str, Any]) -> tuple[Driver | None, bool]:
+def best(
+    connection: Connection, ways: Sequence[Driver], values: Mapping[str, Any], *, few: int | None = None
+) -> tuple[Driver | None, bool]:
     """The driver that finds least, and whether that is few."""
-    least: tuple[int, Driver | None] = (FEW + 1, None)
+    n, least = SOME + 1, None
     for driver in ways:
-        n = size(connection, driver, values, most=min(FEW, least[0]))
-        if n < least[0]:
-            least = (n, driver)
+        found = size(connection, driver, values, most=n - 1)
+        if found < n:
+            n, least = found, driver
         if n <= 200:
             break
-    return (least[1], True) if least[1] is not None else (ways[0] if ways else None, False)
+    if least is None:
+        return (ways[0] if ways else None), False
+    return least, n <= (SOME if few is None else few)
 
 
 def check_by(by: str) -> str:

@@ -404,7 +404,7 @@ failure_group = Table(
 )
 
 #: The board (routing.board): one row for each thing that is open or fell out, kept by the audit worker out of the tables above, and made
-#: anew from them at any time. `n`, out of a hash of the id, is only the place of a row among others with the same time.
+#: anew from them at any time. `n` is only the place of a row among others with the same time: rows of one time stand together.
 item = Table(
     "item",
     metadata,
@@ -451,7 +451,7 @@ Index("item_moved", item.c.fallen, item.c.at_us)
 Index("item_deadline", item.c.fallen, item.c.deadline_us)
 #: Counted for the overview, for parties and for groups without reading a row.
 Index("item_lane", item.c.lane, item.c.fallen, item.c.received_us)
-Index("item_parties", item.c.system, item.c.receiver_system, item.c.fallen, item.c.received_us)
+Index("item_parties", item.c.dienst, item.c.system, item.c.receiver_system, item.c.fallen, item.c.received_us)
 Index("item_overview", item.c.dienst, item.c.fallen, item.c.owner, item.c.received_us)
 Index("item_group", item.c.fallen, item.c.code, item.c.owner, item.c.dienst, item.c.system, item.c.receiver_system, item.c.received_us)
 

@@ -188,6 +188,8 @@ def test_a_wide_question_is_answered_the_same_as_a_narrow_one(store: Store, monk
     few = answers()
     monkeypatch.setattr(board_where, "FEW", 0)
     assert answers() == few
+    monkeypatch.setattr(board_where, "SOME", 0)
+    assert answers() == few
     assert store.board.count(ALL, ItemFilter(), now_us=NOW, most=5) == 6
     assert store.board.tally(ALL, ItemFilter(), "state", now_us=NOW) == {"received": 10, "refused": 10}
     with pytest.raises(BoardError):

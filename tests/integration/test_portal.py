@@ -286,6 +286,40 @@ def test_a_form_larger_than_any_of_ours_is_refused(portal: Portal) -> None:
     assert "Te groot" in answer.text
 
 
+def _raw(portal: Portal, request: bytes) -> bytes:
+    """What is answered to bytes that no library would send."""
+    with socket.create_connection(("localhost", portal.port), timeout=30) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
+def test_input_that_no_browser_makes_is_refused_and_is_no_fault_of_ours(portal: Portal, caplog: pytest.LogCaptureFixture) -> None:
+    browser = portal.browser()
+    token = browser.csrf("/inloggen")
+    cookie = f"Cookie: koppelpunt={browser.cookies['koppelpunt']}\r\n".encode()
+    form = b"Content-Type: application/x-www-form-urlencoded\r\n"
+
+    def post(head: bytes, body: bytes) -> bytes:
+        length = b"Content-Length: %d\r\n" % len(body)
+        return _raw(portal, b"POST /inloggen HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + head + length + b"\r\n" + body)
+
+    good = f"csrf={token}&password=x&code=&naar=".encode()
+    tries = {
+        "a cookie of other letters": (post(b"Cookie: koppelpunt=\xff\xfe\r\n" + form, good), b"403"),
+        "a token of other letters": (post(cookie + form + b"X-CSRF-Token: \xff\r\n", good), b"403"),
+        "an Origin that is none": (post(cookie + form + b"Origin: http://[\r\n", good), b"403"),
+        "a form of no letters": (post(cookie + form, b"csrf=\xff\xfe"), b"400"),
+        "letters that do not exist": (post(cookie + b"Content-Type: application/x-www-form-urlencoded; charset=x\r\n", good), b"400"),
+        "parts without an end": (post(cookie + b"Content-Type: multipart/form-data; boundary=x\r\n", b"--x\r\nnothing"), b"400"),
+        "parts without a boundary": (post(cookie + b"Content-Type: multipart/form-data\r\n", b"--x\r\n"), b"400"),
+        "a name with a null in it": (post(cookie + form, good + b"&name=an%00na"), b"403"),
+        "a name in half a letter": (post(cookie + form, good + b"&name=%ed%a0%80"), b"403"),
+    }
+    assert {name: answer.partition(b" ")[2][:3] for name, (answer, _) in tries.items()} == {name: code for name, (_, code) in tries.items()}
+    assert b"HTTP/1.1 404" in _raw(portal, b"GET /%ff%00 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert [record.message for record in caplog.records if record.message == "portal_failed"] == []
+
+
 def test_a_request_that_does_not_come_in_is_not_waited_for(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "READ_S", 1.0)
     monkeypatch.setattr(shell, "READ_S", 0.5)

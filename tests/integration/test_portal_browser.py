@@ -84,6 +84,8 @@ def test_without_scripts_one_signs_in_and_out_all_the_same(chromium: Browser, po
         page.fill("#password", PASSWORD)
         page.click("main button")
         assert page.inner_text(".kp-who") == "Aangemeld als anna"
+        page.click(".kp-who")
+        assert page.inner_text("h1") == "Nieuw wachtwoord"
         page.click("text=Afmelden")
         assert page.url == portal.url + "/inloggen"
 

@@ -175,6 +175,12 @@ def test_a_provider_that_is_away_is_said_so_and_local_accounts_still_sign_in(por
     assert "Aangemeld als anna" in portal.browser().sign_in("anna").text
 
 
+def test_an_address_that_leaves_for_the_provider_again_and_again_is_held_back(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.sign_in.TRIES_OIDC", 3)
+    answers = [portal.browser().get("/inloggen/oidc", allow_redirects=False).status_code for _ in range(4)]
+    assert answers == [303, 303, 303, 429]
+
+
 def test_where_to_go_afterwards_is_a_page_of_ours_whatever_was_asked(portal: Portal) -> None:
     for to in ("https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)", "/inloggen"):
         came = portal.browser().get("/inloggen/oidc", params={"naar": to})

@@ -180,7 +180,7 @@ def test_the_store_has_neither_passwords_nor_secrets(portal: Portal, tmp_path: P
     secret = _cookie(browser)
     assert secret
     portal.store.database.tidy_log()
-    raw = b"".join(file.read_bytes() for file in tmp_path.glob("portal.db*") if file.is_file())
+    raw = b"".join(file.read_bytes() for file in tmp_path.glob("*.db*") if file.is_file())
     assert b"$argon2id$" in raw
     assert PASSWORD.encode() not in raw
     assert secret.encode() not in raw

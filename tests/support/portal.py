@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from portal.shell import Ports, Shell
 from routing.people import Account, IdentityProvider, Role, digest_of, new_account, new_secret, new_token
 from tests.support.broker import free_port
 from tests.support.exchange import LAS, MBO, SCHOOL
+from tests.support.store import fresh_url
 from workers.clock import Clock
 from workers.loop import Worker
 
@@ -37,6 +39,12 @@ ROLES: Mapping[Role, Mapping[str, Iterable[str]]] = {
 #: Another partner, which sees nothing of theirs.
 STRANGER = {"organisations": (MBO,)}
 MASTER_KEY = bytes(range(32))
+
+
+@cache
+def _hashed(password: str) -> str:
+    """Made once: it is slow on purpose."""
+    return Passwords(Vault(MASTER_KEY)).hash(password)
 
 
 class AheadClock(Clock):
@@ -92,7 +100,7 @@ class Portal:
         them, or others. `shell`: as `portal.shell.Shell`."""
         folder.mkdir(parents=True, exist_ok=True)
         self._own = store is None
-        self.store = store or open_store(f"sqlite:///{folder}/portal.db")
+        self.store = store or open_store(fresh_url("sqlite", folder))
         self.clock, self.passwords = AheadClock(), Passwords(Vault(MASTER_KEY))
         self.worker = Worker("portal", self.store.registry, self.clock)
         self.port = free_port()
@@ -138,7 +146,7 @@ class Portal:
         """A local account; without a second factor."""
         own = {key: more.pop(key) for key in ("organisations", "systems") if key in more}
         made = new_account(name, roles, **own)
-        hashed, now_us = self.passwords.hash(password), self.clock.now_us()
+        hashed, now_us = _hashed(password), self.clock.now_us()
         self.store.people.add(
             made, password=hashed, one_time=more.pop("one_time", False), totp=more.pop("totp", None), who="test", now_us=now_us
         )

@@ -59,7 +59,7 @@ def upgrade() -> None:
     op.create_index("item_moved", "item", ["fallen", "at_us"], unique=False)
     op.create_index("item_deadline", "item", ["fallen", "deadline_us"], unique=False)
     op.create_index("item_lane", "item", ["lane", "fallen", "received_us"], unique=False)
-    op.create_index("item_parties", "item", ["system", "receiver_system", "fallen", "received_us"], unique=False)
+    op.create_index("item_parties", "item", ["dienst", "system", "receiver_system", "fallen", "received_us"], unique=False)
     op.create_index("item_overview", "item", ["dienst", "fallen", "owner", "received_us"], unique=False)
     group = ["fallen", "code", "owner", "dienst", "system", "receiver_system", "received_us"]
     op.create_index("item_group", "item", group, unique=False)
