@@ -188,15 +188,20 @@ def _diensten(connection: Connection, scope: Scope, standing: list[Any], now_us:
     return tuple(lines)
 
 
-def lane_lines(connection: Connection, scope: Scope, now_us: int) -> list[LaneLine]:
-    """Lanes that are held, or for which something waits; those that waited longest first. A party sees those for which something of its
-    own waits, and those of its own systems."""
+def _waiting(connection: Connection, scope: Scope) -> dict[str, tuple[int, int]]:
+    """By lane: how much waits for it, and since when the oldest of that is with us."""
     table, where = mine(connection, scope, index="item_lane")
     sql = (
         f"SELECT lane, count(*) AS n, min(received_us) AS oldest_us FROM {table} "
         f"WHERE lane IS NOT NULL AND fallen = FALSE AND {where.sql} GROUP BY lane"
     )
-    waiting = {row.lane: row for row in ask(connection, sql, where.values)}
+    return {row.lane: (row.n, row.oldest_us) for row in ask(connection, sql, where.values)}
+
+
+def lane_lines(connection: Connection, scope: Scope, now_us: int, waiting: Mapping[str, tuple[int, int]] | None = None) -> list[LaneLine]:
+    """Lanes that are held, or for which something waits; those that waited longest first. A party sees those for which something of its
+    own waits, and those of its own systems. `waiting`: what waits for each, from who knows it already."""
+    waiting = _waiting(connection, scope) if waiting is None else waiting
     held = {row.lane: row for row in _LANES(connection).all()}
     now, lines = _moment(now_us), []
     for lane in sorted({*waiting, *held}):
@@ -219,8 +224,8 @@ def lane_lines(connection: Connection, scope: Scope, now_us: int) -> list[LaneLi
                 code=row.code if row is not None else None,
                 since_us=row.at_us if row is not None else None,
                 probe_at_us=row.probe_at_us if row is not None else None,
-                waiting=there.n if there else 0,
-                oldest_us=there.oldest_us if there else None,
+                waiting=there[0] if there else 0,
+                oldest_us=there[1] if there else None,
             )
         )
     return sorted(lines, key=lambda line: (line.oldest_us is None, line.oldest_us or 0, line.lane))

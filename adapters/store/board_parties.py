@@ -148,8 +148,8 @@ def _lines(connection: Connection, scope: Scope, now_us: int, systems: list[str]
         one["organisations"] = max(one.get("organisations", 0), row.organisations)
         one["sent_us" if row.side == "from" else "heard_us"] = row.last_us
     _add_week(connection, scope, found, now_us)
-    _add_items(connection, scope, found)
-    lanes = lane_lines(connection, scope, now_us)
+    waiting = _add_items(connection, scope, found)
+    lanes = lane_lines(connection, scope, now_us, waiting)
     return [
         PartyLine(**(_NOTHING | one), system=system, lanes=tuple(line for line in lanes if line.system == system))
         for system, one in sorted(found.items())
@@ -182,13 +182,12 @@ def _add_week(connection: Connection, scope: Scope, found: dict[str, dict[str, A
                 found.setdefault(row.party, {})[name] = int(row.n)
 
 
-def _add_items(connection: Connection, scope: Scope, found: dict[str, dict[str, Any]]) -> None:
-    """What is on the board."""
+def _add_items(connection: Connection, scope: Scope, found: dict[str, dict[str, Any]]) -> dict[str, tuple[int, int]] | None:
+    """What is on the board. Of a part of it the rows are read, and what waits for each lane is told by the way."""
     table, where = mine(connection, scope, index="item_parties")
-    sql = (
-        f"SELECT dienst, system, receiver_system, fallen, count(*) AS n, min(received_us) AS oldest_us FROM {table} "
-        f"WHERE {where.sql} GROUP BY dienst, system, receiver_system, fallen"
-    )
+    columns = "dienst, system, receiver_system, fallen" + ("" if scope.everything else ", lane")
+    sql = f"SELECT {columns}, count(*) AS n, min(received_us) AS oldest_us FROM {table} WHERE {where.sql} GROUP BY {columns}"
+    waiting: dict[str, tuple[int, int]] = {}
 
     def add(system: str | None, name: str, row: Any) -> None:
         if not system or (not scope.everything and not scope.organisations and system not in scope.systems):
@@ -204,6 +203,10 @@ def _add_items(connection: Connection, scope: Scope, found: dict[str, dict[str, 
             add(row.receiver_system, "fallen_to", row)
         else:
             add(row.receiver_system, "waiting", row)
+            if not scope.everything and row.lane:
+                n, oldest_us = waiting.get(row.lane, (0, row.oldest_us))
+                waiting[row.lane] = (n + row.n, min(oldest_us, row.oldest_us))
+    return None if scope.everything else waiting
 
 
 def _seasons(connection: Connection, scope: Scope, oin: str, now_us: int) -> list[Any]:
