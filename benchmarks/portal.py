@@ -8,7 +8,7 @@ another process hands in, routes, delivers and confirms messages and keeps the b
 
     messages, open    in the store; on the board, openstaand and uitval together
     p95_ms            per page
-    bulk_accept_s     from confirming a selection of 100,000 until it is frozen; null where there is nothing to do so
+    bulk_accept_s     from asking for the preview of a retry of 100,000 (`bulk`, where fewer are open) until it is frozen and confirmed
 
 Beside these are printed how long building and filling took, and how much traffic there was.
 """
@@ -35,12 +35,17 @@ from sqlalchemy import text  # noqa: E402 - runs from any folder
 
 from adapters.store import Store, open_store  # noqa: E402 - runs from any folder
 from benchmarks import portal_store as season  # noqa: E402
+from routing.actions import Action, Order, Selection  # noqa: E402
 from routing.amsterdam import amsterdam_day  # noqa: E402
 from routing.board import Board, ItemFilter, Sort, View  # noqa: E402
+from routing.jobs import Terms  # noqa: E402
 from routing.people import Scope  # noqa: E402
+from routing.register import read_register  # noqa: E402
 from routing.work import Confirmation, Lease, NewDelivery, NewMessage, RecordedDecision, RoutedMessage, Settlement, Ticket  # noqa: E402
 from schemas.ids import new_id  # noqa: E402
 from schemas.rules import Judgement  # noqa: E402
+from workers.actions import ActionDesk  # noqa: E402
+from workers.clock import Clock  # noqa: E402
 from workers.tables import print_json, print_table  # noqa: E402
 
 PAGES: Final = ("overview", "openstaand", "uitval", "message", "parties", "reports")
@@ -48,6 +53,8 @@ PAGES: Final = ("overview", "openstaand", "uitval", "message", "parties", "repor
 TIMES: Final = 40
 #: Messages that are handed in, delivered and confirmed beside it, per second.
 TRAFFIC: Final = 100
+#: Messages that are retried at once.
+BULK: Final = 100_000
 EVERYTHING: Final = Scope(everything=True)
 
 
@@ -168,18 +175,32 @@ def measure(url: str, count: int) -> dict[str, Any]:
             ask(abs(turn))
             if turn >= 0:
                 times[name].append(time.perf_counter() - began)
+    bulk, bulk_accept_s = accept(store, open_ones)
     said, _ = traffic.communicate("stop\n", timeout=60)
     store.close()
     return {
         "messages": count,
         "open": open_ones,
         "p95_ms": {name: p95(some) for name, some in times.items()},
-        "bulk_accept_s": None,
+        "bulk_accept_s": round(bulk_accept_s, 2),
+        "bulk": bulk,
         "median_ms": {name: round(sorted(some)[len(some) // 2] * 1_000, 1) for name, some in times.items()},
         "build_s": round(build_s, 1),
         "fill_s": round(fill_s, 1),
         **json.loads(said),
     }
+
+
+def accept(store: Store, open_ones: int) -> tuple[int, float]:
+    """Previews and confirms a retry of the newest 100,000 that are open: how many, and the seconds until the job may begin."""
+    desk = ActionDesk(store.jobs, lambda: read_register({}, version=0), Clock(), approve_above=1_000_000)
+    nth = "SELECT received_us FROM item ORDER BY received_us LIMIT 1 OFFSET :n"
+    with store.database.read() as connection:
+        since_us = connection.execute(text(nth), {"n": max(0, open_ones - BULK)}).scalar_one()
+    began = time.perf_counter()
+    preview = desk.preview(EVERYTHING, Selection(wanted=ItemFilter(since_us=since_us)), Order(action=Action.RETRY), who="bench")
+    desk.confirm(EVERYTHING, preview.id, who="bench", reason="bench", terms=Terms())
+    return preview.count, time.perf_counter() - began
 
 
 # -- the traffic beside it ---------------------------------------------------------------------------------------------------------------

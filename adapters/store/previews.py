@@ -26,7 +26,7 @@ from routing.people import Scope
 from schemas.ids import new_id
 
 #: Rows of a selection written in one transaction: on SQLite everybody else who writes waits for it.
-CHUNK: Final = 2_000
+CHUNK: Final = 5_000
 CHUNK_POSTGRESQL: Final = 25_000
 #: Rows of a forgotten preview that are removed in one transaction.
 SWEEP: Final = 5_000
