@@ -58,10 +58,6 @@ class Directory:
         """Its systems."""
         return tuple(sorted(oin for oin, system in self._register.systems.items() if system.supplier == supplier))
 
-    def systems(self) -> list[tuple[str, str]]:
-        """OIN and name, by name."""
-        return sorted(((str(oin), system.name) for oin, system in self._register.systems.items()), key=lambda row: row[1].casefold())
-
     def municipalities(self) -> list[tuple[str, str]]:
         """OIN and name, by name."""
         every = self._register.organisations.values()
@@ -88,10 +84,6 @@ class Directory:
         if system not in self._kinds:
             self._kinds[system] = _kind(self._register, system)
         return self._kinds[system]
-
-    def find(self, keep: Callable[[Organisation], bool]) -> list[Organisation]:
-        """Organisations that are so, by name."""
-        return sorted((row for row in self._register.organisations.values() if keep(row)), key=lambda row: row.name.casefold())
 
 
 class Directories:

@@ -5,7 +5,6 @@ Moments are microseconds since 1970 in UTC, as the store keeps them. None is wha
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -16,7 +15,6 @@ from routing.amsterdam import AMSTERDAM
 NOTHING: Final = "–"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_SECOND_US: Final = 1_000_000
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 
 _MONTHS: Final = {
@@ -119,10 +117,6 @@ class Formats:
             if octets < limit:
                 return f"{self._decimal(octets / (limit / 1_000))} {unit}"
         return f"{self._decimal(octets / 1_000_000_000)} GB"
-
-    def filters(self) -> dict[str, Callable[..., str]]:
-        """For templates: each by its name."""
-        return {name: getattr(self, name) for name in ("number", "share", "duration", "age", "when", "day", "moment", "size")}
 
 
 def moment(at_us: int) -> datetime:

@@ -21,7 +21,7 @@ from aiohttp import web
 
 from portal.directory import Directory
 from portal.formats import iso, microseconds
-from portal.pages.kit import Kit, csv_answer, safe_cell
+from portal.pages.kit import Kit, Told, csv_answer, safe_cell, sentence
 from portal.shell import Answer, Visit, page
 from portal.texts import text
 from routing.amsterdam import AMSTERDAM
@@ -80,7 +80,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
             sort = sort_of(request.query)
             after, backwards = place_of(request.query)
         except BoardError as error:
-            return await _show(kit, request, visit, ItemFilter(view=View.OPEN), asked, problem=str(error))
+            return await _show(kit, request, visit, ItemFilter(view=View.OPEN), asked, problem=sentence(error))
         found = await kit.ask(kit.board.items, visit.scope, wanted, now_us=kit.now_us, sort=sort, after=after, backwards=backwards)
         count = await kit.ask(kit.board.count, visit.scope, wanted, now_us=kit.now_us)
         return await _show(kit, request, visit, wanted, asked, found=found, count=count, sort=sort)
@@ -184,7 +184,7 @@ def filter_of(query: Mapping[str, str], names: Directory) -> ItemFilter:
         wanted = replace(wanted, failed_since_us=_moment(since))
     if (number := query.get("nummer", "").strip()) != "":
         if redact(number) != number:
-            raise BoardError(text("items.number.personal", "nl"))
+            raise Told(text("items.number.personal", "nl"))
         wanted = replace(wanted, address=number.upper()) if _ADDRESS.match(number) else replace(wanted, reference=number)
     return wanted
 

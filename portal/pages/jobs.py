@@ -13,7 +13,7 @@ from multidict import MultiDictProxy
 
 from portal.live import stream
 from portal.pages.items import wanted_of
-from portal.pages.kit import Kit
+from portal.pages.kit import Kit, Told, sentence
 from portal.shell import Answer, Visit, page
 from portal.texts import text
 from routing.actions import WHY, Action, CannotAct, Job, Order, Preview, Selection, Why, checked_reason
@@ -45,7 +45,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
             selection = await _selection(kit, visit, form)
             preview = await kit.ask(actions.preview, visit.scope, selection, order, who=visit.account.name)
         except (BoardError, CannotAct, ValueError) as error:
-            return await kit.show(request, visit, "cannot_act.html", status=409, problem=str(error), back=_back(form))
+            return await kit.show(request, visit, "cannot_act.html", status=409, problem=sentence(error), back=_back(form))
         handle = await _keep(kit, visit, preview)
         raise web.HTTPSeeOther(f"/opdrachten/voorstel/{handle}")
 
@@ -65,7 +65,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
             reason = checked_reason(str(form.get("waarom", "")))
             job = await kit.ask(actions.confirm, visit.scope, preview["id"], who=visit.account.name, reason=reason, terms=terms)
         except (CannotAct, ValueError) as error:
-            return await _propose(kit, request, visit, preview, terms, problem=str(error), reason=str(form.get("waarom", ""))[:500])
+            return await _propose(kit, request, visit, preview, terms, problem=sentence(error), reason=str(form.get("waarom", ""))[:500])
         raise web.HTTPSeeOther(f"/opdrachten/{job.id}")
 
     @page(permission=SEE)
@@ -83,7 +83,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
         try:
             await kit.ask(act, visit.scope, found.id, who=visit.account.name)
         except CannotAct as error:
-            return await _show(kit, request, visit, found, status=409, problem=str(error))
+            return await _show(kit, request, visit, found, status=409, problem=sentence(error))
         raise web.HTTPSeeOther(f"/opdrachten/{found.id}")
 
     @page(permission=Permission.APPROVE)
@@ -93,7 +93,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
         try:
             await kit.ask(actions.approve, visit.scope, found.id, who=visit.account.name)
         except CannotAct as error:
-            return await _show(kit, request, visit, found, status=409, problem=str(error))
+            return await _show(kit, request, visit, found, status=409, problem=sentence(error))
         raise web.HTTPSeeOther(f"/opdrachten/{found.id}")
 
     @page(permission=SEE)
@@ -134,7 +134,7 @@ async def _selection(kit: Kit, visit: Visit, form: Form) -> Selection:
     if form.get("welke") != "alle":
         ids = tuple(str(id) for id in form.getall("id", ()))[:MOST_IDS]
         if not ids:
-            raise CannotAct(text("act.none", visit.language))
+            raise Told(text("act.none", visit.language))
         return Selection(ids=ids)
     wanted = await wanted_of(kit, visit, dict(parse_qsl(str(form.get("filter", ""))[:4_000], max_num_fields=40)))
     return Selection(wanted=wanted)

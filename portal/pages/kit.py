@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from aiohttp import web
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from portal.charts import sparkline, split
 from portal.desk import Desk
@@ -17,8 +17,8 @@ from portal.formats import Formats, brin, iso, moment
 from portal.rendering import render
 from portal.shell import Shell, Visit
 from portal.texts import TEXTS, text
-from routing.actions import Job
-from routing.board import FailureGroup, Item, Kind
+from routing.actions import CannotAct, Job
+from routing.board import BoardError, FailureGroup, Item, Kind
 from schemas.faults import CODES, FaultKind, remedy_of
 from schemas.glossary import DELIVERY_STATES, GLOSSARY, MESSAGE_STATES
 from schemas.lifecycle import DeliveryState
@@ -137,6 +137,15 @@ def with_query(request: web.Request, **changes: str | None) -> str:
         if value is None:
             query.pop(name, None)
     return f"{request.path}?{urlencode(query)}" if query else request.path
+
+
+class Told(CannotAct, BoardError):
+    """It cannot be done; the text is a sentence in the visitor's language."""
+
+
+def sentence(error: Exception) -> Markup:
+    """What an error says, for a page. The backbone's own errors are in English, and marked so for whoever has pages read out."""
+    return escape(error) if isinstance(error, Told) else Markup('<span lang="en">{}</span>').format(error)
 
 
 def csv_answer(name: str, rows: str) -> web.Response:

@@ -53,7 +53,6 @@ def routes(kit: Kit) -> list[web.RouteDef]:
             map_rows=chain_map.rows(layout),
             span=span if span in SPANS else "dag",
             spans=tuple(SPANS),
-            old_us=now_us,
         )
 
     @page(permission=SEE)

@@ -10,7 +10,7 @@ from portal.charts import Chart, Series, columns
 from portal.desk import Heed
 from portal.directory import Directory
 from portal.formats import Formats, moment
-from portal.pages.kit import Kit
+from portal.pages.kit import Kit, sentence
 from portal.pages.overview import hours_of
 from portal.shell import Answer, Visit, page
 from portal.texts import text
@@ -73,7 +73,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
         try:
             reference = await kit.ask(kit.desk.prober, found.oin, who=visit.account.name, now_us=kit.now_us)
         except CannotAct as error:
-            return await _show(kit, request, visit, found, status=409, problem=str(error))
+            return await _show(kit, request, visit, found, status=409, problem=sentence(error))
         raise web.HTTPSeeOther(f"/bericht/{reference}")
 
     return [
