@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from portal.register_view import oin_typed
+from portal.register_view import day_typed, oin_typed
 from routing.register import Delegation, Endpoint, Mandate, Register
 from routing.register_values import Dated
 from routing.register_wishes import (
@@ -67,17 +67,10 @@ def _given(fields: Fields, name: str) -> str:
 
 def _day(fields: Fields, name: str) -> date | None:
     """Raises FormWrong."""
-    text = _given(fields, name)
-    if not text:
-        return None
     try:
-        return date.fromisoformat(text) if len(text) == 10 else _no_day(name)
+        return day_typed(_given(fields, name))
     except ValueError:
-        return _no_day(name)
-
-
-def _no_day(name: str) -> date:
-    raise FormWrong("reg.wrong.day", name)
+        raise FormWrong("reg.wrong.day", name) from None
 
 
 def _needed_day(fields: Fields, name: str) -> date:

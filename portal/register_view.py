@@ -22,6 +22,8 @@ T = TypeVar("T")
 PAGE: Final = 50
 #: Mandates and endpoints of which it is still worked out at once what will change, where nobody said whose.
 PLANNED: Final = 20_000
+#: Years in which days may lie: further off is a mistake, and so far off that days cannot be counted.
+YEARS: Final = range(1900, 2200)
 #: Days an endpoint has been there before it is called unused.
 UNUSED_DAYS: Final = 30
 #: How a row stands, as a filter: of which days it is.
@@ -217,6 +219,16 @@ def oin_typed(text: str) -> str | None:
     return typed if is_oin(typed) else None
 
 
-def months_on(day: date, days: int) -> date:
-    """So many days later, and never past the end of time."""
-    return day + timedelta(days=days) if (date.max - day).days > days else date.max
+def day_typed(text: str | None) -> date | None:
+    """A day as YYYY-MM-DD, of a time that registers speak of; None for none. Raises ValueError for anything else."""
+    if not text:
+        return None
+    found = date.fromisoformat(text) if len(text) == 10 else None
+    if found is None or found.year not in YEARS:
+        raise ValueError(text[:40])
+    return found
+
+
+def days_on(day: date, days: int) -> date:
+    """So many days later."""
+    return day + timedelta(days=days)

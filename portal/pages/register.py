@@ -20,13 +20,15 @@ from portal.register_view import (
     PAGE,
     STANDINGS,
     UNUSED_DAYS,
+    YEARS,
     RowFilter,
     changes_of,
+    day_typed,
+    days_on,
     in_order,
     is_live,
     lines_of,
     loose,
-    months_on,
     next_of,
     oin_typed,
     paged,
@@ -88,7 +90,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
         )
         lines = in_order(lines_of(mandates, endpoints, seen.day), names, seen.day)
         delegations = [row for row in seen.register.delegations.values() if oin in (row.municipality, row.region)]
-        turns = await kit.ask(changes_of, seen.register, seen.whose, oin, months_on(seen.day, 1), months_on(seen.day, 366))
+        turns = await kit.ask(changes_of, seen.register, seen.whose, oin, days_on(seen.day, 1), days_on(seen.day, 366))
         return await kit.show(
             request,
             visit,
@@ -127,7 +129,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
             rows = list(pair.endpoints)
             if shown == "ongebruikt":
                 contact = await _contact(kit, visit, oin, pair.endpoints)
-                rows = endpoints_nobody_uses(rows, contact, months_on(seen.day, -UNUSED_DAYS), seen.day)
+                rows = endpoints_nobody_uses(rows, contact, days_on(seen.day, -UNUSED_DAYS), seen.day)
         listed = paged(in_order(filter(keep, rows), names, seen.day), request.query.get("blad"), PAGE)
         on_page = {row.organisation for row in listed.rows}
         return await kit.show(
@@ -153,8 +155,8 @@ def routes(kit: Kit) -> list[web.RouteDef]:
     async def plan(request: web.Request, visit: Visit) -> Answer:
         seen, of = await _seen(kit, request, visit), oin_typed(request.query.get("van-wie", ""))
         today, query = seen.day, request.query
-        first = _day(query.get("vanaf")) or months_on(today, 1)
-        last = _day(query.get("tot")) or (max(first, months_on(today, AHEAD)) if "vanaf" not in query else first)
+        first = _day(query.get("vanaf")) or days_on(today, 1)
+        last = _day(query.get("tot")) or (max(first, days_on(today, AHEAD)) if "vanaf" not in query else first)
         if of and not (seen.whose.sees_organisation(of) or seen.whose.sees_system(of)):
             raise web.HTTPNotFound
         asked = bool(query.get("van-wie", "").strip())
@@ -232,7 +234,13 @@ class _Seen:
 
     def days(self) -> dict[str, Any]:
         """For each page."""
-        return {"day": self.day, "today": self.today, "august": next_of(self.today, 8, 1), "january": next_of(self.today, 1, 1)}
+        return {
+            "day": self.day,
+            "today": self.today,
+            "august": next_of(self.today, 8, 1),
+            "january": next_of(self.today, 1, 1),
+            "year_on": days_on(self.day, 366),
+        }
 
     def shared(self, request: web.Request) -> dict[str, Any]:
         """For pages of rows. Nothing is changed as of another time."""
@@ -261,9 +269,11 @@ async def _seen(kit: Kit, request: web.Request, visit: Visit) -> _Seen:
     known, register, day = request.query.get("kennis", ""), newest, today
     if known and kit.desk.changes is not None:
         try:
-            at = datetime.fromisoformat(known)
+            at = datetime.fromisoformat(known[:40])
         except ValueError:
             raise web.HTTPBadRequest from None
+        if at.year not in YEARS:
+            raise web.HTTPBadRequest
         at = at if at.tzinfo else at.replace(tzinfo=AMSTERDAM)
         register, day = await kit.ask(kit.desk.changes.at, at), amsterdam_day(at)
     on = _day(request.query.get("dag"))
@@ -274,7 +284,7 @@ async def _seen(kit: Kit, request: web.Request, visit: Visit) -> _Seen:
 def _day(given: str | None) -> date | None:
     """Raises HTTPBadRequest."""
     try:
-        return date.fromisoformat(given) if given else None
+        return day_typed(given)
     except ValueError:
         raise web.HTTPBadRequest from None
 

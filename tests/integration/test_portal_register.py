@@ -188,7 +188,9 @@ def test_an_endpoint_is_unused_until_something_for_its_school_went_there(portal:
     assert "Zuiderlyceum" not in text_of(portal.signed_in("wijzer").get(path))
 
 
-@pytest.mark.parametrize("query", ["kennis=gisteren", "dag=2026-13-01", "lijst=alles"])
+@pytest.mark.parametrize(
+    "query", ["kennis=gisteren", "kennis=9999-12-31T23:59Z", "dag=2026-13-01", "dag=0001-01-01", "dag=9999-12-31", "lijst=alles"]
+)
 def test_an_address_that_cannot_be_is_refused(looked_at: RegisterPages, query: str) -> None:
     assert looked_at.signed_in("wijzer").get(f"/register/systeem/{WIJZER}?{query}").status_code == 400
 
@@ -346,6 +348,7 @@ def test_a_row_of_somebody_else_that_is_in_the_way_is_named_and_not_shown(portal
     ("mandaat-geven", {"organisatie": EMMAUS, "dienst": "vva", "systeem": WIJZER, "tot": "31-07-2026"}, "tot"),
     ("mandaat-beeindigen", {"mandaat": "m-emmaus-oud", "tot": ""}, "tot"),
     ("mandaat-beeindigen", {"mandaat": "m-emmaus-oud", "tot": "20260731"}, "tot"),
+    ("mandaat-beeindigen", {"mandaat": "m-emmaus-oud", "tot": "0001-01-01"}, "tot"),
 ])  # fmt: skip
 def test_a_field_that_cannot_be_so_is_marked_and_the_rest_kept(
     looked_at: RegisterPages, what: str, fields: dict[str, str], field: str
