@@ -186,8 +186,8 @@ def changes_of(register: Register, whose: Whose, of: str | None, day_from: date,
         mandates = {row.token or str(number): row for number, row in enumerate(register.parts.every_mandate())}
         endpoints = {row.id: row for row in register.parts.every_endpoint()}
     for pair in (*map(register.parts.of_organisation, organisations), *map(register.parts.of_system, systems)):
-        mandates.update({row.token or f"{row.organisation} {row.key} {row.dienst}": row for row in pair.mandates if whose.sees(row)})
-        endpoints.update({row.id: row for row in pair.endpoints if whose.sees(row)})
+        mandates.update({row.token or f"{row.organisation} {row.key} {row.dienst}": row for row in pair.mandates})
+        endpoints.update({row.id: row for row in pair.endpoints})
     turns = what_changes(register, mandates.values(), endpoints.values(), day_from, day_to)
     small = [turn for turn in small_changes(register, day_from, day_to) if everything or turn.organisation in organisations]
     seen = {(turn.day, turn.what, turn.key) for turn in turns}

@@ -11,12 +11,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from routing.people import Role, digest_of, new_account, new_secret
 from routing.register_book import RowChange
+from tests.integration.test_portal_process import _Home
 from tests.support.portal import Browser
 from tests.support.register_pages import (
     ADDRESS,
     BOARD,
     CENTRAAL,
+    DOCUMENT,
     EMMAUS,
     KLASSEN,
     LARGE,
@@ -32,6 +35,7 @@ from tests.support.register_pages import (
     register_pages,
 )
 from tests.support.store import NOW, run_sql
+from workers.clock import Clock
 
 AUGUST = "vanaf=2026-08-01&tot=2026-08-01"
 
@@ -466,3 +470,23 @@ def test_history_says_who_and_why_and_to_a_party_only_which_party(portal: Regist
     for said in (ours, theirs):
         assert "naar Klassenboek" in said
         assert "Eindigt eerder" in said
+
+
+def test_the_process_itself_changes_the_register_and_takes_no_private_address(tmp_path: Path) -> None:
+    home = _Home(tmp_path)
+    people, secret = home.store.people, new_secret()
+    now_us = Clock().now_us()
+    home.store.register.save(DOCUMENT, who="beheer", why="begin", now_us=now_us)
+    account = new_account("wijzer", [Role.PARTNER], systems=[WIJZER])
+    people.add(account, password="none", one_time=False, totp=None, who="test", now_us=now_us)
+    people.open_session(digest_of(secret), "wijzer", now_us=now_us)
+    with home.portal():
+        browser = Browser(f"http://localhost:{home.port}")
+        browser.cookies.set("koppelpunt", secret, domain="localhost.local", path="/")
+        private = propose(browser, "endpoint-wijzigen", endpoint="e-zuider", adres="https://10.0.0.1/in")
+        assert private.status_code == 409, text_of(private)
+        make(browser, propose(browser, "endpoint-wijzigen", endpoint="e-zuider", adres="https://nieuw.example/in"), why="ander adres")
+    (row,) = home.store.register.rows("endpoints", key="e-zuider")
+    assert row["url"] == "https://nieuw.example/in"
+    assert home.store.register.history("endpoints", "e-zuider")[-1]["who"] == f"wijzer for supplier {WIJZER}"
+    home.store.close()
