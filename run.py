@@ -652,7 +652,17 @@ def _portal_desk(parts: Parts) -> Any:
         ordered=[(kind.dienst, kind.name) for kind in contracts_of(settings).kinds if kind.order_key],
         heeds=heeds,
         alerts=store.alerts,
+        changes=_portal_register(parts),
     )
+
+
+def _portal_register(parts: Parts) -> Any:
+    """What changes the service register from the portal."""
+    from adapters.endpoints import may_call
+    from workers.register_changes import RegisterChanges
+
+    networks = parts.settings.push_networks
+    return RegisterChanges(parts.store.register, parts.register, parts.clock, may_call=lambda address: may_call(address, networks))
 
 
 WORKERS: dict[str, Callable[[Parts], list[Any]]] = {

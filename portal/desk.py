@@ -12,6 +12,7 @@ from routing.alerts import Alerts
 from routing.board import Board
 from routing.people import Scope
 from routing.register import Register
+from routing.register_changing import RegisterChanges
 
 
 class LaneKeeper(Protocol):
@@ -91,3 +92,4 @@ class Desk:
     heeds: Callable[[Scope], Sequence[Heed]] | None = None
     alerts: Alerts | None = None  #: and whom to ask at a party
     prober: Prober | None = None
+    changes: RegisterChanges | None = None  #: of the service register

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from portal.texts_register import REGISTER_TEXTS
+
 _OVERVIEW: Final[Mapping[str, tuple[str, str]]] = {
     "verdict.good": ("De keten loopt", "The chain flows"),
     "verdict.note": ("De keten loopt", "The chain flows"),
@@ -579,4 +581,5 @@ PAGE_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     **_REPORTS,
     **_JOBS,
     **_ALERTS,
+    **REGISTER_TEXTS,
 }

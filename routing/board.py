@@ -666,6 +666,9 @@ class Board(Protocol):
     def party(self, scope: Scope, oin: str, *, now_us: int) -> Party | None:
         """One system or organisation; None when the scope sees none of its traffic."""
 
+    def last_received(self, scope: Scope, system: str, *, now_us: int) -> dict[tuple[str, str], int]:
+        """By organisation and dienst, when something for it went to this system last, in microseconds; this season or the one before."""
+
     def lanes(self, scope: Scope, *, now_us: int) -> list[LaneLine]:
         """Endpoints and mailboxes that are held, or for which something waits."""
 

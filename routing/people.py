@@ -42,6 +42,7 @@ class Permission(StrEnum):
     MANAGE_ACCOUNTS = "manage_accounts"
     EXPORT = "export"
     SEE_REGISTER = "see_register"
+    CHANGE_REGISTER = "change_register"  #: of everybody, by the operator's rules
     CHANGE_REGISTER_OWN = "change_register_own"
 
 
@@ -61,6 +62,7 @@ MAY: Final[Mapping[Permission, frozenset[Role]]] = MappingProxyType(
         _P.MANAGE_ACCOUNTS: frozenset({_R.OPERATOR}),
         _P.EXPORT: frozenset({_R.CHAIN_MANAGER, _R.OPERATOR, _R.AUDITOR, _R.PARTNER, _R.SCHOOL}),
         _P.SEE_REGISTER: frozenset(_R),
+        _P.CHANGE_REGISTER: frozenset({_R.OPERATOR}),
         _P.CHANGE_REGISTER_OWN: frozenset({_R.PARTNER, _R.SCHOOL}),
     }
 )

@@ -133,6 +133,21 @@ def mandates_without_endpoint(register: Register, mandates: Iterable[Mandate], t
     return gaps
 
 
+def systems_mandates_without_endpoint(mandates: Iterable[Mandate], endpoints: Iterable[Endpoint], today: date) -> list[Gap]:
+    """The same of one system, given all its mandates and endpoints: nothing is asked of the register, also for thousands of schools."""
+    received: dict[tuple[str, str], list[Span]] = {}
+    for row in endpoints:
+        received.setdefault((row.organisation, row.dienst), []).append(span(row))
+    gaps = []
+    for mandate in mandates:
+        days = shared(span(mandate), (today, date.max))
+        if not mandate.revoked and days is not None:
+            gap = _first_gap(days, union(received.get((mandate.organisation, mandate.dienst), ())))
+            if gap is not None:
+                gaps.append(Gap(mandate, gap))
+    return gaps
+
+
 def endpoints_without_mandate(register: Register, endpoints: Iterable[Endpoint], today: date) -> list[Gap]:
     """Endpoints, current and coming, whose system may not act on some of their days: a loaded file can say so. The first such gap."""
     gaps = []

@@ -49,6 +49,15 @@ class BoardParties:
         organisations = _organisations(rows, season_of(_day(now_us)))
         return Party(oin=oin, lines=tuple(lines), organisations=organisations, hours=hours, groups=groups)
 
+    def last_received(self, scope: Scope, system: str, *, now_us: int) -> dict[tuple[str, str], int]:
+        """See routing.board."""
+        with self._db.read() as connection:
+            rows = [row for row in _seasons(connection, scope, system, now_us) if row.system == system and row.side == "to"]
+        found: dict[tuple[str, str], int] = {}
+        for row in rows:
+            found[row.organisation, row.dienst] = max(row.last_us, found.get((row.organisation, row.dienst), 0))
+        return found
+
     def partners(self, scope: Scope, *, monday: date) -> list[str]:
         """See routing.board."""
         first, until = _week(monday)

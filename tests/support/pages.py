@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from adapters.endpoints import may_call
 from adapters.store import Store, open_store
 from adapters.store.contents import Contents
 from adapters.store.views import SavedViews
@@ -14,7 +15,6 @@ from portal.desk import Desk
 from routing.alerts import Alert, AlertState, Cause, Kind, Plan
 from routing.contacts import ContactRole
 from routing.people import Role, Scope
-from routing.register import read_register
 from routing.tellings import Written
 from schemas.oin import Oin, school_oin
 from tests.support.board import fail_whole, keep
@@ -35,6 +35,8 @@ from tests.support.store import (
     route,
 )
 from workers.actions import ActionDesk
+from workers.register_cache import RegisterCache
+from workers.register_changes import RegisterChanges
 
 HOUR: Final = 3_600 * SECOND
 SCHOOL, OTHER_SCHOOL = school_oin("01AA"), school_oin("02BB")
@@ -73,7 +75,7 @@ DOCUMENT: Final[dict[str, list[dict[str, Any]]]] = {
     ],
     "diensten": [{"dienst": "vva", "versie": "1", "namespace": "urn:x-backbone:vva:1"}],
     "mandates": [
-        {"organisation": organisation, "dienst": "vva", "system": system}
+        {"organisation": organisation, "dienst": "vva", "system": system, "token": f"mandate-{organisation[-8:]}"}
         for organisation, system in ((SCHOOL, LAS), (OTHER_SCHOOL, OTHER_LAS), (TOWN, BOX), (OTHER_TOWN, OTHER_BOX))
     ],
     "endpoints": [
@@ -152,20 +154,25 @@ PEOPLE: Final[dict[str, tuple[Role, dict[str, Any]]]] = {
 class Pages(Portal):
     """The portal with everything behind it, on the fifteenth of January 2026."""
 
+    #: What the service register says.
+    DOCUMENT = DOCUMENT
+
     def __init__(self, folder: Path, store: Store, *, approve_above: int = 1) -> None:
-        register = read_register(DOCUMENT, version=1)
         super().__init__(folder, store=store)
         self.clock.ahead_us = NOW - self.clock.now_us()
+        store.register.save(self.DOCUMENT, who="beheer", why="begin", now_us=NOW - DAY)
+        register = RegisterCache(store.register)
         self.ports.desk = Desk(
             board=store.board,
-            actions=ActionDesk(store.jobs, lambda: register, self.clock, approve_above=approve_above),
-            register=lambda: register,
+            actions=ActionDesk(store.jobs, register, self.clock, approve_above=approve_above),
+            register=register,
             lanes=store.outbox,
             contents=Contents(store.database, VAULT),
             views=SavedViews(store.database),
             index=VAULT.index,
             ordered=(("vva", "mboGangerBericht"),),
             alerts=store.alerts,
+            changes=RegisterChanges(store.register, register, self.clock, may_call=lambda address: may_call(address, ())),
         )
 
     def __enter__(self) -> Pages:

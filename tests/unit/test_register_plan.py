@@ -15,6 +15,7 @@ from routing.register_plan import (
     ends_soon,
     mandates_without_endpoint,
     small_changes,
+    systems_mandates_without_endpoint,
     what_changes,
 )
 from tests.support.register import AMERSFOORT, CIVIC, DOCUMENT, LAS, OTHER_LAS, UTRECHT, VO, VO_NORTH, but, chain
@@ -105,6 +106,15 @@ def test_a_mandate_without_an_endpoint_is_named_with_the_days_nothing_is_receive
     gaps = {gap.row.system: gap.days for gap in mandates_without_endpoint(register, register.mandates_of(VO, "vva"), TODAY)}
     assert gaps == {LAS: (date(2026, 7, 2), JULY), OTHER_LAS: (AUGUST, date.max)}
     assert mandates_without_endpoint(register, register.mandates_of(VO, "vva")[:1], AUGUST) == []
+
+
+@pytest.mark.parametrize("until", ["2026-07-31", "2026-07-01", "2026-02-01", None])
+def test_for_one_system_it_is_the_same_without_asking_for_each_school(until: str | None):
+    kept = but(DOCUMENT["endpoints"], 0, until=until, routeringskenmerk=VO_NORTH)
+    register = switch(endpoints=kept)
+    for system in register.systems:
+        pair = register.parts.of_system(system)
+        assert systems_mandates_without_endpoint(*pair, TODAY) == mandates_without_endpoint(register, pair.mandates, TODAY)
 
 
 def test_an_endpoint_of_one_administration_counts_for_its_mandate():
