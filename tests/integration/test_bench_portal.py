@@ -24,10 +24,10 @@ def test_it_prints_what_it_promises() -> None:
 
 
 def test_the_store_it_builds_is_one_that_we_could_have_written(empty_url: str) -> None:
-    now_us = bench.now_us()
+    now_us = season.now_us()
     season.build(empty_url, 400, now_us)
     opened = open_store(empty_url)
-    bench.fill(opened)
+    season.fill(opened)
     rows = run_sql(opened, "SELECT schema, payload, reference FROM event")
     decoded = [events.decode(bytes(row.payload), row.schema) for row in rows]
     assert all(event.reference == row.reference for event, row in zip(decoded, rows, strict=True))
