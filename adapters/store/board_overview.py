@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from adapters.store.board_traffic import FLOW, HOUR_US, day_number, hour_of, season_of
-from adapters.store.board_where import Where, ask, mine, of_scope, reading
+from adapters.store.board_where import Where, ask, by, mine, of_scope, reading
 from adapters.store.database import Database
 from adapters.store.sql import Sql
 from routing.amsterdam import amsterdam_day, end_of_day, start_of_day
@@ -123,7 +123,7 @@ def fresh(connection: Connection, now_us: int) -> Freshness:
 
 def _standing(connection: Connection, scope: Scope) -> list[Any]:
     """What is on the board, by dienst, view and owner."""
-    table, where = mine(connection, scope, index="item_overview")
+    table, where = mine(connection, scope, index="item_overview" if scope.everything else "item_group")
     sql = (
         f"SELECT dienst, fallen, owner, count(*) AS n, min(received_us) AS oldest_us FROM {table} "
         f"WHERE {where.sql} GROUP BY dienst, fallen, owner"
@@ -188,9 +188,13 @@ def _diensten(connection: Connection, scope: Scope, standing: list[Any], now_us:
     return tuple(lines)
 
 
-def _waiting(connection: Connection, scope: Scope) -> dict[str, tuple[int, int]]:
+def _waiting(connection: Connection, scope: Scope, systems: Sequence[str] | None) -> dict[str, tuple[int, int]]:
     """By lane: how much waits for it, and since when the oldest of that is with us."""
-    table, where = mine(connection, scope, index="item_lane")
+    if systems is None or scope.everything or scope.organisations:
+        table, where = mine(connection, scope, index="item_lane")
+    else:
+        table = f"item {by(connection, 'item_receiver_system')}"
+        where = of_scope(scope) & Where("receiver_system IN @waiting_for", {"waiting_for": list(systems)})
     sql = (
         f"SELECT lane, count(*) AS n, min(received_us) AS oldest_us FROM {table} "
         f"WHERE lane IS NOT NULL AND fallen = FALSE AND {where.sql} GROUP BY lane"
@@ -198,10 +202,10 @@ def _waiting(connection: Connection, scope: Scope) -> dict[str, tuple[int, int]]
     return {row.lane: (row.n, row.oldest_us) for row in ask(connection, sql, where.values)}
 
 
-def lane_lines(connection: Connection, scope: Scope, now_us: int, waiting: Mapping[str, tuple[int, int]] | None = None) -> list[LaneLine]:
+def lane_lines(connection: Connection, scope: Scope, now_us: int, systems: Sequence[str] | None = None) -> list[LaneLine]:
     """Lanes that are held, or for which something waits; those that waited longest first. A party sees those for which something of its
-    own waits, and those of its own systems. `waiting`: what waits for each, from who knows it already."""
-    waiting = _waiting(connection, scope) if waiting is None else waiting
+    own waits, and those of its own systems. `systems`: whoever asks looks at no lanes but theirs."""
+    waiting = _waiting(connection, scope, systems)
     held = {row.lane: row for row in _LANES(connection).all()}
     now, lines = _moment(now_us), []
     for lane in sorted({*waiting, *held}):
@@ -260,13 +264,15 @@ def _line(connection: Connection, scope: Scope, law: LegalDate, now_us: int) -> 
 
 
 def _late(connection: Connection, scope: Scope, law: LegalDate, until_us: int) -> int:
-    """Handed in by then, and still on the board; refusals were not handed in."""
+    """Handed in by then, and still on the board; refusals were not handed in. Of all together the indexes count each."""
     table, where = mine(connection, scope, index="item_bericht")
     sql = f"SELECT count(*) FROM {table} WHERE bericht = :bericht AND received_us < :until AND {where.sql}"
     values = {**where.values, "bericht": law.bericht, "until": until_us}
+    if not scope.everything:
+        return int(ask(connection, f"{sql} AND state <> 'refused'", values).scalar_one())
     every = int(ask(connection, sql, values).scalar_one())
-    table, where = mine(connection, scope, index="item_state")
-    sql = f"SELECT count(*) FROM {table} WHERE state = 'refused' AND bericht = :bericht AND received_us < :until AND {where.sql}"
+    table, _ = mine(connection, scope, index="item_state")
+    sql = f"SELECT count(*) FROM {table} WHERE state = 'refused' AND bericht = :bericht AND received_us < :until"
     return every - int(ask(connection, sql, values).scalar_one())
 
 

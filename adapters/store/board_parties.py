@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
@@ -10,7 +12,7 @@ from sqlalchemy import Connection
 from adapters.store.board_groups import FALLOUT_SIDES, groups_of
 from adapters.store.board_overview import SEASON_SIDES, TRAFFIC_SIDES, flow_of, lane_lines
 from adapters.store.board_traffic import FLOW, day_number, hour_of, season_of
-from adapters.store.board_where import Where, ask, mine, of_scope, reading
+from adapters.store.board_where import Where, ask, mine, of_scope, only, reading
 from adapters.store.database import Database
 from routing.amsterdam import amsterdam_day, end_of_day, start_of_day
 from routing.board import BoardError, Flow, OrganisationLine, Party, PartyLine, Report, ReportLine
@@ -74,10 +76,10 @@ class BoardParties:
 
     def reports(self, scope: Scope, *, monday: date, now_us: int, system: str | None = None) -> list[Report]:
         """See routing.board."""
-        first, until = _week(monday)
+        hours = _week(monday)
         wanted = [one for one in self.partners(scope, monday=monday) if system in (None, one)]
         with reading(self._db) as connection:
-            return [_report(connection, scope, one, monday, first, until) for one in wanted]
+            return _reports(connection, scope, wanted, monday, hours) if wanted else []
 
 
 def _week(monday: date) -> tuple[int, int]:
@@ -88,41 +90,61 @@ def _week(monday: date) -> tuple[int, int]:
     return hour_of(_us(first)), hour_of(_us(until))
 
 
-def _report(connection: Connection, scope: Scope, system: str, monday: date, first: int, until: int) -> Report:
-    flows: list[dict[str, Flow]] = []
-    for side, column in (("from", "system"), ("to", "receiver_system")):
-        if scope.organisations and not scope.everything:
-            ours = of_scope(Scope(organisations=scope.organisations), columns=SEASON_SIDES)
-            table = f"traffic_party WHERE system = :system AND side = '{side}' AND day >= :monday AND day < :monday + 7 AND {ours.sql}"
-        else:
-            ours = Where("TRUE")
-            table = f"traffic WHERE {column} = :system AND hour >= :first AND hour < :until"
-        values = {**ours.values, "system": system, "first": first, "until": until, "monday": day_number(monday)}
-        sql = f"SELECT dienst, {_SUMS} FROM {table} GROUP BY dienst"
-        flows.append({row.dienst: flow_of(row._mapping) for row in ask(connection, sql, _named(sql, values))})
+def _reports(connection: Connection, scope: Scope, wanted: list[str], monday: date, hours: tuple[int, int]) -> list[Report]:
+    """Of these systems, in this order; all that is counted is counted of all of them at once."""
+    values = {"wanted": wanted, "first": hours[0], "until": hours[1], "monday": day_number(monday)}
+    flows = {side: _week_flows(connection, scope, side, values) for side in ("from", "to")}
+    fell: dict[str, list[Any]] = {}
     where = of_scope(scope, columns=FALLOUT_SIDES)
     sql = (
-        "SELECT code, owner, dienst, sum(n) AS fallen, count(DISTINCT school) AS schools FROM fallout "
-        f"WHERE system = :system AND hour >= :first AND hour < :until AND {where.sql} GROUP BY code, owner, dienst ORDER BY 4 DESC, 1"
+        "SELECT system, code, owner, dienst, sum(n) AS fallen, count(DISTINCT school) AS schools FROM fallout WHERE system IN @wanted "
+        f"AND hour >= :first AND hour < :until AND {where.sql} GROUP BY system, code, owner, dienst ORDER BY 5 DESC, 2"
     )
-    fell = ask(connection, sql, {**where.values, "system": system, "first": first, "until": until}).all()
-    ours = of_scope(scope)
+    for row in ask(connection, sql, only(sql, {**where.values, **values})):
+        fell.setdefault(row.system, []).append(row)
+    table, where = mine(connection, scope, index="item_group")
+    columns = "fallen, code, owner, dienst, system, receiver_system"
     sql = (
-        "SELECT fallen, code, owner, dienst, count(*) AS n, min(received_us) AS oldest_us FROM item "
-        f"WHERE system = :system AND {ours.sql} GROUP BY fallen, code, owner, dienst"
+        f"SELECT {columns}, count(*) AS n, min(received_us) AS oldest_us FROM {table} "
+        f"WHERE (system IN @wanted OR receiver_system IN @wanted) AND {where.sql} GROUP BY {columns}"
     )
-    sent = ask(connection, sql, {**ours.values, "system": system}).all()
-    sql = (
-        "SELECT fallen, count(*) AS n, min(received_us) AS oldest_us FROM item "
-        f"WHERE receiver_system = :system AND system <> :system AND {ours.sql} GROUP BY fallen"
-    )
-    there = [*sent, *ask(connection, sql, {**ours.values, "system": system}).all()]
-    still = {(row.code, row.owner or "", row.dienst or ""): row.n for row in sent if row.fallen}
+    there: dict[str, list[Any]] = {}
+    for row in ask(connection, sql, {**where.values, "wanted": wanted}):
+        for system in filter(None, {row.system, row.receiver_system} if row.system else ()):
+            there.setdefault(system, []).append(row)
+    return [
+        _report(system, monday, {side: found.get(system, {}) for side, found in flows.items()}, fell.get(system, []), there.get(system, []))
+        for system in wanted
+    ]
+
+
+def _week_flows(connection: Connection, scope: Scope, side: str, values: Mapping[str, Any]) -> dict[str, dict[str, Flow]]:
+    """What passed in the week, by system and dienst: `from` the systems, or `to` them."""
+    if scope.organisations and not scope.everything:
+        ours = of_scope(Scope(organisations=scope.organisations), columns=SEASON_SIDES)
+        column, days = "system", f"side = '{side}' AND day >= :monday AND day < :monday + 7 AND {ours.sql}"
+        table = "traffic_party"
+    else:
+        ours, table = Where("TRUE"), "traffic"
+        column, days = {"from": "system", "to": "receiver_system"}[side], "hour >= :first AND hour < :until"
+    sql = f"SELECT {column} AS party, dienst, {_SUMS} FROM {table} WHERE {column} IN @wanted AND {days} GROUP BY {column}, dienst"
+    found: dict[str, dict[str, Flow]] = {}
+    for row in ask(connection, sql, only(sql, {**ours.values, **values})):
+        found.setdefault(row.party, {})[row.dienst] = flow_of(row._mapping)
+    return found
+
+
+def _report(system: str, monday: date, flows: Mapping[str, dict[str, Flow]], fell: list[Any], there: list[Any]) -> Report:
+    """`there`: what is on the board, that it sent or is to receive."""
+    still: Counter[tuple[str, ...]] = Counter()
+    for row in there:
+        if row.fallen and row.system == system:
+            still[row.code, row.owner or "", row.dienst or ""] += row.n
     return Report(
         system=system,
         monday=monday,
-        flows=flows[0],
-        received=flows[1],
+        flows=flows["from"],
+        received=flows["to"],
         codes=tuple(
             ReportLine(
                 code=row.code,
@@ -130,7 +152,7 @@ def _report(connection: Connection, scope: Scope, system: str, monday: date, fir
                 dienst=row.dienst,
                 fallen=int(row.fallen),
                 schools=row.schools,
-                still_open=still.get((row.code, row.owner, row.dienst), 0),
+                still_open=still[row.code, row.owner, row.dienst],
             )
             for row in fell
         ),
@@ -138,10 +160,6 @@ def _report(connection: Connection, scope: Scope, system: str, monday: date, fir
         fallen=sum(row.n for row in there if row.fallen),
         oldest_us=min((row.oldest_us for row in there if not row.fallen), default=None),
     )
-
-
-def _named(sql: str, values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if f":{name}" in sql or f"@{name}" in sql}
 
 
 def _lines(connection: Connection, scope: Scope, now_us: int, systems: list[str] | None = None) -> list[PartyLine]:
@@ -157,8 +175,8 @@ def _lines(connection: Connection, scope: Scope, now_us: int, systems: list[str]
         one["organisations"] = max(one.get("organisations", 0), row.organisations)
         one["sent_us" if row.side == "from" else "heard_us"] = row.last_us
     _add_week(connection, scope, found, now_us)
-    waiting = _add_items(connection, scope, found)
-    lanes = lane_lines(connection, scope, now_us, waiting)
+    _add_items(connection, scope, found)
+    lanes = lane_lines(connection, scope, now_us, systems)
     return [
         PartyLine(**(_NOTHING | one), system=system, lanes=tuple(line for line in lanes if line.system == system))
         for system, one in sorted(found.items())
@@ -191,12 +209,11 @@ def _add_week(connection: Connection, scope: Scope, found: dict[str, dict[str, A
                 found.setdefault(row.party, {})[name] = int(row.n)
 
 
-def _add_items(connection: Connection, scope: Scope, found: dict[str, dict[str, Any]]) -> dict[str, tuple[int, int]] | None:
-    """What is on the board. Of a part of it the rows are read, and what waits for each lane is told by the way."""
+def _add_items(connection: Connection, scope: Scope, found: dict[str, dict[str, Any]]) -> None:
+    """What is on the board."""
     table, where = mine(connection, scope, index="item_parties")
-    columns = "dienst, system, receiver_system, fallen" + ("" if scope.everything else ", lane")
+    columns = "dienst, system, receiver_system, fallen"
     sql = f"SELECT {columns}, count(*) AS n, min(received_us) AS oldest_us FROM {table} WHERE {where.sql} GROUP BY {columns}"
-    waiting: dict[str, tuple[int, int]] = {}
 
     def add(system: str | None, name: str, row: Any) -> None:
         if not system or (not scope.everything and not scope.organisations and system not in scope.systems):
@@ -212,10 +229,6 @@ def _add_items(connection: Connection, scope: Scope, found: dict[str, dict[str, 
             add(row.receiver_system, "fallen_to", row)
         else:
             add(row.receiver_system, "waiting", row)
-            if not scope.everything and row.lane:
-                n, oldest_us = waiting.get(row.lane, (0, row.oldest_us))
-                waiting[row.lane] = (n + row.n, min(oldest_us, row.oldest_us))
-    return None if scope.everything else waiting
 
 
 def _seasons(connection: Connection, scope: Scope, oin: str, now_us: int) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from aiohttp import web
@@ -100,7 +101,8 @@ async def _show(kit: Kit, request: web.Request, visit: Visit, found: Party, *, s
     names = await kit.directory()
     formats = Formats(visit.language, moment(kit.now_us))
     contacts = await kit.ask(kit.desk.alerts.contacts, visit.scope, found.oin) if kit.desk.alerts else ()
-    lanes = await kit.ask(_lanes_of, kit, visit, found.oin)
+    known = [lane for line in found.lines if line.system == found.oin for lane in line.lanes] if found.lines else None
+    lanes = await kit.ask(_lanes_of, kit, visit, found.oin, known)
     return await kit.show(
         request,
         visit,
@@ -129,9 +131,10 @@ def _chart(found: Party, formats: Formats, now_us: int) -> Chart | None:
     return columns(hours_of(len(found.hours), now_us), series, formats, title=title, over=text("hour", formats.language), width=720)
 
 
-def _lanes_of(kit: Kit, visit: Visit, oin: str) -> dict[str, LaneLine]:
-    """Its endpoints: those on the board, and those of the register of which nothing is known yet."""
-    found = {line.lane: line for line in kit.board.lanes(visit.scope, now_us=kit.now_us) if line.system == oin}
+def _lanes_of(kit: Kit, visit: Visit, oin: str, known: Sequence[LaneLine] | None = None) -> dict[str, LaneLine]:
+    """Its endpoints: those on the board (`known`, from who asked it already), and those of the register of which nothing is known yet."""
+    there = kit.board.lanes(visit.scope, now_us=kit.now_us) if known is None else known
+    found = {line.lane: line for line in there if line.system == oin}
     for endpoint in kit.desk.register().parts.of_system(oin).endpoints if visit.scope.everything or oin in visit.scope.systems else ():
         lane = endpoint.lane
         if lane not in found:

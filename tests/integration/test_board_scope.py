@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from adapters.store import Store, open_store
+from adapters.store import Store, board_where, open_store
 from routing.board import Board, GroupKey, ItemFilter, Sort, View
 from routing.people import Scope
 from schemas.oin import Oin, school_oin
@@ -160,6 +160,16 @@ def test_nobody_can_tell_from_any_answer_that_there_is_traffic_of_others(stores:
 def test_an_empty_scope_sees_nothing(stores: tuple[Store, Store], name: str) -> None:
     words = repr(QUESTIONS[name](stores[0].board, Scope()))
     assert not [word for word in (SCHOOL, LAS, TOWN, BOX, "mine", "01AA") if str(word) in words]
+
+
+@pytest.mark.parametrize("name", list(QUESTIONS))
+def test_a_party_with_much_on_the_board_has_the_answers_of_one_with_little(
+    stores: tuple[Store, Store], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, (_, beside) = QUESTIONS[name], stores
+    little = {who: ask(beside.board, scope) for who, scope in SCOPES.items()}
+    monkeypatch.setattr(board_where, "FEW", 0)
+    assert {who: ask(beside.board, scope) for who, scope in SCOPES.items()} == little
 
 
 def test_whoever_sees_everything_sees_both(stores: tuple[Store, Store]) -> None:
