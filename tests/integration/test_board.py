@@ -371,9 +371,11 @@ def test_statuses_of_before_the_first_of_april_that_are_not_at_their_receivers_a
     status = {"dienst": "vva", "bericht": "aanmeldStatusBericht"}
     first_of_april = 1_775_080_799_000_000  # 2026-04-01 23:59:59 in Amsterdam
     hand_in(store, a_message("1", received_us=first_of_april, **status), a_message("2", received_us=first_of_april + 2 * SECOND, **status))
-    keep(store)
-    line = store.board.overview(ALL, now_us=first_of_april + DAY).calendar[1]
-    assert (line.day, line.days_left, line.late) == (date(2026, 4, 1), -1, 1)
+    hand_in(store, a_refusal(at_us=first_of_april, **status))  # was not handed in
+    keep(store, now_us=first_of_april + DAY)
+    for scope in (ALL, Scope(systems=frozenset({Oin(SYSTEM)}))):
+        line = store.board.overview(scope, now_us=first_of_april + DAY).calendar[1]
+        assert (line.day, line.days_left, line.late) == (date(2026, 4, 1), -1, 1)
 
 
 # -- one message -------------------------------------------------------------------------------------------------------------------------
@@ -443,6 +445,19 @@ def test_parties_and_their_week(store: Store) -> None:
     assert store.board.reports(ALL, monday=date(2026, 1, 5), now_us=NOW) == []
     with pytest.raises(BoardError):
         store.board.reports(ALL, monday=date(2026, 1, 13), now_us=NOW)
+
+
+def test_a_report_tells_what_a_system_sent_from_what_was_on_its_way_to_it(store: Store) -> None:
+    lease = lead(store)
+    back = {"receiver_system": SYSTEM, "lane": f"mailbox {SYSTEM}"}
+    for name, system, way in (("1", SYSTEM, {}), ("2", MAILBOX, back), ("3", MAILBOX, back)):
+        (one,) = route(store, *take(store, name, system=system), to=[a_delivery(id=f"d-{name}", **way)])
+        deliver(store, lease)
+        confirm(store, one.id, system=one.receiver_system, confirmed=False, code="NOT_OUR_RESIDENT", owner="school")
+    keep(store)
+    reports = store.board.reports(ALL, monday=date(2026, 1, 12), now_us=NOW)
+    told = {one.system: (one.fallen, [line.still_open for line in one.codes], one.received["proef"].failed) for one in reports}
+    assert told == {SYSTEM: (3, [1], 2), MAILBOX: (3, [2], 1)}
 
 
 def test_a_board_that_is_being_filled_says_so(store: Store) -> None:
