@@ -6,6 +6,7 @@ by itself (issue 5). Nothing that is shown or exported holds personal data.
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -81,8 +82,10 @@ def routes(kit: Kit) -> list[web.RouteDef]:
             after, backwards = place_of(request.query)
         except BoardError as error:
             return await _show(kit, request, visit, ItemFilter(view=View.OPEN), asked, problem=sentence(error))
-        found = await kit.ask(kit.board.items, visit.scope, wanted, now_us=kit.now_us, sort=sort, after=after, backwards=backwards)
-        count = await kit.ask(kit.board.count, visit.scope, wanted, now_us=kit.now_us)
+        found, count = await asyncio.gather(
+            kit.ask(kit.board.items, visit.scope, wanted, now_us=kit.now_us, sort=sort, after=after, backwards=backwards),
+            kit.ask(kit.board.count, visit.scope, wanted, now_us=kit.now_us),
+        )
         return await _show(kit, request, visit, wanted, asked, found=found, count=count, sort=sort)
 
     @page(permission=SEE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -35,8 +36,10 @@ def routes(kit: Kit) -> list[web.RouteDef]:
         now_us = kit.now_us
         span = request.query.get("kaart", "dag")
         since_us = now_us - SPANS.get(span, _DAY_US)
-        found = await kit.ask(kit.board.overview, visit.scope, now_us=now_us)
-        links = await kit.ask(kit.board.chain_map, visit.scope, since_us=since_us, now_us=now_us)
+        found, links = await asyncio.gather(
+            kit.ask(kit.board.overview, visit.scope, now_us=now_us),
+            kit.ask(kit.board.chain_map, visit.scope, since_us=since_us, now_us=now_us),
+        )
         names = await kit.directory()
         formats = Formats(visit.language, moment(now_us))
         layout = await kit.ask(lay_out, links, found, names, visit.language)
