@@ -7,7 +7,7 @@ import argparse
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`bench [register]`."""
-    parser.add_argument("what", nargs="?", choices=("register", "portal"), help="a national service register, or the portal's questions")
+    parser.add_argument("what", nargs="?", choices=("register", "portal"), help="a national service register, or the portal's pages")
     parser.add_argument("--messages", type=int, metavar="N", help="end to end (default: 10000), or in the portal's store (1000000)")
     parser.add_argument("--pupils", type=int, default=5, metavar="N", help="per message (default: %(default)s)")
     parser.add_argument("--postgres", action="store_true", help="register or portal in a private PostgreSQL server, instead of SQLite")

@@ -141,7 +141,7 @@ def run(*, messages: int = 1_000_000, postgres: bool = False, as_json: bool = Fa
     figures = [{"what": name, "figure": value} for name, value in result.items() if not isinstance(value, dict)]
     print_table(("what", "figure"), figures)
     by_page = [{"page": name, "p50_ms": result["p50_ms"][name], "p95_ms": result["p95_ms"][name]} for name in PAGES]
-    print_table(("page", "p50_ms", "p95_ms"), by_page, title="The server's time per page, as the portal logs it")
+    print_table(("page", "p50_ms", "p95_ms"), by_page, title="Server time, as the portal logs it")
     return 0
 
 
