@@ -23,6 +23,7 @@ from adapters.credentials import RollOverSigner
 from adapters.signing import Signer
 from adapters.store import Store
 from broker_config.settings import Settings
+from routing.amsterdam import amsterdam_day
 from routing.rollover import RollOver
 from routing.work import StoreUnavailable
 from schemas.events import decode
@@ -209,8 +210,8 @@ def test_every_receiver_can_be_switched_at_once_and_the_steps_are_kept(
     for name, value in (("KEY", current.key), ("CERT", current.certificate), ("OIN", HUB)):
         monkeypatch.setenv(f"KOPPELPUNT_{name}", str(value))
     files = ("--cert", str(following.certificate), "--key", str(following.key))
-    assert command(tmp_path, "next", *files, "--from", datetime.now(UTC).date().isoformat()) == 1
-    assert command(tmp_path, "next", *files, "--from", datetime.now(UTC).date().isoformat(), "--short-notice") == 0
+    assert command(tmp_path, "next", *files, "--from", amsterdam_day(datetime.now(UTC)).isoformat()) == 1
+    assert command(tmp_path, "next", *files, "--from", amsterdam_day(datetime.now(UTC)).isoformat(), "--short-notice") == 0
     assert command(tmp_path, "switch", "--all") == 1
     capsys.readouterr()
     assert command(tmp_path, "switch", "--all", "--unconfirmed") == 0

@@ -31,7 +31,7 @@ HUB, MUNICIPALITY, SYSTEM = Oin("00000003000000000001"), Oin("000000010012345600
 
 
 def settings() -> Settings:
-    ours = s.party("hub", oin=HUB)
+    ours = s.party("other-hub", oin=HUB)
     values = {"KEY": ours.key, "CERT": ours.certificate, "TRUST": s.folder() / "ca.pem"}
     return Settings.from_environment({f"KOPPELPUNT_{name}": str(value) for name, value in values.items()})
 
@@ -97,7 +97,7 @@ def test_the_certificate_of_a_server_that_answers_in_one_packet_is_seen(signed: 
         async with asyncio.timeout(30), sandbox as receiver:
             for _ in range(5):
                 message = s.message_id()
-                raw = s.signed(by=s.signer("hub", oin=HUB), receiver=MUNICIPALITY, message=message, created=None)
+                raw = s.signed(by=s.signer("other-hub", oin=HUB), receiver=MUNICIPALITY, message=message, created=None)
                 asked = Asked(message_id=message, receiver=MUNICIPALITY, system=SYSTEM, signed=signed)
                 heard = await caller.offer(receiver.url, raw, action=s.ACTION, asked=asked)
                 assert heard.wire is Wire.ANSWERED

@@ -18,9 +18,10 @@ from tests.support.portal import Portal
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One browser for all tests. Skips without it, but fails in CI."""
+    """One browser for the tests of a module: while it is there, an event loop runs in this thread, and others cannot have theirs. Skips
+    without Chromium, but fails in CI."""
     program = shutil.which("chromium")
     if program is None:
         why = "Chromium is not installed: nobody looked at the portal (run.py prepare --tests)"

@@ -45,6 +45,7 @@ def party(name: str = "las", *, oin: str = LAS, days: int = 365, revoked: bool =
 
 @cache
 def _issue(name: str, oin: str, days: int, revoked: bool) -> pki.Party:
+    assert not (folder() / f"{name}.crt").exists(), f"{name} is another party's name: its files would be overwritten"
     return pki.issue(folder(), oin=oin, name=name, days=days, revoked=revoked)
 
 
