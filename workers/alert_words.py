@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -25,6 +26,8 @@ from workers.clock import moment
 
 #: Causes spelt out in one message; the rest is counted, and stands in the portal.
 MOST: Final = 20
+#: Of those, of each partner that is not the contact's own party.
+OF_EACH: Final = 5
 #: The same for programs.
 MOST_DATA: Final = 200
 
@@ -88,8 +91,8 @@ class Words:
 
 def write_alerts(letter: Letter, words: Words) -> Written:
     """One message of all that is new to a contact."""
-    shown, rest = letter.alerts[:MOST], len(letter.alerts) - MOST
-    first = shown[0]
+    shown = _spelt_out(letter)
+    first, rest = shown[0], len(letter.alerts) - len(shown)
     more: Pair = (f" (en nog {len(letter.alerts) - 1})", f" (and {len(letter.alerts) - 1} more)") if len(letter.alerts) > 1 else ("", "")
     theirs = all(one.cause.partner == letter.contact.party for one in letter.alerts)
     intro: Pair = (
@@ -120,6 +123,17 @@ def write_alerts(letter: Letter, words: Words) -> Written:
     subject = tuple(f"{said}{what}" for said, what in zip(first.says, more, strict=True))
     data = {"alerts": [as_data(one, words) for one in letter.alerts[:MOST_DATA]], "count": len(letter.alerts)}
     return written((subject[0], subject[1]), body, letter.contact, data)
+
+
+def _spelt_out(letter: Letter) -> list[Alert]:
+    """Of every other party a few, so that one with many causes does not take the place of all the rest."""
+    counts, found = Counter[str](), []
+    for one in letter.alerts:
+        partner = one.cause.partner
+        counts[partner] += 1
+        if partner == letter.contact.party or counts[partner] <= OF_EACH:
+            found.append(one)
+    return found[:MOST]
 
 
 def as_data(one: Alert, words: Words) -> dict[str, Any]:
