@@ -18,6 +18,8 @@ from routing.people import Scope
 
 #: The institution behind an OIN or routeringskenmerk, in SQL (schemas.oin.institution_of).
 _INSTITUTION: Final = "CASE WHEN {0} LIKE '00000007000%' THEN substr({0}, 1, 15) || '00000' ELSE {0} END"
+#: Columns that are for the store alone.
+_OURS_ALONE: Final = frozenset({"seq", "message_seq", "delivery_seq", "again_of", "digest"})
 #: Hand-ins that one id may name.
 _MOST: Final = 200
 _IDS: Final = Sql(
@@ -80,7 +82,7 @@ class BoardMessages:
         return MessageView(
             facts={name: value for name, value in _shown(facts).items() if name != "answers"},
             deliveries=tuple(deliveries),
-            events=tuple(events),
+            events=tuple(replace(event, digest=None) for event in events),
             decisions=tuple(decisions),
             related=related,
             items=tuple(items),
@@ -90,9 +92,10 @@ class BoardMessages:
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    """Without the store's own numbers: they tell how much there is of everybody."""
+    """Without the store's own numbers, which tell how much there is of everybody, and without the digest of the content: whoever has that
+    may try every BSN until one fits."""
     tries = {"tries": [_shown(one) for one in row["tries"]]} if "tries" in row else {}
-    return {name: value for name, value in row.items() if name not in ("seq", "message_seq", "delivery_seq")} | tries
+    return {name: value for name, value in row.items() if name not in _OURS_ALONE} | tries
 
 
 def _party(scope: Scope, organisation: str, system: str) -> Where:

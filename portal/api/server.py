@@ -24,11 +24,11 @@ from portal.api.description import PATH, description
 from portal.api.problems import Problem, cannot, invalid
 from portal.api.shapes import as_json
 from portal.api.values import read
-from portal.shell import Answer, Ports, Shell, Visit, open_to_all, page
+from portal.shell import Answer, Ports, Shell, Visit, bearer, open_to_all, page
 from routing.actions import CannotAct
 from routing.alerts import CannotAcknowledge
 from routing.board import BoardError
-from routing.people import TOKEN_SHAPE, digest_of
+from routing.people import digest_of
 from routing.rate import MOST, Rate
 
 T = TypeVar("T")
@@ -116,9 +116,8 @@ class Api:
 
     async def _admit(self, request: web.Request) -> bytes:
         """The digest of the token. Raises Problem unless there is one that counts, and it may ask again."""
-        given = request.headers.getall("Authorization", [])
-        scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-        if scheme.lower() != "bearer" or not TOKEN_SHAPE.match(token):
+        token = bearer(request)
+        if token is None:
             raise Problem(401, headers=_CHALLENGE)
         key = digest_of(token)
         address = self._shell.address_of(request)

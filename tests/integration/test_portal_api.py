@@ -187,6 +187,10 @@ def test_a_message_is_shown_without_its_content_and_without_what_means_nothing_o
     view = world.client("manager").get(f"/messages/{world.a.failed}").json()
     names = {name for row in (view["facts"], *view["deliveries"], *view["deliveries"][0]["tries"], *view["decisions"]) for name in row}
     assert not names & {"body", "wrapped_key", "subject", "order_key", "seq", "message_seq", "delivery_seq", "release", "claim"}
+    assert not names & {"digest", "again_of"}
+    assert not [event for event in view["events"] if event.get("digest")]
+    refused = world.client("manager").get(f"/messages/{world.a.refused}").json()
+    assert "digest" not in refused["facts"] and not [event for event in refused["events"] if event.get("digest")]
     assert {"reference", "state", "received_at", "attempts", "outcome", "question"} <= names
     assert "side-a</x>" not in json.dumps(view)
 
@@ -208,6 +212,13 @@ def test_the_cookie_of_somebody_who_signed_in_does_not_count_here(world: World) 
     assert browser.get("/").status_code == 200
     assert browser.get("/api/v1/me").status_code == 401
     assert browser.post("/api/v1/lanes/pause", json={"lane": world.a.lane}).status_code == 401
+    for header in (f"bearer {new_token()}", f"BEARER {new_token()}", f"Bearer {new_token()}"):
+        assert browser.get("/api/v1/me", headers={"Authorization": header}).status_code == 401
+
+
+def test_the_scheme_of_a_token_may_be_written_in_any_case(world: World) -> None:
+    token = world.portal.token("manager")
+    assert world.client(None).get("/me", headers={"Authorization": f"bearer {token}"}).json()["account"] == "manager"
 
 
 def test_what_an_account_may_is_asked_at_each_request(world: World) -> None:
