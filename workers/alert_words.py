@@ -18,6 +18,7 @@ from routing.alerts import Alert, AlertState, Kind, Letter
 from routing.board import Flow, ItemFilter, Report, ReportLine, View
 from routing.contacts import Contact, Language
 from routing.tellings import Written
+from schemas.cells import cell
 from schemas.faults import CODES, Owner
 from schemas.glossary import GLOSSARY
 from schemas.privacy import plain, redact
@@ -251,18 +252,22 @@ def as_csv(reports: Iterable[Report]) -> str:
     """Every number of them, one a line, for a spreadsheet: system, monday, what, dienst, code, owner, number."""
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\r\n")
-    rows.writerow(("system", "monday", "what", "dienst", "code", "owner", "number"))
+
+    def write(line: Iterable[object]) -> None:
+        rows.writerow(map(cell, line))
+
+    write(("system", "monday", "what", "dienst", "code", "owner", "number"))
     for report in reports:
         start = (report.system, report.monday.isoformat())
         for side, flows in (("sent", report.flows), ("received", report.received)):
             for dienst, flow in sorted(flows.items()):
                 for name in ("handed_in", "refused", "delivered", "failed", "took_s", "in_minute", "in_hour", "in_day"):
-                    rows.writerow((*start, f"{side}_{name}", dienst, "", "", getattr(flow, name)))
+                    write((*start, f"{side}_{name}", dienst, "", "", getattr(flow, name)))
         for line in report.codes:
             for name in ("fallen", "schools", "still_open"):
-                rows.writerow((*start, name, line.dienst, line.code, line.owner, getattr(line, name)))
-        rows.writerow((*start, "waiting_now", "", "", "", report.waiting))
-        rows.writerow((*start, "fallen_now", "", "", "", report.fallen))
+                write((*start, name, line.dienst, line.code, line.owner, getattr(line, name)))
+        write((*start, "waiting_now", "", "", "", report.waiting))
+        write((*start, "fallen_now", "", "", "", report.fallen))
     return redact(out.getvalue())
 
 

@@ -15,6 +15,7 @@ from adapters.store.queries import Queries
 from adapters.store.sql import Sql
 from routing.board import MessageView, Related
 from routing.people import Scope
+from schemas.ids import uuid_name
 
 #: The institution behind an OIN or routeringskenmerk, in SQL (schemas.oin.institution_of).
 _INSTITUTION: Final = "CASE WHEN {0} LIKE '00000007000%' THEN substr({0}, 1, 15) || '00000' ELSE {0} END"
@@ -76,6 +77,9 @@ class BoardMessages:
             facts["answers"] = None
             for name in ("code", "owner"):
                 facts[name] = None
+        if facts["state"] == "refused":  # nobody checked what it is
+            facts["message_id"] = uuid_name(facts["message_id"])
+            events = [replace(event, message_id=uuid_name(event.message_id)) for event in events]
         with reading(self._db) as connection:
             items = [item for item in items_of(connection, reference) if mine is None or item.id in mine]
             related = _related(connection, facts, deliveries, whole=mine is None)

@@ -30,6 +30,7 @@ from routing.alerts import CannotAcknowledge
 from routing.board import BoardError
 from routing.people import digest_of
 from routing.rate import MOST, Rate
+from schemas.cells import cell
 
 T = TypeVar("T")
 
@@ -233,8 +234,3 @@ def _lines(made: Rows) -> Iterator[str]:
         csv.writer(out).writerows([cell(value) for value in row] for row in batch)
         yield out.getvalue()
         header = []
-
-
-def cell(value: object) -> object:
-    """A value in a file: what a spreadsheet would take for a formula is kept from being one."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
