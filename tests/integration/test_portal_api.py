@@ -17,7 +17,7 @@ import pytest
 
 from portal.api.server import CALLS, EACH_AT_A_TIME, UNKNOWN_A_MINUTE
 from routing import people
-from routing.people import MAY, Permission, Role, new_token
+from routing.people import MAY, Permission, Role, Scope, new_token
 from tests.support.openapi import Described
 from tests.support.portal_api import ALL, CODE, NUMBERS, Client, Side, World, shown
 from tests.support.store import NOW, a_message, hand_in, run_sql
@@ -88,6 +88,7 @@ TRIES: Mapping[str, Try] = {
 BY_ID = {call.id: call for call in CALLS}
 #: Whom of the partner's organisation: by its systems, and by its organisations.
 STRANGERS = ("partner-b", "school-b")
+EVERYTHING = Scope(everything=True)
 
 
 def of(side: Side, said: Any) -> Any:
@@ -427,8 +428,10 @@ def test_a_retry_is_previewed_confirmed_by_one_and_approved_by_another(tmp_path:
         assert job.status_code == 201 and job.json()["state"] == "to_approve" and job.json()["made_by"] == "manager"
         path = f"/jobs/{job.json()['id']}"
         own = manager.post(f"{path}/approve")
-        assert own.status_code == 409 and own.json()["code"] == "CANNOT_BE_DONE"
-        assert operator.post(f"{path}/approve").json()["approved_by"] == "operator"
+        assert own.status_code == 403 and manager.get(path).json()["state"] == "to_approve"
+        by_token = operator.post(f"{path}/approve")
+        assert by_token.status_code == 403 and "A token cannot approve" in by_token.text
+        assert world.actions.approve(EVERYTHING, job.json()["id"], who="operator").approved_by == "operator"
         assert operator.post(f"{path}/pause").status_code == 403
         assert manager.post(f"{path}/cancel").json()["state"] in ("cancelled", "done")
 
