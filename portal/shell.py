@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -212,6 +213,17 @@ VISIT: Final[web.RequestKey[Visit | None]] = web.RequestKey("visit")
 SESSION: Final = "koppelpunt"
 FRESH: Final = web.RequestKey("fresh", str)
 LANGUAGES: Final = ("nl", "en")
+
+
+def network_of(address: str) -> str:
+    """What tries of one visitor are counted under: of IPv6 the /64, for whoever has one address there has all of them (RFC 6177)."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, IPv4Address):
+        return address
+    return str(found.ipv4_mapped or IPv6Network((int(found) >> 64 << 64, 64)))
 
 
 def bearer(request: web.Request) -> str | None:

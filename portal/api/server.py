@@ -24,7 +24,7 @@ from portal.api.description import PATH, description
 from portal.api.problems import Problem, cannot, invalid
 from portal.api.shapes import as_json
 from portal.api.values import read
-from portal.shell import Answer, Ports, Shell, Visit, bearer, open_to_all, page
+from portal.shell import Answer, Ports, Shell, Visit, bearer, network_of, open_to_all, page
 from routing.actions import CannotAct
 from routing.alerts import CannotAcknowledge
 from routing.board import BoardError
@@ -121,7 +121,7 @@ class Api:
         if token is None:
             raise Problem(401, headers=_CHALLENGE)
         key = digest_of(token)
-        address = self._shell.address_of(request)
+        address = network_of(self._shell.address_of(request))
         wait_s = self._rate.take(key) if key in self._known else self._unknown.wait(address)
         if wait_s:
             raise _too_often(wait_s)
