@@ -5,6 +5,7 @@ The id_token is the only thing that says who somebody is: its signature, issuer,
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import json
 import time
@@ -51,6 +52,8 @@ class Provider:
     ) -> None:
         """`secret`: None for a public client, which PKCE protects alone. `name`: as the button says it."""
         self._issuer, self._client, self._secret, self._claims, self._now = issuer, client, secret, claims, now
+        #: In the names of its accounts: another issuer's `sub` is another person (OpenID Connect Core 5.7).
+        self._mark = hashlib.sha256(issuer.encode()).hexdigest()[:8]
         self.name = name or urlsplit(issuer).hostname or issuer
         self._session: aiohttp.ClientSession | None = None
         self._description: dict[str, Any] = {}
@@ -186,7 +189,12 @@ class Provider:
         label = next((claims[name] for name in ("name", "preferred_username") if isinstance(claims.get(name), str)), "")
         try:
             return new_account(
-                f"oidc:{subject}", roles, organisations=organisations, systems=systems, source=Source.OIDC, label=_word(label, 100)
+                f"oidc:{self._mark}:{subject}",
+                roles,
+                organisations=organisations,
+                systems=systems,
+                source=Source.OIDC,
+                label=_word(label, 100),
             )
         except AccountError as error:
             raise SignInRefused(str(error).rstrip(".")) from None

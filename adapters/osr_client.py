@@ -9,7 +9,8 @@ OsrError                 nothing can be known now; the text says what happened
 +- OsrFailing            5xx
 +- OsrWrong              an answer that is not one of this API: status, size, content type, JSON, or a field
 
-A 404 is an answer to `mandates` only, and only where it says so itself: a wrong address must not look like a school without a mandate.
+A 404 is an answer to `mandates` only, and only where its title or detail says so: a wrong address must not look like a school without a
+mandate. Nor is every 200 a yes: only OK, or a mandate of that school and system that counts on that day.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ import aiohttp
 from yarl import URL
 
 from adapters.endpoints import LONGEST_LINE
+from routing.amsterdam import AMSTERDAM
+from schemas.oin import institution_of
 from schemas.privacy import plain, redact
 
 #: Seconds for a connection (TLS included), between two pieces of an answer, and for the whole of it.
@@ -48,6 +51,7 @@ PAUSE_S: Final = 10
 #: The header with the key, which the sources do not name.
 API_KEY: Final = "X-Api-Key"
 
+_NONE: Final = re.compile(r"\b(?:mandate not found|no mandate)\b", re.IGNORECASE)
 _KEY: Final = re.compile(r"[\x21-\x7e]{8,512}\Z")
 _JSON: Final = re.compile(r"application/(?:[a-z0-9.+-]+\+)?json\Z")
 _NEXT: Final = re.compile(r"<([^<>]{1,2000})>\s*;\s*rel=\"?next\"?")
@@ -120,13 +124,15 @@ class OsrClient:
         return await self._list("service-versions", {"service_code": service_code} if service_code else {})
 
     async def has_mandate(self, *, school: str, supplier: str, namespace: str, day: date | None = None) -> bool:
-        """Whether this system may act for this school; of a day other than today, `day`."""
+        """Whether this system may act for this school; of a day other than today, `day`. Raises OsrWrong when it says neither."""
         asked = {"school_oin": school, "supplier_oin": supplier, "service_version_namespace": namespace}
         status, _, said = await self._ask("mandates", asked | _on(day))
         if status == 404:
-            if "mandate" not in json.dumps(said).lower():
+            if not _says_none(said):
                 raise OsrWrong("it answers 404 to a question about a mandate, and does not say that there is none: is its address right?")
             return False
+        if wrong := _not_yes(said, school, supplier, day or datetime.now(AMSTERDAM).date()):
+            raise OsrWrong(f"its answer about a mandate is no yes: {wrong}")
         return True
 
     async def endpoints(
@@ -298,6 +304,38 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) != len(pairs):
         raise ValueError("a member is named twice")
     return made
+
+
+def _says_none(said: Any) -> bool:
+    """Whether a 404 is about the mandate. Not its other members: many servers repeat the path there."""
+    texts = [said.get("title"), said.get("detail")] if isinstance(said, dict) else []
+    return any(isinstance(text, str) and _NONE.search(text) for text in texts)
+
+
+def _not_yes(said: Any, school: str, supplier: str, day: date) -> str:
+    """Why this does not say that the system may act for the school on that day; empty when it does. The sources name two forms: a bare OK,
+    and to the system itself the mandate with its token."""
+    if said == "OK":
+        return ""
+    if not isinstance(said, dict):
+        return "it is neither OK nor a mandate"
+    if said.get("status") != "OK" and not (isinstance(said.get("token"), str) and said["token"] and "status" not in said):
+        return "it has neither the status OK nor a token"
+    if said.get("revoked", False) not in (False, None):
+        return "it is revoked"
+    if "school_oin" in said and not _same(said["school_oin"], school):
+        return "it is of another school"
+    if "supplier_oin" in said and said["supplier_oin"] != supplier:
+        return "it is of another system"
+    try:
+        start, end = (date.fromisoformat(said[name]) if said.get(name) is not None else day for name in ("start_date", "end_date"))
+    except (TypeError, ValueError):
+        return "its days cannot be read"
+    return "" if start <= day <= end else f"it does not count on {day}"
+
+
+def _same(said: object, school: str) -> bool:
+    return isinstance(said, str) and institution_of(said) == institution_of(school)
 
 
 def _words(body: bytes) -> str:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -156,9 +157,9 @@ class Shell:
             known: Visit | None = request[VISIT]
             return known
         now_us, session, account = self.ports.clock.now_us(), None, None
-        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if request.path.startswith(API) and TOKEN_SHAPE.match(bearer):
-            account = await self.ask(self.ports.people.by_token, digest_of(bearer), now_us=now_us)
+        if request.path.startswith(API) and "Authorization" in request.headers:  # and then no cookie counts, whatever stands in it
+            if (token := bearer(request)) is not None:
+                account = await self.ask(self.ports.people.by_token, digest_of(token), now_us=now_us)
         elif (secret := self.secret(request)) is not None:
             watched = "text/event-stream" not in request.headers.get("Accept", "")  # a page left open is nobody who works
             session = await self.ask(self.ports.people.session, digest_of(secret), now_us=now_us, touch=watched)
@@ -212,6 +213,24 @@ VISIT: Final[web.RequestKey[Visit | None]] = web.RequestKey("visit")
 SESSION: Final = "koppelpunt"
 FRESH: Final = web.RequestKey("fresh", str)
 LANGUAGES: Final = ("nl", "en")
+
+
+def network_of(address: str) -> str:
+    """What tries of one visitor are counted under: of IPv6 the /64, for whoever has one address there has all of them (RFC 6177)."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, IPv4Address):
+        return address
+    return str(found.ipv4_mapped or IPv6Network((int(found) >> 64 << 64, 64)))
+
+
+def bearer(request: web.Request) -> str | None:
+    """The token that a program sends along; None when there is none, or anything else (RFC 6750, 2.1; the scheme in any case)."""
+    given = request.headers.getall("Authorization", [])
+    scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+    return token if scheme.lower() == "bearer" and TOKEN_SHAPE.match(token) else None
 
 
 def language_of(request: web.Request) -> str:

@@ -14,13 +14,27 @@ from typing import Any, Final
 from aiohttp import web
 
 from portal.rendering import render
-from portal.shell import EVERYBODY, FRESH, PASSWORD, SESSION, SIGN_IN, SIGN_OUT, Answer, Shell, Visit, language_of, open_to_all, page
+from portal.shell import (
+    EVERYBODY,
+    FRESH,
+    PASSWORD,
+    SESSION,
+    SIGN_IN,
+    SIGN_OUT,
+    Answer,
+    Shell,
+    Visit,
+    language_of,
+    network_of,
+    open_to_all,
+    page,
+)
 from portal.texts import text
 from routing.people import LONGEST_PASSWORD, SHORTEST_PASSWORD, Account, Flow, SignIn, SignInRefused, Source, digest_of, new_secret
 
 log = logging.getLogger("koppelpunt.portal")
 
-#: Tries within a quarter of an hour: of one name from one address, of one name, from one address.
+#: Tries within a quarter of an hour: of one name from one address (IPv6: one /64), of one name, from one address.
 WINDOW_US: Final = 15 * 60 * 1_000_000
 TRIES_BOTH, TRIES_NAME, TRIES_ADDRESS = 5, 50, 30
 #: And of leaving for the identity provider, from one address.
@@ -82,7 +96,8 @@ class _Desk:
         given = await request.post()
         name, password, code, to = (str(given.get(key, "")) for key in ("name", "password", "code", "naar"))
         name, address, now_us = name.strip().lower(), self._shell.address_of(request), self._ports.clock.now_us()
-        mine, theirs = [_key("both", name, address), _key("name", name)], _key("address", address)
+        network = network_of(address)
+        mine, theirs = [_key("both", name, network), _key("name", name)], _key("address", network)
         keys = {**dict(zip(mine, (TRIES_BOTH, TRIES_NAME), strict=True)), theirs: TRIES_ADDRESS}
         people = self._ports.people
         await self._count(keys, address)
@@ -148,7 +163,7 @@ class _Desk:
         if provider is None:
             raise web.HTTPNotFound
         address = self._shell.address_of(request)
-        await self._count({_key("oidc", address): TRIES_OIDC}, address)  # each leaves something in the store
+        await self._count({_key("oidc", network_of(address)): TRIES_OIDC}, address)  # each leaves something in the store
         secret = self._shell.secret(request)
         own = secret or new_secret()
         try:

@@ -494,6 +494,10 @@ _JOBS: Final[Mapping[str, tuple[str, str]]] = {
         "Vanzelf gestopt: er mislukte te veel. De rest is niet aangeraakt.",
         "Stopped by itself: too much failed. The rest was not touched.",
     ),
+    "jobs.stopped.confirmer": (
+        "Vanzelf gestopt: wie dit bevestigde, mag dat niet meer. De rest is niet aangeraakt.",
+        "Stopped by itself: whoever confirmed this may not act any more. The rest was not touched.",
+    ),
     "jobs.stopped.other": ("Gestopt: {why}", "Stopped: {why}"),
     "jobs.resume": ("Hervatten", "Resume"),
     "jobs.cancel": ("Annuleren", "Cancel"),

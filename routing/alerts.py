@@ -4,13 +4,15 @@ A *signal* is what can be seen now (so many failures of one cause, an endpoint t
 what we remember of it: since when, how large, who was told, who took it. `decide` makes the second from the first.
 
 There is no storm, whatever happens: a contact gets at most one message of alerts each quarter of an hour and a dozen in any day, with all
-that is new in one of them, and the digest besides.
+that is new in one of them, and the digest besides. What is urgent, and what is our own turn, has a dozen of its own: no partner can use
+those up. And of one partner we ourselves hear every four hours at most, of all its causes together.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -45,6 +47,14 @@ class AlertState(StrEnum):
     OPEN = "open"
     ACKNOWLEDGED = "acknowledged"  #: somebody took it: nobody else is told
     CLOSED = "closed"  #: it is over; opens again when it comes back
+
+
+class Pace(StrEnum):
+    """Among which messages one counts for the most a day; each has its own number."""
+
+    ORDINARY = "ordinary"
+    OWN = "own"  #: of what is our own turn
+    URGENT = "urgent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,9 +155,10 @@ class Rules:
     calm: timedelta = timedelta(hours=4)  #: without a failure before it is over
     calm_state: timedelta = timedelta(minutes=15)  #: the same for what is not counted
     escalate_after: timedelta = timedelta(hours=4)  #: nobody took it: the next contact is told
-    again_after: timedelta = timedelta(hours=4)  #: one that came back is told again so long after it was told before
+    #: One that came back is told again so long after it was told before; and so often we hear of one partner.
+    again_after: timedelta = timedelta(hours=4)
     between: timedelta = timedelta(minutes=15)  #: a contact gets no two messages of alerts sooner
-    most_a_day: int = 12  #: nor more of them in any 24 hours
+    most_a_day: int = 12  #: nor more of them in any 24 hours, for each `Pace`
     digest_at: time = time(8, 0)  #: Amsterdam; on Mondays the weekly report too
 
     def opens(self, signal: Signal, now_us: int) -> bool:
@@ -185,7 +196,8 @@ class Letter:
     """One message to one contact, of all that is new to it."""
 
     contact: Contact
-    alerts: tuple[Alert, ...]
+    alerts: tuple[Alert, ...]  #: the most pressing first
+    pace: Pace = Pace.ORDINARY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,13 +214,13 @@ def decide(
     signals: Iterable[Signal],
     known: Iterable[Alert],
     contacts: Sequence[Contact],
-    sent: Mapping[str, Sequence[int]],
+    sent: Mapping[str, Sequence[tuple[int, Pace]]],
     rules: Rules,
     *,
     ours: str,
 ) -> Plan:
-    """What to open, tell, escalate and close. `sent`: contact id -> when messages of alerts were made for it, the last 24 hours at least;
-    `ours`: our own OIN, whose contacts hear of what is ours and of what nobody else took."""
+    """What to open, tell, escalate and close. `sent`: contact id -> when messages of alerts were made for it, and of which pace, the last
+    24 hours at least; `ours`: our own OIN, whose contacts hear of what is ours and of what nobody else took."""
     now_us = _micros(now)
     before = {alert.cause: alert for alert in known}
     after, happened = _judge(now_us, {signal.cause: signal for signal in signals}, before, rules)
@@ -279,13 +291,14 @@ def _tell(
     alerts: dict[Cause, Alert],
     happened: list[tuple[What, Alert]],
     contacts: Sequence[Contact],
-    sent: Mapping[str, Sequence[int]],
+    sent: Mapping[str, Sequence[tuple[int, Pace]]],
     rules: Rules,
     ours: str,
 ) -> tuple[Letter, ...]:
     """Letters to make; `alerts` and `happened` are brought up to date with them."""
     now_us = _micros(now)
-    rested = {one.id for one in contacts if _rested(now_us, sent.get(one.id, ()), rules)}
+    rested = {one.id: _rested(now_us, sent.get(one.id, ()), rules) for one in contacts}
+    lately = {(id, cause.partner) for cause, one in alerts.items() if now_us - one.told_us < _us(rules.again_after) for id in one.told}
     to_tell: dict[str, list[Cause]] = {}
     for cause, alert in alerts.items():
         if alert.state is not AlertState.OPEN or alert.absent_us is not None:
@@ -294,9 +307,13 @@ def _tell(
         groups = groups_of(anew, contacts, ours)
         on = anew.step < len(groups) and (anew.step == 0 or now_us - anew.step_us >= _us(rules.escalate_after))
         steps = groups[: anew.step + 1 if on else anew.step]
-        hear = [
-            [one for one in group if one.id in rested and one.id not in anew.told and one.hears(now, urgent=anew.urgent)] for group in steps
-        ]
+        pace = _pace(anew, ours)
+
+        def hears(one: Contact, anew: Alert = anew, pace: Pace = pace) -> bool:
+            heard = pace is Pace.ORDINARY and one.party == ours and (one.id, anew.cause.partner) in lately
+            return pace in rested[one.id] and not heard and one.id not in anew.told and one.hears(now, urgent=anew.urgent)
+
+        hear = [list(filter(hears, group)) for group in steps]
         told = {one.id for group in hear for one in group}
         # a group that was told already, as part of an earlier one, is passed over
         moved = on and (bool(hear[-1]) or all(one.id in anew.told for one in groups[anew.step]))
@@ -309,10 +326,21 @@ def _tell(
         if told:
             happened.append((What.ESCALATED if moved and anew.step else What.TOLD, alerts[cause]))
     by_id = {one.id: one for one in contacts}
-    return tuple(
-        Letter(contact=by_id[id], alerts=tuple(sorted((alerts[cause] for cause in causes), key=_weight)))
-        for id, causes in sorted(to_tell.items())
-    )
+    return tuple(_letter(by_id[id], [alerts[cause] for cause in causes], ours) for id, causes in sorted(to_tell.items()))
+
+
+def _letter(contact: Contact, alerts: Iterable[Alert], ours: str) -> Letter:
+    ordered = tuple(sorted(alerts, key=lambda one: (-_RANK[_pace(one, ours)], -one.size, one.id)))
+    return Letter(contact=contact, alerts=ordered, pace=_pace(ordered[0], ours))
+
+
+_RANK: Final = {pace: rank for rank, pace in enumerate(Pace)}
+
+
+def _pace(alert: Alert, ours: str) -> Pace:
+    if alert.urgent:
+        return Pace.URGENT
+    return Pace.OWN if alert.cause.partner == ours else Pace.ORDINARY
 
 
 def groups_of(alert: Alert, contacts: Sequence[Contact], ours: str) -> tuple[tuple[Contact, ...], ...]:
@@ -329,14 +357,13 @@ def _anew(alert: Alert, now_us: int, rules: Rules) -> Alert:
     return alert
 
 
-def _rested(now_us: int, sent: Sequence[int], rules: Rules) -> bool:
-    lately = [at for at in sent if now_us - at < _DAY_US]
-    return len(lately) < rules.most_a_day and all(now_us - at >= _us(rules.between) for at in lately)
-
-
-def _weight(alert: Alert) -> tuple[bool, int, str]:
-    """The most pressing first."""
-    return (not alert.urgent, -alert.size, alert.id)
+def _rested(now_us: int, sent: Sequence[tuple[int, Pace]], rules: Rules) -> frozenset[Pace]:
+    """Of which paces it may get a message now."""
+    lately = [(at, pace) for at, pace in sent if now_us - at < _DAY_US]
+    if any(now_us - at < _us(rules.between) for at, _ in lately):
+        return frozenset()
+    counts = Counter(pace for _, pace in lately)
+    return frozenset(pace for pace in Pace if counts[pace] < rules.most_a_day)
 
 
 def digest_day(now: datetime, rules: Rules) -> date | None:

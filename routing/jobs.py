@@ -68,6 +68,7 @@ class Stop(StrEnum):
 
     TRIAL_FAILED = "trial_failed"
     RATIO = "ratio"
+    CONFIRMER = "confirmer"  #: the account of whoever confirmed it was disabled, or may not act any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

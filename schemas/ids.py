@@ -7,8 +7,10 @@ a page of its own in each of them.
 from __future__ import annotations
 
 import os
+import re
 import time
 import uuid
+from typing import Final
 
 
 def new_id() -> str:
@@ -16,3 +18,11 @@ def new_id() -> str:
     value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
     value = value & ~(0xF << 76) | 7 << 76  # version
     return str(uuid.UUID(int=value & ~(0x3 << 62) | 0x2 << 62))  # variant
+
+
+_UUID_NAME: Final = re.compile(r"(?:urn:uuid:|uuid:)?[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+
+
+def uuid_name(text: str | None) -> str | None:
+    """The text where it is a UUID, as it is or as a URN; else None."""
+    return text if text and _UUID_NAME.match(text) else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -17,6 +18,7 @@ from routing.alerts import Alert, AlertState, Kind, Letter
 from routing.board import Flow, ItemFilter, Report, ReportLine, View
 from routing.contacts import Contact, Language
 from routing.tellings import Written
+from schemas.cells import cell
 from schemas.faults import CODES, Owner
 from schemas.glossary import GLOSSARY
 from schemas.privacy import plain, redact
@@ -25,6 +27,8 @@ from workers.clock import moment
 
 #: Causes spelt out in one message; the rest is counted, and stands in the portal.
 MOST: Final = 20
+#: Of those, of each partner that is not the contact's own party.
+OF_EACH: Final = 5
 #: The same for programs.
 MOST_DATA: Final = 200
 
@@ -88,8 +92,8 @@ class Words:
 
 def write_alerts(letter: Letter, words: Words) -> Written:
     """One message of all that is new to a contact."""
-    shown, rest = letter.alerts[:MOST], len(letter.alerts) - MOST
-    first = shown[0]
+    shown = _spelt_out(letter)
+    first, rest = shown[0], len(letter.alerts) - len(shown)
     more: Pair = (f" (en nog {len(letter.alerts) - 1})", f" (and {len(letter.alerts) - 1} more)") if len(letter.alerts) > 1 else ("", "")
     theirs = all(one.cause.partner == letter.contact.party for one in letter.alerts)
     intro: Pair = (
@@ -120,6 +124,17 @@ def write_alerts(letter: Letter, words: Words) -> Written:
     subject = tuple(f"{said}{what}" for said, what in zip(first.says, more, strict=True))
     data = {"alerts": [as_data(one, words) for one in letter.alerts[:MOST_DATA]], "count": len(letter.alerts)}
     return written((subject[0], subject[1]), body, letter.contact, data)
+
+
+def _spelt_out(letter: Letter) -> list[Alert]:
+    """Of every other party a few, so that one with many causes does not take the place of all the rest."""
+    counts, found = Counter[str](), []
+    for one in letter.alerts:
+        partner = one.cause.partner
+        counts[partner] += 1
+        if partner == letter.contact.party or counts[partner] <= OF_EACH:
+            found.append(one)
+    return found[:MOST]
 
 
 def as_data(one: Alert, words: Words) -> dict[str, Any]:
@@ -237,18 +252,22 @@ def as_csv(reports: Iterable[Report]) -> str:
     """Every number of them, one a line, for a spreadsheet: system, monday, what, dienst, code, owner, number."""
     out = io.StringIO()
     rows = csv.writer(out, lineterminator="\r\n")
-    rows.writerow(("system", "monday", "what", "dienst", "code", "owner", "number"))
+
+    def write(line: Iterable[object]) -> None:
+        rows.writerow(map(cell, line))
+
+    write(("system", "monday", "what", "dienst", "code", "owner", "number"))
     for report in reports:
         start = (report.system, report.monday.isoformat())
         for side, flows in (("sent", report.flows), ("received", report.received)):
             for dienst, flow in sorted(flows.items()):
                 for name in ("handed_in", "refused", "delivered", "failed", "took_s", "in_minute", "in_hour", "in_day"):
-                    rows.writerow((*start, f"{side}_{name}", dienst, "", "", getattr(flow, name)))
+                    write((*start, f"{side}_{name}", dienst, "", "", getattr(flow, name)))
         for line in report.codes:
             for name in ("fallen", "schools", "still_open"):
-                rows.writerow((*start, name, line.dienst, line.code, line.owner, getattr(line, name)))
-        rows.writerow((*start, "waiting_now", "", "", "", report.waiting))
-        rows.writerow((*start, "fallen_now", "", "", "", report.fallen))
+                write((*start, name, line.dienst, line.code, line.owner, getattr(line, name)))
+        write((*start, "waiting_now", "", "", "", report.waiting))
+        write((*start, "fallen_now", "", "", "", report.fallen))
     return redact(out.getvalue())
 
 

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from routing.alert_signals import Facts, signals
-from routing.alerts import Alert, AlertState, Letter, Plan, Rules, What, backoff_s, decide, digest_day, report_week
+from routing.alerts import Alert, AlertState, Letter, Pace, Plan, Rules, What, backoff_s, decide, digest_day, report_week
 from routing.board import Board, ItemFilter, View
 from routing.contacts import Channel, Contact
 from routing.people import Scope
@@ -56,7 +56,7 @@ class AlertStore(Protocol):
         self,
         lease: Lease,
         signalled: Collection[str],
-        decide: Callable[[Sequence[Alert], Sequence[Contact], Mapping[str, Sequence[int]]], Plan],
+        decide: Callable[[Sequence[Alert], Sequence[Contact], Mapping[str, Sequence[tuple[int, Pace]]]], Plan],
         write: Callable[[Letter], Written],
         *,
         now_us: int,
@@ -179,7 +179,7 @@ class Teller:
         ours = self._words.ours
         found = {one.cause: one for one in signals(facts, self._warnings, now, ours=ours, knows=parties.__contains__)}.values()
 
-        def judge(known: Sequence[Alert], contacts: Sequence[Contact], sent: Mapping[str, Sequence[int]]) -> Plan:
+        def judge(known: Sequence[Alert], contacts: Sequence[Contact], sent: Mapping[str, Sequence[tuple[int, Pace]]]) -> Plan:
             return decide(now, found, known, contacts, sent, self._rules, ours=ours)
 
         return self._store.look(lease, [one.cause.id for one in found], judge, partial(write_alerts, words=self._words), now_us=now_us)

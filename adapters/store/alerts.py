@@ -18,7 +18,7 @@ from adapters.store.contacts import Contacts, read_contact
 from adapters.store.database import Database
 from adapters.store.rows import event_row, write_events
 from adapters.store.sql import Sql
-from routing.alerts import Alert, AlertState, CannotAcknowledge, Cause, Kind, Letter, Plan, What
+from routing.alerts import Alert, AlertState, CannotAcknowledge, Cause, Kind, Letter, Pace, Plan, What
 from routing.contacts import Contact, ContactRole
 from routing.people import Scope
 from routing.tellings import Due, Written, new_id
@@ -83,7 +83,7 @@ class AlertBook:
         self,
         lease: Lease,
         signalled: Collection[str],
-        decide: Callable[[Sequence[Alert], Sequence[Contact], Mapping[str, Sequence[int]]], Plan],
+        decide: Callable[[Sequence[Alert], Sequence[Contact], Mapping[str, Sequence[tuple[int, Pace]]]], Plan],
         write: Callable[[Letter], Written],
         *,
         now_us: int,
@@ -106,7 +106,7 @@ class AlertBook:
                 tx.execute(_SAVE, rows)
             write_events(tx, [event_row(_event(what, one, lease.holder, now_us)) for what, one in plan.happened if one.id not in taken])
             for id, letter, written in letters:
-                _add(tx, id, f"alert {id}", "alert", letter.contact, written, [one.id for one in letter.alerts], now_us)
+                _add(tx, id, f"alert {letter.pace} {id}", "alert", letter.contact, written, [one.id for one in letter.alerts], now_us)
         return plan
 
     # -- what is made once ----------------------------------------------------------------------------------------------------
@@ -226,10 +226,13 @@ def _scoped(statement: Any, scope: Scope) -> Any:
     return statement if scope.everything else statement.where(alert.c.partner.in_(sorted(scope.organisations | scope.systems)))
 
 
-def _sent(tx: Connection, *, since_us: int) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for row in tx.execute(select(telling.c.contact, telling.c.made_us).where(telling.c.made_us >= since_us, telling.c.kind == "alert")):
-        found.setdefault(row.contact, []).append(row.made_us)
+def _sent(tx: Connection, *, since_us: int) -> dict[str, list[tuple[int, Pace]]]:
+    """By contact. The pace is the second word of a message's key; those of before there was one were ordinary."""
+    found: dict[str, list[tuple[int, Pace]]] = {}
+    made = select(telling.c.contact, telling.c.made_us, telling.c.key).where(telling.c.made_us >= since_us, telling.c.kind == "alert")
+    for row in tx.execute(made):
+        word = row.key.split(" ")[1]
+        found.setdefault(row.contact, []).append((row.made_us, Pace(word) if word in set(Pace) else Pace.ORDINARY))
     return found
 
 

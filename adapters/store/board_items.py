@@ -15,6 +15,7 @@ from adapters.store.sql import Sql
 from adapters.store.waits import explained
 from routing.board import MOST, PAGE, Item, ItemFilter, Kind, Page, Place, Sort
 from routing.people import Scope
+from schemas.ids import uuid_name
 
 #: Column, whether it falls, and the index that has all items of a view in that order.
 _ORDER: Final = {
@@ -171,7 +172,10 @@ def read_items(connection: Connection, numbers: list[int]) -> tuple[Item, ...]:
 def as_item(row: Mapping[str, Any]) -> Item:
     """A row of the table, with `kept` of its message."""
     again = bool(row["kept"]) and row["kind"] != Kind.REFUSAL
-    return Item(**{name: row[name] for name in _FIELDS if name != "kind"}, kind=Kind(row["kind"]), again=again)
+    values = {name: row[name] for name in _FIELDS} | {"kind": Kind(row["kind"])}
+    if values["kind"] is Kind.REFUSAL:  # the sender's words, which nobody checked
+        values["message_id"] = uuid_name(values["message_id"])
+    return Item(**values, again=again)
 
 
 def items_of(connection: Connection, reference: str) -> tuple[Item, ...]:

@@ -22,6 +22,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, text
 
 from adapters.store.board_traffic import Sums, hour_of, pack
+from adapters.store.board_where import PROVEN
 from adapters.store.database import Database
 from adapters.store.rows import event_row, write_events
 from adapters.store.sql import Sql
@@ -103,18 +104,19 @@ _OF_MESSAGE: Final = "m.dienst, m.versie, m.bericht, m.sender, m.system"
 _IDS: Final = "m.business_id, m.message_id, m.order_key, m.subject"
 _DELIVERY: Final = (
     f"SELECT d.id, 'delivery', d.seq, m.reference, {_OF_MESSAGE}, d.receiver, d.receiver_system, d.target, d.state, "
-    f"COALESCE(d.code, d.hold_code), d.owner, d.reason, m.received_us, d.at_us, d.deadline_us, {_IDS}, d.lane, d.endpoint, d.attempts "
-    "FROM delivery d JOIN message m ON m.seq = d.message_seq "
+    f"COALESCE(d.code, d.hold_code), d.owner, d.reason, m.received_us, d.at_us, d.deadline_us, {_IDS}, d.lane, d.endpoint, d.attempts, "
+    "true FROM delivery d JOIN message m ON m.seq = d.message_seq "
 )
 #: When a message failed as a whole stands in its events only.
 _FAILED_AT: Final = "CASE WHEN m.state = 'failed' THEN (SELECT max(e.at_us) FROM event e WHERE e.reference = m.reference) END"
 _MESSAGE: Final = (
     f"SELECT m.reference, 'message', m.seq, m.reference, {_OF_MESSAGE}, m.receiver, NULL, NULL, m.state, m.code, m.owner, NULL, "
-    f"m.received_us, COALESCE({_FAILED_AT}, m.received_us), NULL, {_IDS}, NULL, NULL, 0 FROM message m "
+    f"m.received_us, COALESCE({_FAILED_AT}, m.received_us), NULL, {_IDS}, NULL, NULL, 0, true FROM message m "
 )
 _REFUSAL: Final = (
     "SELECT r.reference, 'refusal', 0, r.reference, r.dienst, NULL, r.bericht, r.sender, r.system, NULL, NULL, NULL, 'refused', r.code, "
-    "r.owner, r.reason, r.at_us, r.at_us, NULL, r.business_id, r.message_id, NULL, NULL, NULL, NULL, 0 FROM refusal r "
+    "r.owner, r.reason, r.at_us, r.at_us, NULL, r.business_id, r.message_id, NULL, NULL, NULL, NULL, 0, "
+    f"{PROVEN} FROM refusal r "
 )
 _NOT_CLOSED: Final = "r.at_us > :since AND NOT EXISTS (SELECT 1 FROM refusal_closed c WHERE c.reference = r.reference)"
 _DELIVERIES_OF: Final = Sql(f"{_DELIVERY} WHERE m.reference IN @references AND {_ON_BOARD} ORDER BY d.seq")
@@ -362,14 +364,16 @@ def _places(tx: Connection, made: Sequence[tuple[Any, ...]]) -> dict[str, int]:
 
 
 def _item(*row: Any) -> tuple[Any, ...]:
-    """A row of the statements above, with what is worked out of it."""
-    values = dict(zip(_MINE, row, strict=True))
+    """A row of the statements above, with what is worked out of it. The last of it: whether the sender is who it says; else no school is
+    told of it."""
+    *own, proven = row
+    values = dict(zip(_MINE, own, strict=True))
     sender, receiver, state = values["sender"], values["receiver"], values["state"]
     if values["business_id"]:
         values["business_id"] = values["business_id"].lower()
     if state in ("routed", "released") and not values["code"]:
         values["owner"] = values["reason"] = None  # of a wait that is over
-    school = institution_of(sender) if sender else None
+    school = institution_of(sender) if sender and proven else None
     fallen = state in FALLEN_STATES
     organisation, brin = institution_of(receiver) if receiver else None, brin_of(sender) if sender else None
     return (*values.values(), school, brin, organisation, fallen)

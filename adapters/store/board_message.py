@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from adapters.store.board_items import items_of
-from adapters.store.board_where import Where, ask, reading
+from adapters.store.board_where import PROVEN, Where, ask, reading
 from adapters.store.database import Database
 from adapters.store.journal import Journal
 from adapters.store.queries import Queries
 from adapters.store.sql import Sql
 from routing.board import MessageView, Related
 from routing.people import Scope
+from schemas.ids import uuid_name
+from schemas.oin import institution_of
 
 #: The institution behind an OIN or routeringskenmerk, in SQL (schemas.oin.institution_of).
 _INSTITUTION: Final = "CASE WHEN {0} LIKE '00000007000%' THEN substr({0}, 1, 15) || '00000' ELSE {0} END"
+#: Columns that are for the store alone.
+_OURS_ALONE: Final = frozenset({"seq", "message_seq", "delivery_seq", "again_of", "digest"})
 #: Hand-ins that one id may name.
 _MOST: Final = 200
 _IDS: Final = Sql(
@@ -66,21 +71,29 @@ class BoardMessages:
         if facts is None:
             return None
         deliveries = [_shown(one) for one in facts.pop("deliveries", ()) if mine is None or one["id"] in mine]
+        others = {one["id"]: _others(scope, one) for one in deliveries} if mine is not None else {}
         events, decisions = self._journal.of_message(reference), self._journal.decisions_of(reference)
         if mine is not None:  # what became of it elsewhere is not theirs
             events = [replace(event, details={}) for event in events if event.delivery in mine or event.kind == "received"]
-            decisions = [one for one in decisions if one["delivery"] in mine]
+            events = [event for event in events if not others.get(event.delivery or "") or event.receiver_system in (None, *scope.systems)]
+            decisions = [one for one in decisions if one["delivery"] in mine and not _of_another(scope, others, one)]
+            for one in deliveries:
+                if others[one["id"]]:
+                    one["tries"] = [attempt for attempt in one["tries"] if attempt["endpoint"] == one["endpoint"]]
             facts["warnings"] = []
             facts["answers"] = None
             for name in ("code", "owner"):
                 facts[name] = None
+        if facts["state"] == "refused":  # nobody checked what it is
+            facts["message_id"] = uuid_name(facts["message_id"])
+            events = [replace(event, message_id=uuid_name(event.message_id)) for event in events]
         with reading(self._db) as connection:
             items = [item for item in items_of(connection, reference) if mine is None or item.id in mine]
             related = _related(connection, facts, deliveries, whole=mine is None)
         return MessageView(
             facts={name: value for name, value in _shown(facts).items() if name != "answers"},
             deliveries=tuple(deliveries),
-            events=tuple(events),
+            events=tuple(replace(event, digest=None) for event in events),
             decisions=tuple(decisions),
             related=related,
             items=tuple(items),
@@ -90,9 +103,21 @@ class BoardMessages:
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    """Without the store's own numbers: they tell how much there is of everybody."""
+    """Without the store's own numbers, which tell how much there is of everybody, and without the digest of the content: whoever has that
+    may try every BSN until one fits."""
     tries = {"tries": [_shown(one) for one in row["tries"]]} if "tries" in row else {}
-    return {name: value for name, value in row.items() if name not in ("seq", "message_seq", "delivery_seq")} | tries
+    return {name: value for name, value in row.items() if name not in _OURS_ALONE} | tries
+
+
+def _others(scope: Scope, delivery: dict[str, Any]) -> bool:
+    """Whether it may have been tried at a system before that is not in the scope; the organisation that it is for sees them all."""
+    return institution_of(delivery["receiver"]) not in scope.organisations
+
+
+def _of_another(scope: Scope, others: Mapping[str, bool], decision: dict[str, Any]) -> bool:
+    """Whether this was decided of a system before."""
+    system = (decision.get("inputs") or {}).get("system")
+    return others[decision["delivery"]] and decision["question"] == "endpoint" and system is not None and system not in scope.systems
 
 
 def _party(scope: Scope, organisation: str, system: str) -> Where:
@@ -116,13 +141,17 @@ def _seen(connection: Connection, scope: Scope, references: list[str]) -> dict[s
         sql = " UNION ".join(f"SELECT reference FROM {table} WHERE reference IN @references" for table in ("message", "refusal"))
         return dict.fromkeys(ask(connection, sql, given).scalars(), True)
     there, sent = _party(scope, "d.receiver", "d.receiver_system"), _party(scope, "m.sender", "m.system")
-    refused, addressed = _party(scope, "r.sender", "r.system"), _party(Scope(organisations=scope.organisations), "m.receiver", "")
+    organisations = Scope(organisations=scope.organisations)
+    refused, claimed = _party(Scope(systems=scope.systems), "", "r.system"), _party(organisations, "r.sender", "")
+    addressed = _party(organisations, "m.receiver", "")
     sql = (
         "SELECT m.reference, 0 AS whole FROM message m JOIN delivery d ON d.message_seq = m.seq "
         f"WHERE m.reference IN @references AND d.state <> 'filtered' AND {there.sql} "
-        f"UNION SELECT m.reference, 0 FROM message m WHERE m.reference IN @references AND {addressed.sql} "
+        f"UNION SELECT m.reference, 0 FROM message m WHERE m.reference IN @references AND m.state NOT IN ('received', 'failed') "
+        f"AND {addressed.sql} "
         f"UNION SELECT m.reference, 1 FROM message m WHERE m.reference IN @references AND {sent.sql} "
-        f"UNION SELECT r.reference, 1 FROM refusal r WHERE r.reference IN @references AND {refused.sql} ORDER BY 2"
+        f"UNION SELECT r.reference, 1 FROM refusal r WHERE r.reference IN @references AND {refused.sql} "
+        f"UNION SELECT r.reference, 1 FROM refusal r WHERE r.reference IN @references AND {PROVEN} AND {claimed.sql} ORDER BY 2"
     )
     return {row.reference: bool(row.whole) for row in ask(connection, sql, {**sent.values, **given})}
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, CursorResult
 from adapters.store.database import Database
 from adapters.store.sql import Sql
 from routing.amsterdam import end_of_day, start_of_day
-from routing.board import BoardError, ItemFilter, View
+from routing.board import BoardError, ItemFilter, Kind, View
 from routing.people import Scope
 
 #: Columns of `item` that hold a party of it, and which part of a scope names such.
@@ -30,6 +30,14 @@ SOME: Final = 30_000
 _WITH_SYSTEMS: Final = frozenset({"item_group", "item_parties"})
 #: Parties of a scope that are looked up one by one and merged in order.
 MANY_PARTIES: Final = 16
+
+
+#: Whether the sender that a refusal names is who it says (`r`): the system's own organisation, or one that mandated it. Anybody may write a
+#: school's OIN in wsa:From.
+PROVEN: Final = (
+    "(r.sender = r.system OR EXISTS (SELECT 1 FROM decision d WHERE d.reference = r.reference AND d.question = 'sender' "
+    "AND d.outcome = 'yes'))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +67,17 @@ def of_scope(scope: Scope, *, columns: Mapping[str, str] = SIDES, prefix: str = 
         return Where("TRUE")
     parts, values = [], {}
     for part in ("organisations", "systems"):
-        mine = [f"{prefix}{column} IN @scope_{part}" for column, of in columns.items() if of == part]
+        mine = [_side(column, of, prefix, items=columns is SIDES) for column, of in columns.items() if of == part]
         if mine and getattr(scope, part):
             parts += mine
             values[f"scope_{part}"] = sorted(getattr(scope, part))
     return Where(f"({' OR '.join(parts)})" if parts else "FALSE", values)
+
+
+def _side(column: str, part: str, prefix: str = "", *, items: bool = True) -> str:
+    """Whether this column names somebody in the scope. Who is merely named as the receiver of a message that was not routed is no party."""
+    named = f"{prefix}{column} IN @scope_{part}"
+    return f"({named} AND {prefix}kind <> '{Kind.MESSAGE}')" if items and column == "organisation" else named
 
 
 def mine(connection: Connection, scope: Scope, *, index: str) -> tuple[str, Where]:
@@ -219,7 +233,7 @@ def drivers(scope: Scope, wanted: ItemFilter) -> list[Driver]:
 
 
 def _ways_of(scope: Scope) -> list[tuple[str, str]]:
-    return [(f"item_{column}", f"{column} IN @scope_{part}") for column, part in SIDES.items() if getattr(scope, part)]
+    return [(f"item_{column}", _side(column, part)) for column, part in SIDES.items() if getattr(scope, part)]
 
 
 def views_of(view: View) -> tuple[str, ...]:

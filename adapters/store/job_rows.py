@@ -8,11 +8,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from adapters.store.people import account_named
 from adapters.store.rows import event_row
 from adapters.store.sql import Sql
 from routing.actions import Action, Job, Order
 from routing.jobs import Figures, JobState, Terms
-from routing.people import Scope
+from routing.people import Permission, Scope
 from schemas.events import Event
 
 FIGURES: Final = ("planned", "under_way", "succeeded", "failed", "superseded", "skipped")
@@ -86,6 +87,12 @@ def job_event(kind: str, row: Any, who: str, now_us: int) -> Any:
 def locked(tx: Connection, id: str) -> Any:
     """The job with this id; nobody else changes it during this transaction."""
     return (JOB if tx.dialect.name == "sqlite" else _LOCKED)(tx, id=id).first()
+
+
+def may_act(connection: Connection, row: Any) -> bool:
+    """Whether whoever confirmed the job still may act, where that is an account of the portal."""
+    known = account_named(connection, row.made_by)
+    return known is None or Permission.ACT in known.permissions
 
 
 def found(connection: Connection, id: str) -> Any:

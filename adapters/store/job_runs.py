@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from adapters.store.acts import Act, Aims, perform
 from adapters.store.database import Database
-from adapters.store.job_rows import FIGURES, JOB, KINDS, figures_of, job_event, job_of, locked
+from adapters.store.job_rows import FIGURES, JOB, KINDS, figures_of, job_event, job_of, locked, may_act
 from adapters.store.rows import write_events
 from adapters.store.sql import Sql
 from adapters.store.tables import ACTIVE, UNDER_WAY
@@ -92,6 +92,9 @@ class JobRuns:
             if lease is not None:
                 self._db.require(tx, lease)
             row = locked(tx, job)
+            if lease is not None and row.state == JobState.RUNNING and not may_act(tx, row):
+                _end(tx, row, JobState.STOPPED, actor=lease.holder, now_us=now_us, why=Stop.CONFIRMER)
+                return []
             trial_left = max(0, row.trial_left - len(errands))
             if not errands or errands[0].number <= row.last:
                 return []
@@ -134,8 +137,7 @@ class JobRuns:
             row = locked(tx, job)
             if row.state != JobState.RUNNING:
                 return
-            _END(tx, job=row.seq, state=str(to), now=now_us, stopped=None if why is None else str(why))
-            write_events(tx, [job_event(KINDS[to], locked(tx, job), actor, now_us)])
+            _end(tx, row, to, actor=actor, now_us=now_us, why=why)
 
     def learn(self, actions: Sequence[str]) -> bool:
         """Reads some of what was routed before this was kept: which state is the newest. False when all of it was read. `actions`: those of
@@ -149,6 +151,11 @@ class JobRuns:
             if _KNOWN(tx, after=after, to=to).rowcount and actions:
                 _LEARN(tx, after=after, to=to, actions=list(actions))
         return True
+
+
+def _end(tx: Connection, row: Any, to: JobState, *, actor: str, now_us: int, why: Stop | None) -> None:
+    _END(tx, job=row.seq, state=str(to), now=now_us, stopped=None if why is None else str(why))
+    write_events(tx, [job_event(KINDS[to], locked(tx, row.id), actor, now_us)])
 
 
 def _known(connection: Connection) -> tuple[int, int]:

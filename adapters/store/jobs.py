@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from adapters.store.job_rows import KINDS, found, job_event, job_of, locked, sees
+from adapters.store.job_rows import KINDS, found, job_event, job_of, locked, may_act, sees
 from adapters.store.job_runs import JobRuns
 from adapters.store.previews import Previews
 from adapters.store.rows import write_events
@@ -75,6 +75,8 @@ class Jobs(Previews, JobRuns):
                 raise CannotAct(_cannot(row, to, approves))
             if approves and row.changed_by == who:
                 raise CannotAct("Whoever confirmed a job cannot approve it: another person must.")
+            if to is JobState.RUNNING and not may_act(tx, row):
+                raise CannotAct(f"{row.made_by}, who confirmed this job, may not act any more: cancel it, and make it anew.")
             _TO(tx, job=row.seq, state=str(to), who=who, now=now_us, approved=who if approves else None)
             if before is JobState.STOPPED and to is JobState.RUNNING:
                 _ANEW(tx, job=row.seq)

@@ -277,6 +277,12 @@ def _find(connection: Connection, name: str) -> Any:
     return connection.execute(select(account).where(account.c.name == name)).first()
 
 
+def account_named(connection: Connection, name: str) -> Account | None:
+    """Within somebody else's transaction."""
+    row = _find(connection, name)
+    return None if row is None else _account(row)
+
+
 def _require_local(tx: Connection, name: str) -> None:
     row = _find(tx, name)
     if row is None or row.source != Source.LOCAL:

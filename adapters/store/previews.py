@@ -51,6 +51,13 @@ _CONFIRM: Final = Sql(
     "confirmed_us = :now, changed_us = :now, changed_by = :who, trial_left = :trial, in_trial = :in_trial "
     "WHERE seq = :job AND state = 'preview'"
 )
+#: What one person confirmed within so many seconds counts together towards the number that needs a second person.
+TOGETHER_S: Final = 3_600
+#: How much that is, without what a second person judges, and what was cancelled before it began.
+_LATELY: Final = Sql(
+    "SELECT CAST(COALESCE(SUM(count - skipped - CASE state WHEN 'cancelled' THEN planned ELSE 0 END), 0) AS bigint) FROM job "
+    "WHERE made_by = :who AND confirmed_us > :since AND state NOT IN ('preview', 'to_approve') AND approved_by IS NULL"
+)
 
 
 class Previews:
@@ -101,7 +108,7 @@ class Previews:
             made_us=now_us,
             until_us=now_us + PREVIEW_S * 1_000_000,
         )
-        job = self._begin(preview, scope=scope_text(scope), selection=json.dumps(shown), who=who)
+        job = self._begin(preview, scope=scope_text(scope), selection=json.dumps(shown), who=who, approve_above=approve_above)
         begins = {key: _begins(verdict) for key, verdict in verdicts.items()}
         items = [
             (job, number, row[0], row[2], row[3] if row[2] is None else None, *begins[key])
@@ -113,7 +120,7 @@ class Previews:
                 _write_items(tx, items[start : start + chunk])
         return preview
 
-    def _begin(self, preview: Preview, *, who: str, **texts: str) -> int:
+    def _begin(self, preview: Preview, *, who: str, approve_above: int, **texts: str) -> int:
         order, planned = preview.order, preview.acts + preview.superseded
         with self._db.write() as tx:
             job: int = _NEW(
@@ -122,7 +129,7 @@ class Previews:
                 action=str(order.action),
                 endpoint=order.endpoint,
                 deliver_again=order.deliver_again,
-                shown=json.dumps({"needs_approval": preview.needs_approval}),
+                shown=json.dumps({"needs_approval": preview.needs_approval, "approve_above": approve_above}),
                 count=preview.count,
                 digest=bytes.fromhex(preview.digest),
                 who=who,
@@ -143,7 +150,10 @@ class Previews:
                 raise CannotAct("The preview is over an hour old: look at it again, for much may have changed.")
             if not row.planned:
                 raise CannotAct("Nothing of it can be done; the preview says why.")
-            needs = json.loads(row.shown)["needs_approval"]
+            shown = json.loads(row.shown)
+            self._db.one_at_a_time(tx, [hashlib.sha256(f"jobs of {who}".encode()).digest()])
+            lately = _LATELY(tx, who=who, since=now_us - TOGETHER_S * 1_000_000).scalar_one()
+            needs = shown["needs_approval"] or row.planned + lately > shown.get("approve_above", row.planned + lately)
             state = JobState.TO_APPROVE if needs else JobState.RUNNING
             _CONFIRM(
                 tx,

@@ -8,7 +8,7 @@ from typing import Final
 
 from portal.api.calls import Act, Asked, Call, found, get, post
 from portal.api.items import FILTER, wanted
-from portal.api.problems import invalid
+from portal.api.problems import Problem, invalid
 from portal.api.values import ID, YES, Field, many, nested, number, one_of, shaped, text_of, whole
 from routing.actions import LONGEST_REASON, Action, Job, Order, Preview, Result, Selection, checked_reason
 from routing.jobs import PATIENCE_S, ItemState, Terms
@@ -154,11 +154,15 @@ def cancel_job(asked: Asked) -> Job:
     return asked.desk.actions.cancel(asked.scope, asked["id"], who=asked.who)
 
 
-@_step("approve", "Say yes, as the second person", Permission.APPROVE)
+@_step("approve", "Always refused: the second person approves in the portal", Permission.APPROVE)
 def approve_job(asked: Asked) -> Job:
-    """Not by whoever confirmed it."""
+    """Never by a token: the second pair of eyes is a person's, who signed in."""
     _job(asked)
-    return asked.desk.actions.approve(asked.scope, asked["id"], who=asked.who)
+    raise Problem(
+        403,
+        nl="Een token kan geen akkoord geven: een tweede persoon meldt zich aan in het portaal en doet het op de pagina van de taak.",
+        en="A token cannot approve: a second person signs in to the portal and does so on the job's page.",
+    )
 
 
 CALLS: Final[tuple[Call, ...]] = (

@@ -24,12 +24,13 @@ from portal.api.description import PATH, description
 from portal.api.problems import Problem, cannot, invalid
 from portal.api.shapes import as_json
 from portal.api.values import read
-from portal.shell import Answer, Ports, Shell, Visit, open_to_all, page
+from portal.shell import Answer, Ports, Shell, Visit, bearer, network_of, open_to_all, page
 from routing.actions import CannotAct
 from routing.alerts import CannotAcknowledge
 from routing.board import BoardError
-from routing.people import TOKEN_SHAPE, digest_of
+from routing.people import digest_of
 from routing.rate import MOST, Rate
+from schemas.cells import cell
 
 T = TypeVar("T")
 
@@ -116,12 +117,11 @@ class Api:
 
     async def _admit(self, request: web.Request) -> bytes:
         """The digest of the token. Raises Problem unless there is one that counts, and it may ask again."""
-        given = request.headers.getall("Authorization", [])
-        scheme, _, token = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-        if scheme.lower() != "bearer" or not TOKEN_SHAPE.match(token):
+        token = bearer(request)
+        if token is None:
             raise Problem(401, headers=_CHALLENGE)
         key = digest_of(token)
-        address = self._shell.address_of(request)
+        address = network_of(self._shell.address_of(request))
         wait_s = self._rate.take(key) if key in self._known else self._unknown.wait(address)
         if wait_s:
             raise _too_often(wait_s)
@@ -234,8 +234,3 @@ def _lines(made: Rows) -> Iterator[str]:
         csv.writer(out).writerows([cell(value) for value in row] for row in batch)
         yield out.getvalue()
         header = []
-
-
-def cell(value: object) -> object:
-    """A value in a file: what a spreadsheet would take for a formula is kept from being one."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

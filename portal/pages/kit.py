@@ -19,6 +19,7 @@ from portal.shell import Shell, Visit
 from portal.texts import TEXTS, text
 from routing.actions import CannotAct, Job
 from routing.board import BoardError, FailureGroup, Item, Kind
+from schemas.cells import cell
 from schemas.faults import CODES, FaultKind, remedy_of
 from schemas.glossary import DELIVERY_STATES, GLOSSARY, MESSAGE_STATES
 from schemas.lifecycle import DeliveryState
@@ -155,6 +156,5 @@ def csv_answer(name: str, rows: str) -> web.Response:
 
 
 def safe_cell(value: object) -> str:
-    """A value for a CSV cell: what a spreadsheet would take for a formula is kept from being one."""
-    shown = "" if value is None else str(value)
-    return f"'{shown}" if shown[:1] in ("=", "+", "-", "@", "\t", "\r") else shown
+    """A value for a CSV cell (schemas.cells)."""
+    return str(cell(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 from datetime import date
 
@@ -405,6 +406,17 @@ def test_a_refusal_is_shown_too(store: Store) -> None:
     view = store.board.message(ALL, refused.reference)
     assert view is not None and (view.facts["state"], view.facts["details"], view.kept) == ("refused", ["one"], False)
     assert store.board.find(ALL, "urn:uuid:r") == refused.reference
+
+
+def test_what_a_refused_sender_wrote_as_its_message_id_is_shown_only_where_it_is_one(store: Store) -> None:
+    right = f"urn:uuid:{uuid.uuid4()}"
+    (wrong, good) = hand_in(store, a_refusal("1", message_id="=HYPERLINK(1)"), a_refusal("2", message_id=right))
+    keep(store)
+    for refused, shown in ((wrong, None), (good, right)):
+        (item,) = store.board.items(ALL, ItemFilter(reference=refused.reference), now_us=NOW).items
+        view = store.board.message(ALL, refused.reference)
+        assert view is not None
+        assert [item.message_id, view.facts["message_id"], *(event.message_id for event in view.events)] == [shown] * 3
 
 
 # -- parties and reports -----------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 
 from adapters.store import Store
 from tests.support.board import keep, on_board
-from tests.support.store import NOW, SENDER, SYSTEM, a_refusal, hand_in, route, take, waiting_delivery
+from tests.support.store import NOW, SENDER, SYSTEM, YES, a_refusal, hand_in, route, take, waiting_delivery
 from workers import commands
 from workers.commands import WrongArgument
 
@@ -39,7 +39,7 @@ def busy(store: Store) -> Store:
     """Something waits, something was refused."""
     route(store, *take(store, "1"), to=[waiting_delivery()])
     take(store, "2")
-    hand_in(store, a_refusal(sender=SENDER), a_refusal("b", code="Client.DK0002", owner="school", sender=SENDER))
+    hand_in(store, a_refusal(sender=SENDER), a_refusal("b", code="Client.DK0002", owner="school", sender=SENDER, decisions=(YES,)))
     keep(store)
     return store
 

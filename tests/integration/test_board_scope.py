@@ -18,7 +18,23 @@ from routing.board import Board, GroupKey, ItemFilter, Sort, View
 from routing.people import Scope
 from schemas.oin import Oin, school_oin
 from tests.support.board import fail_whole, keep
-from tests.support.store import BOTH, DAY, NOW, SECOND, a_delivery, a_message, a_refusal, confirm, deliver, fresh_url, hand_in, lead, route
+from tests.support.store import (
+    BOTH,
+    DAY,
+    NOW,
+    SECOND,
+    YES,
+    a_delivery,
+    a_message,
+    a_refusal,
+    confirm,
+    deliver,
+    fresh_url,
+    hand_in,
+    lead,
+    route,
+    run_sql,
+)
 
 HOUR = 3_600 * SECOND
 SCHOOL, OTHER_SCHOOL = school_oin("01AA"), school_oin("02BB")
@@ -207,3 +223,56 @@ def test_notes_and_assignees_are_for_those_who_see_everything(store: Store) -> N
     detail = store.board.group(SCOPES["a school"], group.key, now_us=NOW)
     assert detail is not None
     assert (detail.notes, detail.group.assignee, detail.group.example, detail.group.ticket) == ((), None, None, "T-1")
+
+
+def test_a_successor_sees_what_it_did_itself_and_not_what_its_predecessor_did(store: Store) -> None:
+    leader = lead(store)
+    hand_in(store, a_message("moved", reference="moved-id", sender=SCHOOL, system=LAS, receiver=TOWN))
+    place = {"receiver": TOWN, "receiver_system": OTHER_BOX, "lane": f"mailbox {OTHER_BOX}", "endpoint": "other-endpoint"}
+    route(store, "moved-id", to=[a_delivery(id="moved-delivery", **place)])
+    deliver(store, leader, "postponed", code="other-code", reason="other reason", not_before_us=NOW)
+    run_sql(
+        store,
+        "UPDATE delivery SET endpoint = 'e', receiver_system = :box, lane = :lane, code = NULL, reason = NULL, "
+        "owner = NULL WHERE id = 'moved-delivery'",
+        box=BOX,
+        lane=f"mailbox {BOX}",
+    )
+    keep(store)
+    mine = store.board.message(SCOPES["a town's supplier"], "moved-id")
+    assert mine is not None
+    assert mine.deliveries[0]["tries"] == []
+    assert not [word for word in (OTHER_BOX, "other-endpoint", "other-code", "other reason") if word in repr(mine)]
+    assert [event.kind for event in mine.events] == ["received"]
+    town = store.board.message(SCOPES["a town"], "moved-id")
+    assert town is not None and [one["endpoint"] for one in town.deliveries[0]["tries"]] == ["other-endpoint"]
+
+
+def test_whoever_is_merely_named_in_a_message_that_failed_as_a_whole_sees_nothing_of_it(store: Store) -> None:
+    hand_in(store, a_message("named", reference="named-id", sender=SCHOOL, system=LAS, receiver=TOWN))
+    for failed in (False, True):
+        if failed:
+            fail_whole(store, "named-id", code="NOT_OUR_RESIDENT")
+        keep(store)
+        assert store.board.items(SCOPES["a town"], ItemFilter(), now_us=NOW).items == ()
+        assert store.board.message(SCOPES["a town"], "named-id") is None
+        assert not store.board.groups(SCOPES["a town"], now_us=NOW)
+        for who in ("a school", "a supplier"):
+            assert [item.kind for item in store.board.items(SCOPES[who], ItemFilter(), now_us=NOW).items] == ["message"]
+            assert store.board.message(SCOPES[who], "named-id") is not None
+
+
+def test_a_refusal_is_a_schools_own_only_where_it_is_certain_that_it_comes_from_there(store: Store) -> None:
+    refusals = {
+        "forged": {"sender": SCHOOL, "system": OTHER_LAS},
+        "mandated": {"sender": SCHOOL, "system": OTHER_LAS, "decisions": (YES,)},
+        "itself": {"sender": SCHOOL, "system": SCHOOL},
+    }
+    hand_in(store, *(a_refusal(name, reference=name, **fields) for name, fields in refusals.items()))
+    keep(store)
+    found = store.board.items(SCOPES["a school"], ItemFilter(), now_us=NOW).items
+    assert {item.id for item in found} == {"mandated", "itself"}
+    assert [store.board.message(SCOPES["a school"], name) is not None for name in refusals] == [False, True, True]
+    theirs = Scope(systems=frozenset({OTHER_LAS}))
+    assert {item.id for item in store.board.items(theirs, ItemFilter(), now_us=NOW).items} == {"forged", "mandated"}
+    assert store.board.message(theirs, "forged") is not None

@@ -230,13 +230,48 @@ def test_a_list_that_never_ends_is_given_up(hub: Gateways, odd: OddRegister, mon
     assert len(odd.asked) == 4
 
 
-@pytest.mark.parametrize("reply", [HTML, says({"title": "Not Found"}, 404), says({}, 404)])
+ECHO = {"title": "Not Found", "detail": "No static resource api/v2/mandates.", "instance": "/api/v2/mandates", "message": "no mandate"}
+
+
+@pytest.mark.parametrize("reply", [HTML, says({"title": "Not Found"}, 404), says({}, 404), says(ECHO, 404), says(["no mandate"], 404)])
 def test_a_wrong_address_does_not_look_like_a_school_without_a_mandate(hub: Gateways, odd: OddRegister, reply: Odd) -> None:
     odd.reply = reply
     with pytest.raises(OsrWrong):
         ask(hub, odd.url, mandate)
-    odd.reply = says({"message": "mandate not found"}, 404)
+    odd.reply = says({"title": "Mandate not found"}, 404)
     assert ask(hub, odd.url, mandate) is False
+
+
+A_MANDATE = {"token": "t", "school_oin": SCHOOL, "supplier_oin": LAS, "start_date": "2020-01-01", "end_date": None, "revoked": False}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *([], {}, None, True, "ok?", [A_MANDATE], {"error": "no mandate"}, {"status": "NOT OK"}, {"status": None}, {"token": ""}),
+        {"revoked": True, "school_oin": "other"},
+        {"status": "OK", "revoked": True},
+        A_MANDATE | {"status": "ENDED"},
+        A_MANDATE | {"revoked": True},
+        A_MANDATE | {"revoked": "true"},
+        A_MANDATE | {"school_oin": MBO},
+        A_MANDATE | {"school_oin": None},
+        A_MANDATE | {"supplier_oin": SIS},
+        A_MANDATE | {"end_date": "2020-12-31"},
+        A_MANDATE | {"start_date": "2099-01-01"},
+        A_MANDATE | {"start_date": 2020},
+    ],
+)
+def test_what_is_not_known_to_mean_yes_is_no_mandate(hub: Gateways, odd: OddRegister, said: Any) -> None:
+    odd.reply = says(said)
+    with pytest.raises(OsrWrong, match="no yes"):
+        ask(hub, odd.url, mandate)
+
+
+@pytest.mark.parametrize("said", ["OK", {"status": "OK"}, A_MANDATE, {"token": "t", "_links": {}}, A_MANDATE | {"school_oin": KENMERK}])
+def test_an_ok_and_a_mandate_that_counts_mean_yes(hub: Gateways, odd: OddRegister, said: Any) -> None:
+    odd.reply = says(said)
+    assert ask(hub, odd.url, mandate) is True
 
 
 def test_one_that_hangs_in_the_midst_of_its_answer_is_not_waited_for(

@@ -17,7 +17,7 @@ import pytest
 
 from portal.api.server import CALLS, EACH_AT_A_TIME, UNKNOWN_A_MINUTE
 from routing import people
-from routing.people import MAY, Permission, Role, new_token
+from routing.people import MAY, Permission, Role, Scope, new_token
 from tests.support.openapi import Described
 from tests.support.portal_api import ALL, CODE, NUMBERS, Client, Side, World, shown
 from tests.support.store import NOW, a_message, hand_in, run_sql
@@ -88,6 +88,7 @@ TRIES: Mapping[str, Try] = {
 BY_ID = {call.id: call for call in CALLS}
 #: Whom of the partner's organisation: by its systems, and by its organisations.
 STRANGERS = ("partner-b", "school-b")
+EVERYTHING = Scope(everything=True)
 
 
 def of(side: Side, said: Any) -> Any:
@@ -187,6 +188,10 @@ def test_a_message_is_shown_without_its_content_and_without_what_means_nothing_o
     view = world.client("manager").get(f"/messages/{world.a.failed}").json()
     names = {name for row in (view["facts"], *view["deliveries"], *view["deliveries"][0]["tries"], *view["decisions"]) for name in row}
     assert not names & {"body", "wrapped_key", "subject", "order_key", "seq", "message_seq", "delivery_seq", "release", "claim"}
+    assert not names & {"digest", "again_of"}
+    assert not [event for event in view["events"] if event.get("digest")]
+    refused = world.client("manager").get(f"/messages/{world.a.refused}").json()
+    assert "digest" not in refused["facts"] and not [event for event in refused["events"] if event.get("digest")]
     assert {"reference", "state", "received_at", "attempts", "outcome", "question"} <= names
     assert "side-a</x>" not in json.dumps(view)
 
@@ -208,6 +213,13 @@ def test_the_cookie_of_somebody_who_signed_in_does_not_count_here(world: World) 
     assert browser.get("/").status_code == 200
     assert browser.get("/api/v1/me").status_code == 401
     assert browser.post("/api/v1/lanes/pause", json={"lane": world.a.lane}).status_code == 401
+    for header in (f"bearer {new_token()}", f"BEARER {new_token()}", f"Bearer {new_token()}"):
+        assert browser.get("/api/v1/me", headers={"Authorization": header}).status_code == 401
+
+
+def test_the_scheme_of_a_token_may_be_written_in_any_case(world: World) -> None:
+    token = world.portal.token("manager")
+    assert world.client(None).get("/me", headers={"Authorization": f"bearer {token}"}).json()["account"] == "manager"
 
 
 def test_what_an_account_may_is_asked_at_each_request(world: World) -> None:
@@ -416,8 +428,10 @@ def test_a_retry_is_previewed_confirmed_by_one_and_approved_by_another(tmp_path:
         assert job.status_code == 201 and job.json()["state"] == "to_approve" and job.json()["made_by"] == "manager"
         path = f"/jobs/{job.json()['id']}"
         own = manager.post(f"{path}/approve")
-        assert own.status_code == 409 and own.json()["code"] == "CANNOT_BE_DONE"
-        assert operator.post(f"{path}/approve").json()["approved_by"] == "operator"
+        assert own.status_code == 403 and manager.get(path).json()["state"] == "to_approve"
+        by_token = operator.post(f"{path}/approve")
+        assert by_token.status_code == 403 and "A token cannot approve" in by_token.text
+        assert world.actions.approve(EVERYTHING, job.json()["id"], who="operator").approved_by == "operator"
         assert operator.post(f"{path}/pause").status_code == 403
         assert manager.post(f"{path}/cancel").json()["state"] in ("cancelled", "done")
 

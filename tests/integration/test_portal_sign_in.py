@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pyotp
 import pytest
 
+from portal.shell import Shell, network_of
 from portal.sign_in import TRIES_ADDRESS, TRIES_BOTH, WINDOW_US
 from routing.people import Role
 from tests.support.portal import PASSWORD, Browser, Portal
@@ -89,6 +90,30 @@ def test_one_address_that_tries_many_names_is_held_back_and_whoever_gets_in_does
     portal.ports.passwords = _Quick(portal)
     for _ in range(3):
         assert "Aangemeld als anna" in portal.browser().sign_in("anna").text
+    answers = [portal.browser().sign_in(f"name{n}").status_code for n in range(TRIES_ADDRESS + 1)]
+    assert answers == [403] * TRIES_ADDRESS + [429]
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_of_ipv6_a_whole_network_is_one_visitor(address: str, counted: str) -> None:
+    assert network_of(address) == counted
+
+
+def test_one_ipv6_network_that_tries_many_names_is_held_back(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
+    portal.ports.passwords = _Quick(portal)
+    addresses = (f"2001:db8::{n:x}" for n in range(1, 1_000))
+    monkeypatch.setattr(Shell, "address_of", lambda self, request: next(addresses))
     answers = [portal.browser().sign_in(f"name{n}").status_code for n in range(TRIES_ADDRESS + 1)]
     assert answers == [403] * TRIES_ADDRESS + [429]
 

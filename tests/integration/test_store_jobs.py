@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from adapters.store import Store, open_store
 from routing.actions import Action, CannotAct, Order, Selection, Subject, Why
 from routing.jobs import Figures, JobState
-from routing.people import Scope
+from routing.people import Role, Scope, new_account
 from routing.work import LeaseLost
 from tests.support.board import keep
 from tests.support.jobs import ALL, ANNA, BOB, Bench
-from tests.support.store import MAILBOX, SECOND, SENDER, SYSTEM, a_refusal, confirm, hand_in, kinds, lead, run_sql, states
+from tests.support.store import MAILBOX, NOW, SECOND, SENDER, SYSTEM, a_refusal, confirm, hand_in, kinds, lead, run_sql, states
 
 
 @pytest.fixture
@@ -162,6 +164,38 @@ def test_as_many_as_the_threshold_need_nobody_else(store: Store) -> None:
     bench = Bench(store, approve_above=3)
     bench.fail(*names(3))
     assert not bench.preview(code="ENDPOINT_REFUSES_US").needs_approval
+
+
+def test_jobs_of_one_person_within_an_hour_count_together(store: Store) -> None:
+    bench = Bench(store, approve_above=3)
+    for count, start, who, state in (
+        *[(2, 1, ANNA, JobState.RUNNING), (1, 3, ANNA, JobState.RUNNING), (1, 4, ANNA, JobState.TO_APPROVE)],
+        *[(3, 5, BOB, JobState.RUNNING)],
+    ):
+        bench.fail(*names(count, start), code=f"C{start}")
+        assert bench.confirm(bench.preview(code=f"C{start}", who=who), who=who, trial=1).state is state
+    bench.clock.at_us += 3_601 * SECOND
+    bench.fail("9", code="C9")
+    assert bench.confirm(bench.preview(code="C9"), trial=1).state is not JobState.TO_APPROVE
+
+
+@pytest.mark.parametrize("change", [{"disabled": True}, {"roles": frozenset({Role.READER})}])
+def test_a_job_of_somebody_who_may_not_act_any_more_is_neither_approved_nor_goes_on(store: Store, change: dict[str, Any]) -> None:
+    account = new_account("anna", [Role.CHAIN_MANAGER])
+    store.people.add(account, password="h", one_time=False, totp=None, who="x", now_us=NOW)
+    bench = Bench(store, approve_above=2)
+    bench.fail(*names(2), code="C1")
+    bench.fail(*names(3, 3), code="C3")
+    running, large = (bench.confirm(bench.preview(code=code, who="anna"), who="anna", trial=1) for code in ("C1", "C3"))
+    assert (running.state, large.state) == (JobState.RUNNING, JobState.TO_APPROVE)
+    store.people.change(replace(account, **change), who="x", now_us=NOW)
+    with pytest.raises(CannotAct, match="may not act any more"):
+        bench.desk.approve(ALL, large.id, who=BOB)
+    bench.step(running.id)
+    stopped = bench.job(running.id)
+    assert (stopped.state, stopped.stopped, stopped.figures.planned) == (JobState.STOPPED, "confirmer", 2)
+    with pytest.raises(CannotAct, match="may not act any more"):
+        bench.desk.resume(ALL, running.id, who=BOB)
 
 
 def test_a_job_is_paused_resumed_and_cancelled(bench: Bench, store: Store) -> None:

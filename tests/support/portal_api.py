@@ -31,6 +31,7 @@ from tests.support.store import (
     DAY,
     NOW,
     VAULT,
+    YES,
     a_delivery,
     a_refusal,
     claim,
@@ -189,7 +190,7 @@ class World:
         settle(store, outcome(claim(store, tickets)[0], "failed", code=CODE, owner="receiver"))
         store.outbox.hold(f"mailbox {mailbox}", who="anna", now_us=NOW)
         route(store, waiting, to=[a_delivery(**to)])
-        refused = hand_in(store, a_refusal(name, sender=school, system=system, dienst="proef"))[0].reference
+        refused = hand_in(store, a_refusal(name, sender=school, system=system, dienst="proef", decisions=(YES,)))[0].reference
         keep(store)
         (item,) = store.board.items(ALL, ItemFilter(reference=failed), now_us=NOW).items
         selection, order = Selection(ids=(delivery.id,)), Order(action=Action.RETRY)

@@ -18,6 +18,7 @@ from routing.alerts import (
     Count,
     Kind,
     Letter,
+    Pace,
     Plan,
     Rules,
     Signal,
@@ -68,14 +69,14 @@ class World:
     def __init__(self, *contacts: Contact, rules: Rules | None = None) -> None:
         self.contacts, self.rules = contacts, rules or Rules()
         self.known: dict[Cause, Alert] = {}
-        self.sent: dict[str, list[int]] = defaultdict(list)
+        self.sent: dict[str, list[tuple[int, Pace]]] = defaultdict(list)
         self.letters: list[tuple[datetime, Letter]] = []
 
     def look(self, now: datetime, *found: Signal) -> Plan:
         plan = decide(now, found, self.known.values(), self.contacts, self.sent, self.rules, ours=OURS)
         self.known |= {alert.cause: alert for alert in plan.changed}
         for letter in plan.letters:
-            self.sent[letter.contact.id].append(us(now))
+            self.sent[letter.contact.id].append((us(now), letter.pace))
             self.letters.append((now, letter))
         return plan
 
@@ -306,6 +307,43 @@ def test_a_day_full_of_new_causes_is_twelve_messages_that_tell_of_all_of_them_in
     assert sum(len(letter.alerts) for _, letter in world.letters) == 4 * 24
 
 
+def test_a_partner_with_many_causes_does_not_keep_what_is_urgent_or_our_own_from_us() -> None:
+    world = World(a_contact("ops", OURS))
+    found: list[Cause] = []
+    behind = Cause(kind=Kind.BEHIND, partner=OURS, about="deliver")
+    own = Cause(kind=Kind.WARNING, partner=OURS, code="w")
+    for quarter in range(4 * 16):
+        at = NOON + timedelta(minutes=15 * quarter)
+        found.append(a_signal(at, partner=f"0000000190000{quarter:03}2000", code="C").cause)
+        world.look(at, *(a_signal(at, cause=one) for one in found))
+    assert len(world.letters) == 12
+    at = NOON + 16 * HOUR
+    begun = us(at - HOUR)
+    world.look(at, a_signal(at, cause=behind, urgent=True, since_us=begun), a_signal(at, cause=own, since_us=begun))
+    assert world.letters[-1][0] == at
+    assert [one.cause for one in world.letters[-1][1].alerts] == [behind, own]
+
+
+def test_our_own_and_urgent_causes_are_no_storm_either() -> None:
+    world = World(a_contact("ops", OURS))
+    found: list[Signal] = []
+    for quarter in range(4 * 24):
+        at = NOON + timedelta(minutes=15 * quarter)
+        found += [a_signal(at, partner=OURS, code=f"C{quarter}"), a_signal(at, partner=OURS, code=f"U{quarter}", urgent=True)]
+        world.look(at, *(a_signal(at, cause=one.cause, urgent=one.urgent) for one in found))
+    assert Counter(letter.pace for _, letter in world.letters) == {Pace.URGENT: 12, Pace.OWN: 12}
+
+
+def test_of_one_partner_we_hear_every_four_hours_of_all_its_causes_together() -> None:
+    world = World(a_contact("ops", OURS))
+    found: list[Signal] = []
+    for quarter in range(4 * 12):
+        at = NOON + timedelta(minutes=15 * quarter)
+        found.append(a_signal(at, code=f"C{quarter}"))
+        world.look(at, *(a_signal(at, cause=one.cause) for one in found))
+    assert [(at - NOON, len(letter.alerts)) for at, letter in world.letters] == [(0 * HOUR, 1), (4 * HOUR, 16), (8 * HOUR, 16)]
+
+
 def test_a_step_whose_contact_is_not_to_be_disturbed_is_waited_for_and_not_passed_over() -> None:
     world = World(a_contact("first"), a_contact("second", step=2, quiet=parse_quiet("12:00-20:00")), a_contact("ops", OURS))
     for hour in range(20):
@@ -342,8 +380,8 @@ def test_what_is_gone_again_is_not_told_while_we_wait_whether_it_stays_away() ->
     st.booleans(),
 )
 def test_no_storm_whatever_happens(looks: list[tuple[int, list[tuple[str, int, int, Kind]]]], urgent: bool) -> None:
-    """However causes come, go and come back: never two messages in a quarter of an hour to one contact, never more than twelve in 24 hours,
-    and never the same alert twice to the same contact within four hours."""
+    """However causes come, go and come back: never two messages in a quarter of an hour to one contact, never more than twelve of a pace in
+    24 hours, and never the same alert twice to the same contact within four hours."""
     world = World(
         a_contact("a"), a_contact("b", step=2), a_contact("c", GEMEENTE, quiet=parse_quiet("12:30-13:00")), a_contact("ops", OURS)
     )
@@ -358,7 +396,9 @@ def test_no_storm_whatever_happens(looks: list[tuple[int, list[tuple[str, int, i
     for id in ("a", "b", "c", "ops"):
         at = [when for when, letter in world.letters if letter.contact.id == id]
         assert all(after - before >= timedelta(minutes=15) for before, after in itertools.pairwise(at))
-        assert all(sum(one <= other < one + 24 * HOUR for other in at) <= 12 for one in at)
+        for pace in Pace:
+            paced = [when for when, letter in world.letters if letter.contact.id == id and letter.pace is pace]
+            assert all(sum(one <= other < one + 24 * HOUR for other in paced) <= 12 for one in paced)
         told = [(when, alert.id) for when, letter in world.letters if letter.contact.id == id for alert in letter.alerts]
         for when, alert in told:
             assert not [1 for other, same in told if same == alert and when < other < when + 4 * HOUR]

@@ -89,6 +89,15 @@ def test_a_hundred_causes_are_twenty_and_a_number() -> None:
     assert "En nog 80 meldingen" in made.text
 
 
+def test_one_partners_many_causes_do_not_take_the_place_of_anothers() -> None:
+    causes = [Cause(kind=Kind.FAILURES, partner=LAS, code=f"C{n}") for n in range(30)]
+    many = tuple(an_alert(cause=cause) for cause in (*causes, Cause(kind=Kind.PAUSED, partner=f"{LAS[:-1]}9")))
+    made = write_alerts(Letter(contact=replace(CONTACT, party=OURS), alerts=many), WORDS)
+    assert made.text.count("Wat te doen") == 6
+    assert f"{LAS[:-1]}9" in made.text
+    assert "En nog 25 meldingen" in made.text
+
+
 def test_whoever_hears_of_anothers_alert_reads_that_nobody_took_it() -> None:
     ours = replace(CONTACT, party=OURS)
     assert "nog niemand aangenomen" in write_alerts(Letter(contact=ours, alerts=(an_alert(),)), WORDS).text

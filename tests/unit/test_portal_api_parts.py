@@ -15,7 +15,7 @@ from portal.api.calls import Rows
 from portal.api.description import PATH, description
 from portal.api.items import FILTER, SORT
 from portal.api.problems import Problem, invalid
-from portal.api.server import CALLS, cell
+from portal.api.server import CALLS
 from portal.api.shapes import Shapes, as_json, moment
 from portal.api.values import BOUND, BRIN, DAY, ID, MOMENT, OIN, YES, Field, Kind, many, nested, number, one_of, read, text_of, whole
 from portal.shell import EVERYBODY
@@ -176,11 +176,6 @@ def test_what_has_no_place_in_an_answer_is_an_error_and_not_a_surprise() -> None
         Shapes().of(Odd)
     with pytest.raises(TypeError):
         Shapes().of(int | str)
-
-
-@pytest.mark.parametrize(("value", "shown"), [("=1+1", "'=1+1"), ("+1", "'+1"), ("-1", "'-1"), ("@x", "'@x"), ("a=1", "a=1"), (-1, -1)])
-def test_a_cell_is_no_formula(value: object, shown: object) -> None:
-    assert cell(value) == shown
 
 
 def test_the_file_is_the_only_answer_that_is_no_json() -> None:
