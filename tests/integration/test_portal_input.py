@@ -128,6 +128,12 @@ def test_a_number_does_not_come_along_to_the_sign_in_page_or_into_a_file(looked_
     assert PUPIL not in answer.url + answer.text
 
 
+def test_a_search_for_a_party_is_not_one_for_a_pupil(looked_at: Pages) -> None:
+    answer = looked_at.signed_in("anna").get(f"/partijen?zoek={PUPIL}")
+    assert "hoort niet in een adres" in answer.text
+    assert PUPIL not in answer.url + answer.text
+
+
 def test_finding_a_message_by_a_pupils_number_says_where_to_look(looked_at: Pages) -> None:
     answer = looked_at.signed_in("anna").get(f"/bericht?id={PUPIL}")
     assert "hoort niet in een adres" in answer.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -119,10 +120,14 @@ def test_a_stream_ends_when_its_account_may_do_or_see_something_else(
     monkeypatch.setattr(live, "LOOK_AGAIN_S", 0.0)
     anna = portal.account("partner", Role.PARTNER, organisations=(SCHOOL,))
     answer = _open(portal.signed_in("partner"))
-    _events(answer, 2)
+    told = answer.iter_lines(chunk_size=1, decode_unicode=True)
+    next(told)
     changed = replace(anna, **{name: frozenset(value) for name, value in change.items()})
     portal.store.people.change(changed, who="operator piet", now_us=portal.clock.now_us())
-    answer.raw.read()  # until it ends: long before its two minutes are over
+    deadline = time.monotonic() + 20.0  # of the two minutes that it takes otherwise
+    while portal.shell.streams["partner"] and time.monotonic() < deadline:
+        threading.Event().wait(0.05)
+    assert not portal.shell.streams["partner"]
     answer.close()
 
 
