@@ -36,14 +36,14 @@ async def stream(request: web.Request, visit: Visit, look: Look, *, every_s: flo
         raise web.HTTPTooManyRequests(headers={"Retry-After": "5"})
     shell.streams[visit.account.name] += 1
     try:
-        return await _stream(request, look, every_s)
+        return await _stream(request, visit, look, every_s)
     finally:
         shell.streams[visit.account.name] -= 1
         if not shell.streams[visit.account.name]:
             del shell.streams[visit.account.name]
 
 
-async def _stream(request: web.Request, look: Look, every_s: float) -> web.StreamResponse:
+async def _stream(request: web.Request, visit: Visit, look: Look, every_s: float) -> web.StreamResponse:
     shell = request.app[SHELL]
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"})
     await response.prepare(request)
@@ -71,16 +71,17 @@ async def _stream(request: web.Request, look: Look, every_s: float) -> web.Strea
             break
         if time.monotonic() - looked > LOOK_AGAIN_S:
             looked = time.monotonic()
-            if not await _may_stay(request):
+            if not await _may_stay(request, visit):
                 break
     return response
 
 
-async def _may_stay(request: web.Request) -> bool:
-    """Whether it is still somebody who signed in; while the store is away, yes: nothing is shown then."""
+async def _may_stay(request: web.Request, visit: Visit) -> bool:
+    """Whether it is still the same account, which may do and see the same; while the store is away, yes: nothing is shown then."""
     request.pop(VISIT, None)
     try:
-        return await request.app[SHELL].visitor(request) is not None
+        now = await request.app[SHELL].visitor(request)
+        return now is not None and (now.account.name, now.permissions, now.scope) == (visit.account.name, visit.permissions, visit.scope)
     except StoreUnavailable:
         return True
 

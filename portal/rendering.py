@@ -9,6 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from portal.personal import local, may_be_personal
 from portal.shell import SHELL, VISIT, Visit, language_of
 from portal.statics import asset
 from portal.texts import text
@@ -63,7 +64,9 @@ def theme_of(request: web.Request) -> str:
 
 def _switch(request: web.Request, name: str, value: str) -> str:
     """This page's address, with a switch set: `taal` or `thema`."""
-    return str(request.rel_url.update_query({name: value})) if request.method == "GET" else f"/?{name}={value}"
+    if request.method != "GET" or may_be_personal(request.path):
+        return f"/?{name}={value}"
+    return local(str(request.rel_url.update_query({name: value})))
 
 
 class NavItem:

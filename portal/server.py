@@ -17,6 +17,7 @@ from portal import sign_in, statics
 from portal.api import server as api
 from portal.api.problems import Problem
 from portal.pages import MENU, PAGES
+from portal.personal import local
 from portal.rendering import NAV, THEMES, NavItem, render
 from portal.shell import API, LANGUAGES, READ_S, SHELL, VISIT, Answer, Shell, checked, language_of
 from portal.texts import TEXTS, text
@@ -139,7 +140,7 @@ async def _error(request: web.Request, status: int, reason: str = "", headers: A
     if request.path.startswith(API):
         return Problem(status, headers=kept).response()
     language, known = language_of(request), str(status) if f"error.{status}" in TEXTS else "400" if status < 500 else "500"
-    told = f"error.403.{reason}" if f"error.{status}.{reason}" in TEXTS else f"error.{known}.what"
+    told = f"error.{status}.{reason}" if f"error.{status}.{reason}" in TEXTS else f"error.{known}.what"
     minutes = -(-int(kept.get("Retry-After", "60")) // 60)
     title, what = text(f"error.{known}", language), text(told, language, minutes=minutes)
     await _look_who(request)
@@ -164,16 +165,11 @@ async def _switched(request: web.Request, handler: _Handler) -> Answer:
     switches = {name: request.query[name] for name, values in given.items() if request.query.get(name) in values}
     if not switches or request.method != "GET" or request.path.startswith(API):
         return await handler(request)
-    location = _local(str(request.rel_url.without_query_params(*given)))
+    location = local(str(request.rel_url.without_query_params(*given)))
     response = web.Response(status=303, headers={"Location": location})
     for name, value in switches.items():
         response.set_cookie(name, value, max_age=_YEAR_S, path="/", secure=request.app[SHELL].https, samesite="Lax", httponly=True)
     return response
-
-
-def _local(address: str) -> str:
-    """An address here: two slashes at its beginning would be somebody else's host."""
-    return "/" + address.lstrip("/\\")
 
 
 class Connections(Protocol):
@@ -223,6 +219,7 @@ class PortalServer:
         finally:
             await runner.cleanup()
             self._shell.threads.shutdown(wait=False)
+            self._shell.exporters.shutdown(wait=False)
 
     def _runner(self) -> web.AppRunner:
         app = application(self._shell, observe=self._observe)

@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit
 from aiohttp import http_exceptions, web
 
 from portal.desk import Desk
+from portal.personal import may_be_personal, refuse_personal
 from routing.people import (
     HANDLE,
     TOKEN_SHAPE,
@@ -38,8 +39,8 @@ from schemas.privacy import plain
 
 T = TypeVar("T")
 
-#: Threads that ask the store, of one portal process: fewer than it has connections (SQLAlchemy's 15).
-ASK_AT_A_TIME: Final = 12
+#: Threads that ask the store, of one portal process, and those that make files: together fewer than it has connections (SQLAlchemy's 15).
+ASK_AT_A_TIME, EXPORT_AT_A_TIME = 12, 2
 #: Seconds for a request to come in.
 READ_S: Final = 20.0
 #: Where one signs in and out, and where one chooses a password.
@@ -126,6 +127,8 @@ class Shell:
     streams: Counter[str] = field(default_factory=Counter)  #: of server-sent events, by account (portal.live)
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(ASK_AT_A_TIME, thread_name_prefix="ask"))
 
+    exporters: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(EXPORT_AT_A_TIME, thread_name_prefix="export"))
+
     async def ask(self, act: Callable[..., T], *given: Any, **named: Any) -> T:
         """Calls something that asks the store, in a thread: the event loop never waits for the store."""
         return await asyncio.get_running_loop().run_in_executor(self.threads, functools.partial(act, *given, **named))
@@ -161,7 +164,7 @@ class Shell:
             if (token := bearer(request)) is not None:
                 account = await self.ask(self.ports.people.by_token, digest_of(token), now_us=now_us)
         elif (secret := self.secret(request)) is not None:
-            watched = "text/event-stream" not in request.headers.get("Accept", "")  # a page left open is nobody who works
+            watched = not _by_itself(request)
             session = await self.ask(self.ports.people.session, digest_of(secret), now_us=now_us, touch=watched)
             account = session.account if session else None
         visit = Visit(account=account, session=session, language=language_of(request)) if account else None
@@ -213,6 +216,8 @@ VISIT: Final[web.RequestKey[Visit | None]] = web.RequestKey("visit")
 SESSION: Final = "koppelpunt"
 FRESH: Final = web.RequestKey("fresh", str)
 LANGUAGES: Final = ("nl", "en")
+#: What portal.js sends along when a page refreshes itself.
+QUIET: Final = "X-Koppelpunt-Quiet"
 
 
 def network_of(address: str) -> str:
@@ -252,6 +257,13 @@ async def _form(request: web.Request) -> Mapping[str, Any]:
         raise web.HTTPBadRequest from None
 
 
+def _by_itself(request: web.Request) -> bool:
+    """Whether a page that was left open asks this, and nobody who works: the session does not begin anew for it. It says so itself, and
+    nothing else may follow from what it says."""
+    quiet = request.method == "GET" and QUIET in request.headers
+    return quiet or "text/event-stream" in request.headers.get("Accept", "")
+
+
 def _host_of(origin: str) -> str | None:
     try:
         return urlsplit(origin).netloc
@@ -276,6 +288,8 @@ def page(*, permission: Permission | Iterable[Permission]) -> Callable[[Handler]
         @functools.wraps(handler)
         async def guarded(request: web.Request) -> Answer:
             shell = request.app[SHELL]
+            if request.method in _SAFE and not request.path.startswith(API):
+                refuse_personal(request)
             visit = await shell.visitor(request)
             if visit is None:
                 raise _unknown(request)
@@ -327,7 +341,8 @@ def _unknown(request: web.Request) -> web.HTTPException:
     """What somebody hears who did not sign in."""
     if request.path.startswith(API):
         return web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"})
-    where = f"{SIGN_IN}?naar={quote(request.path_qs)}" if request.method == "GET" and request.path_qs != "/" else SIGN_IN
+    to = request.path_qs if request.method == "GET" and not may_be_personal(request.path) else "/"
+    where = SIGN_IN if to == "/" else f"{SIGN_IN}?naar={quote(to)}"
     if "HX-Request" in request.headers:
         return web.HTTPUnauthorized(headers={"HX-Redirect": SIGN_IN})
     return web.HTTPSeeOther(where)

@@ -75,6 +75,10 @@ _SHELL: Final[Mapping[str, Text]] = {
     "role.reader": ("meelezer", "reader"),
     "error.400": ("Dit verzoek klopt niet", "This request is not right"),
     "error.400.what": ("Ga terug en probeer het opnieuw.", "Go back and try again."),
+    "error.400.week": (
+        "Geef een week van deze eeuw, zoals 2026-W05.",
+        "Give a week of this century, such as 2026-W05.",
+    ),
     "error.401": ("U bent niet aangemeld", "You are not signed in"),
     "error.401.what": (
         "Meld u aan; een programma stuurt zijn token mee als Authorization: Bearer.",
@@ -100,6 +104,10 @@ _SHELL: Final[Mapping[str, Text]] = {
     "error.413.what": ("Wat u instuurde is groter dan dit portaal aanneemt.", "What you sent is more than this portal takes."),
     "error.429": ("Te veel pogingen", "Too many tries"),
     "error.429.what": ("Wacht {minutes} minuten en probeer het dan opnieuw.", "Wait {minutes} minutes, and try again then."),
+    "error.429.export": (
+        "Er wordt al een bestand voor u gemaakt. Wacht tot dat er is en probeer het dan opnieuw.",
+        "A file is being made for you already. Wait until it is there, and try again then.",
+    ),
     "error.500": ("Er ging hier iets mis", "Something went wrong here"),
     "error.500.what": (
         "De beheerder ziet dit in zijn logboek. Probeer het later opnieuw. Er is niets half gedaan.",

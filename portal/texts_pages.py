@@ -161,6 +161,22 @@ _ITEMS: Final[Mapping[str, tuple[str, str]]] = {
         "Zoek een leerling met het formulier daarvoor: een persoonsgebonden nummer hoort niet in een adres.",
         "Search for a pupil with the form for it: a personal number does not belong in an address.",
     ),
+    "items.filter.unknown": (
+        "Het filter {name} bestaat niet; er is niets gezocht. Kies de filters opnieuw.",
+        "There is no filter {name}; nothing was looked for. Choose the filters again.",
+    ),
+    "items.filter.long": (
+        "Deze filters zijn samen te lang; er is niets gezocht. Kies de filters opnieuw.",
+        "These filters are too long together; nothing was looked for. Choose the filters again.",
+    ),
+    "items.filter.twice": (
+        "Het filter {name} staat er twee keer; er is niets gezocht. Kies de filters opnieuw.",
+        "The filter {name} is there twice; nothing was looked for. Choose the filters again.",
+    ),
+    "views.personal": (
+        "In de naam van een weergave hoort geen persoonsgebonden nummer. Kies een andere naam.",
+        "A personal number does not belong in the name of a view. Choose another name.",
+    ),
     "items.csv": ("Als CSV", "As CSV"),
     "items.one": ("1 bericht", "1 message"),
     "items.count": ("{n} berichten", "{n} messages"),
@@ -530,6 +546,11 @@ _JOBS: Final[Mapping[str, tuple[str, str]]] = {
         "Er is nog niets gebeurd. Bevestigt u dit, dan gaat het om precies deze berichten; het voorstel vervalt {until}.",
         "Nothing has happened yet. If you confirm, it is about exactly these messages; the preview ends {until}.",
     ),
+    "preview.not_as_listed": (
+        "Let op: op de lijst stonden er {listed}, en dit voorstel gaat over {n}. Bekijk de lijst opnieuw als u dat niet verwacht.",
+        "Mind: the list had {listed}, and this preview is about {n}. Look at the list again if you do not expect that.",
+    ),
+    "preview.number": ("{name}: geef een getal, zoals 10.", "{name}: give a number, such as 10."),
     "preview.would": ("Wat er zou gebeuren", "What would happen"),
     "preview.selected": ("Gekozen", "Chosen"),
     "preview.acts": ("Wordt gedaan", "Is done"),

@@ -159,6 +159,10 @@ _IN_URLS: Final = {
     "never_attempted": "nooit",
     "handle": "zoek",
 }
+#: Names of all of them.
+PARAMETERS: Final = tuple(_IN_URLS.values())
+#: A day that something is compared with: before our time and after it, all days are alike.
+_FIRST_DAY, _LAST_DAY = date(2000, 1, 1), date(2099, 12, 31)
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 
 
@@ -235,7 +239,7 @@ def _read(name: str, key: str, text: str) -> Any:
         return View(text)
     if name in ("since_day", "until_day"):
         try:
-            return date.fromisoformat(text if _DAY.match(text) else "")
+            return min(max(date.fromisoformat(text if _DAY.match(text) else ""), _FIRST_DAY), _LAST_DAY)
         except ValueError:
             raise BoardError(f"{key} is a day, such as 2026-02-01.") from None
     if name == "older_than_s":

@@ -26,6 +26,7 @@ FALLOUT_SIDES: Final = {"school": "organisations", "organisation": "organisation
 _HOURS: Final = 24
 _MOST_PARTS: Final = 200
 _LONGEST: Final = 2_000
+_LONGEST_NAME: Final = 80
 
 _OURS: Final = " AND ".join(f"{name} = :{name}" for name in KEY)
 _GROUPS: Final = "SELECT code, owner, dienst, system, receiver_system, count, first_us, last_us, example FROM failure_group"
@@ -93,6 +94,7 @@ class BoardGroups:
 
     def assign(self, key: GroupKey, assignee: str | None, *, who: str, now_us: int, why: str = "") -> None:
         """See routing.board."""
+        assignee = _clean(assignee or "")[:_LONGEST_NAME] or None
         with self._db.write() as tx:
             _change(tx, key, now_us, assignee=assignee)
             _write(tx, key, "assigned", f"{assignee or '-'} {why}".strip(), who, now_us, assignee=assignee or "")

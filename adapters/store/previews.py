@@ -41,10 +41,11 @@ _ITEMS_AT_ONCE: Final = text(
     "INSERT INTO job_item (job, number, subject, seq, state, why) SELECT :job, n, :subject, s, :state, :why "
     "FROM unnest(CAST(:numbers AS integer[]), CAST(:seqs AS bigint[])) AS rows (n, s)"
 )
-_OVER: Final = Sql(f"SELECT seq FROM job WHERE {ACTIVE} AND state = 'preview' AND made_us < :before ORDER BY seq LIMIT 1")
+_OVER: Final = Sql(f"SELECT seq, id FROM job WHERE {ACTIVE} AND state = 'preview' AND made_us < :before ORDER BY seq LIMIT 1")
 _SWEEP: Final = Sql(
     "DELETE FROM job_item WHERE job = :job AND number IN (SELECT number FROM job_item WHERE job = :job ORDER BY number LIMIT :limit)"
 )
+_OF_WHOM: Final = Sql(f"SELECT seq, id FROM job WHERE {ACTIVE} AND state = 'preview' AND made_by = :who ORDER BY seq")
 _FORGET: Final = Sql("DELETE FROM job WHERE seq = :job AND state = 'preview'")
 _CONFIRM: Final = Sql(
     "UPDATE job SET state = :state, trial = :trial, rate = :rate, stop_below = :stop_below, patience_s = :patience_s, reason = :reason, "
@@ -78,8 +79,8 @@ class Previews:
         who: str,
         now_us: int,
     ) -> Preview:
-        """Freezes what is selected. `shown`: the selection in words. `allowed`: whether what is for this receiver, dienst and version may
-        go to the order's endpoint. Raises CannotAct."""
+        """Freezes what is selected, in place of what this person froze before and did not confirm. `shown`: the selection in words.
+        `allowed`: whether what is for this receiver, dienst and version may go to the order's endpoint. Raises CannotAct."""
         with self._db.read() as connection:
             rows = selected(connection, scope, selection, order.action, now_us)
         if not rows:
@@ -108,6 +109,7 @@ class Previews:
             made_us=now_us,
             until_us=now_us + PREVIEW_S * 1_000_000,
         )
+        self._replace(who)
         job = self._begin(preview, scope=scope_text(scope), selection=json.dumps(shown), who=who, approve_above=approve_above)
         begins = {key: _begins(verdict) for key, verdict in verdicts.items()}
         items = [
@@ -117,6 +119,8 @@ class Previews:
         chunk = CHUNK if self._db.is_sqlite else CHUNK_POSTGRESQL
         for start in range(0, len(items), chunk):
             with self._db.write() as tx:
+                if locked(tx, preview.id) is None:
+                    raise CannotAct("You made a newer preview meanwhile, which takes the place of this one.")
                 _write_items(tx, items[start : start + chunk])
         return preview
 
@@ -145,7 +149,7 @@ class Previews:
         with self._db.write() as tx:
             row = locked(tx, preview)
             if row is None or row.state != "preview" or row.made_by != who or row.scope != scope_text(scope):
-                raise CannotAct("There is no such preview of yours, or it was confirmed already: look at it again.")
+                raise CannotAct("There is no such preview of yours: it was confirmed already, or a newer one took its place. Look again.")
             if now_us > row.made_us + PREVIEW_S * 1_000_000:
                 raise CannotAct("The preview is over an hour old: look at it again, for much may have changed.")
             if not row.planned:
@@ -175,13 +179,29 @@ class Previews:
     def sweep(self, *, now_us: int) -> bool:
         """Removes a part of a preview that nobody confirmed in time; False when there is none."""
         with self._db.read() as connection:
-            old = _OVER(connection, before=now_us - PREVIEW_S * 1_000_000).scalar()
+            old = _OVER(connection, before=now_us - PREVIEW_S * 1_000_000).first()
         if old is None:
             return False
-        with self._db.write() as tx:
-            if _SWEEP(tx, job=old, limit=SWEEP).rowcount < SWEEP:
-                _FORGET(tx, job=old)
+        self._remove(old)
         return True
+
+    def _replace(self, who: str) -> None:
+        with self._db.read() as connection:
+            before = _OF_WHOM(connection, who=who).all()
+        for old in before:
+            while self._remove(old):
+                pass
+
+    def _remove(self, old: Any) -> bool:
+        """A part of a preview; False when that was the last of it."""
+        with self._db.write() as tx:
+            row = locked(tx, old.id)  # whoever writes it yet, or confirms it, comes before this or after it
+            if row is None or row.state != "preview":
+                return False
+            if _SWEEP(tx, job=old.seq, limit=SWEEP).rowcount == SWEEP:
+                return True
+            _FORGET(tx, job=old.seq)
+            return False
 
 
 def _verdict(order: Order, key: tuple[Any, ...], allowed: Callable[[str, str, str], bool]) -> Verdict:

@@ -18,6 +18,8 @@ from schemas.oin import institution_of
 
 #: Ids that may be named one by one.
 MOST_IDS: Final = 1_000
+#: Selected in all, at most: they are held in memory and frozen one by one.
+MOST: Final = 500_000
 
 _COLUMNS: Final = (
     "SELECT 'delivery' AS subject, d.message_seq, d.seq, m.reference, d.id AS delivery, d.state, false AS again, m.kept, "
@@ -87,8 +89,10 @@ def selected(connection: Connection, scope: Scope, selection: Selection, action:
         where = conditions(scope, selection.wanted, now_us=now_us)
         rows = []
         for kind, found_there in _ON_BOARD:
-            items = f"(SELECT seq, reference FROM item WHERE kind = '{kind}' AND {where.sql})"
+            items = f"(SELECT seq, reference FROM item WHERE kind = '{kind}' AND {where.sql} LIMIT {MOST + 1})"
             rows += ask(connection, found_there.format(items=items), where.values).all()
+            if len(rows) > MOST:
+                raise CannotAct(f"This is about more than {MOST} messages, which is too many for one job: choose a narrower filter.")
     else:
         raise CannotAct("Say what it is about: an id, a group of failures, or a filter such as a code or a receiver.")
     rows.sort(key=_IN_ORDER)

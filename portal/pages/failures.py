@@ -111,7 +111,7 @@ def _change(kit: Kit, visit: Visit, key: GroupKey, form: dict[str, str]) -> Call
     board, who, now_us, why = kit.board, visit.account.name, kit.now_us, form.get("waarom", "")
     match form.get("wat"):
         case "notitie" if form.get("tekst"):
-            return lambda: board.note(key, form["tekst"][:2_000], who=who, now_us=now_us)
+            return lambda: board.note(key, form["tekst"], who=who, now_us=now_us)
         case "toewijzen":
             return lambda: board.assign(key, form.get("aan") or None, who=who, now_us=now_us, why=why)
         case "bij_partner" if form.get("ticket"):
@@ -119,7 +119,7 @@ def _change(kit: Kit, visit: Visit, key: GroupKey, form: dict[str, str]) -> Call
                 day = date.fromisoformat(form["dag"]) if form.get("dag") else None
             except ValueError:
                 return None
-            return lambda: board.with_partner(key, ticket=form["ticket"][:100], agreed_on=day, who=who, now_us=now_us, why=why)
+            return lambda: board.with_partner(key, ticket=form["ticket"], agreed_on=day, who=who, now_us=now_us, why=why)
         case "opgelost" if why:
             return lambda: board.solve(key, who=who, now_us=now_us, why=why)
         case "heropenen" if why:

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 from aiohttp import web
 from multidict import MultiDictProxy
 
 from portal.live import stream
-from portal.pages.items import wanted_of
+from portal.pages.filters import address_of, asked_in, wanted_of
 from portal.pages.kit import Kit, Told, sentence
 from portal.shell import Answer, Visit, page
 from portal.texts import text
 from routing.actions import WHY, Action, CannotAct, Job, Order, Preview, Selection, Why, checked_reason
-from routing.board import BoardError
+from routing.board import MOST, BoardError
 from routing.jobs import JobState, Terms
 from routing.people import SEE, Permission
 
-#: Ticked on one page, at most.
-MOST_IDS: Final = 1_000
 _PREVIEW: Final = "voorstel"
 _RESULTS: Final = 100
+#: The numbers of a preview's form, and what they are called.
+_NUMBERS: Final = {"proef": "proefbatch", "tempo": "preview.rate", "stop": "preview.stop"}
 
 
 def routes(kit: Kit) -> list[web.RouteDef]:
@@ -45,8 +45,8 @@ def routes(kit: Kit) -> list[web.RouteDef]:
             selection = await _selection(kit, visit, form)
             preview = await kit.ask(actions.preview, visit.scope, selection, order, who=visit.account.name)
         except (BoardError, CannotAct, ValueError) as error:
-            return await kit.show(request, visit, "cannot_act.html", status=409, problem=sentence(error), back=_back(form))
-        handle = await _keep(kit, visit, preview)
+            return await kit.show(request, visit, "cannot_act.html", status=409, problem=sentence(error), back=_back(form, visit.language))
+        handle = await _keep(kit, visit, preview, _listed(form))
         raise web.HTTPSeeOther(f"/opdrachten/voorstel/{handle}")
 
     @page(permission=Permission.ACT)
@@ -61,7 +61,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
         form = await request.post()
         terms = Terms()
         try:
-            terms = _terms(form)
+            terms = _terms(form, visit.language)
             reason = checked_reason(str(form.get("waarom", "")))
             job = await kit.ask(actions.confirm, visit.scope, preview["id"], who=visit.account.name, reason=reason, terms=terms)
         except (CannotAct, ValueError) as error:
@@ -132,20 +132,33 @@ async def _selection(kit: Kit, visit: Visit, form: Form) -> Selection:
     if form.get("rest"):
         return Selection(job=str(form["rest"])[:100])
     if form.get("welke") != "alle":
-        ids = tuple(str(id) for id in form.getall("id", ()))[:MOST_IDS]
+        ids = tuple(str(id) for id in form.getall("id", ()))
         if not ids:
             raise Told(text("act.none", visit.language))
         return Selection(ids=ids)
-    wanted = await wanted_of(kit, visit, dict(parse_qsl(str(form.get("filter", ""))[:4_000], max_num_fields=40)))
-    return Selection(wanted=wanted)
+    return Selection(wanted=await wanted_of(kit, visit, asked_in(str(form.get("filter", "")), visit.language)))
 
 
-def _terms(form: Form) -> Terms:
+def _listed(form: Form) -> int | None:
+    """How many the list had of which all were chosen, and one more than `MOST` when there are more; None for what was no list."""
+    given = str(form.get("getoond", ""))
+    if form.get("welke") != "alle" or not (given.isascii() and given.isdigit() and len(given) < 10):
+        return None
+    return min(int(given), MOST + 1)
+
+
+def _terms(form: Form, language: str) -> Terms:
     """Raises ValueError with one sentence."""
 
     def number(name: str, otherwise: float) -> float:
         given = str(form.get(name, "")).strip().replace(",", ".")
-        return float(given) if given else otherwise
+        try:
+            found = float(given) if given else otherwise
+        except ValueError:
+            found = math.nan
+        if not math.isfinite(found):
+            raise Told(text("preview.number", language, name=text(_NUMBERS[name], language)))
+        return found
 
     plain = Terms()
     return replace(
@@ -156,11 +169,11 @@ def _terms(form: Form) -> Terms:
     )
 
 
-async def _keep(kit: Kit, visit: Visit, preview: Preview) -> str:
+async def _keep(kit: Kit, visit: Visit, preview: Preview, listed: int | None) -> str:
     if visit.session is None:
         raise web.HTTPForbidden(reason="permission")
     shown = {name: getattr(preview, name) for name in Preview.__dataclass_fields__}
-    shown |= {"order": asdict(preview.order), "not_possible": dict(preview.not_possible), "codes": dict(preview.codes)}
+    shown |= {"order": asdict(preview.order), "not_possible": dict(preview.not_possible), "codes": dict(preview.codes), "listed": listed}
     return await kit.shell.keep(visit.session.key, _PREVIEW, json.dumps(shown).encode())
 
 
@@ -184,7 +197,7 @@ async def _job(kit: Kit, request: web.Request, visit: Visit) -> Job:
 
 async def _show(kit: Kit, request: web.Request, visit: Visit, found: Job, *, status: int = 200, problem: str | None = None) -> web.Response:
     state, after = request.query.get("uitkomst") or None, request.query.get("na", "0")
-    number = int(after) if after.isdigit() and len(after) < 12 else 0
+    number = int(after) if after.isascii() and after.isdigit() and len(after) < 12 else 0
     results = await kit.ask(kit.desk.actions.results, visit.scope, found.id, state=state, after=number, limit=_RESULTS)
     return await kit.show(
         request,
@@ -218,6 +231,7 @@ async def _propose(
         "preview.html",
         status=409 if problem else 200,
         preview=preview,
+        listed=_other_than_listed(preview),
         terms=terms,
         problem=problem,
         reason=reason,
@@ -233,6 +247,14 @@ def why_words(key: str | None, language: str) -> str:
     return key or ""
 
 
-def _back(form: Form) -> str:
-    query = str(form.get("filter", ""))
-    return f"/openstaand?{query}" if query else "/openstaand"
+def _other_than_listed(preview: Mapping[str, Any]) -> int | None:
+    """How many stood on the list, when the preview is about another number."""
+    listed: int | None = preview["listed"]
+    return None if listed is None or listed == min(preview["count"], MOST + 1) else listed
+
+
+def _back(form: Form, language: str) -> str:
+    try:
+        return address_of(asked_in(str(form.get("filter", "")), language))
+    except BoardError:
+        return "/openstaand"

@@ -14,6 +14,7 @@ from portal.charts import sparkline, split
 from portal.desk import Desk
 from portal.directory import Directories, Directory
 from portal.formats import Formats, brin, iso, moment
+from portal.personal import REFUSED
 from portal.rendering import render
 from portal.shell import Shell, Visit
 from portal.texts import TEXTS, text
@@ -132,7 +133,7 @@ def fault_words(code: str | None, *, language: str) -> str:
 
 def with_query(request: web.Request, **changes: str | None) -> str:
     """This page's address with parameters changed; None takes one away. A place in a list goes with any of them."""
-    query = {name: value for name, value in request.query.items() if name not in ("na", "terug")}
+    query = {name: value for name, value in request.query.items() if name not in ("na", "terug", REFUSED)}
     query.update({name: value for name, value in changes.items() if value is not None})
     for name, value in changes.items():
         if value is None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from portal.pages.kit import Kit
+from portal.personal import REFUSED
 from portal.shell import Answer, Visit, page
 from portal.texts import TEXTS, text
 from routing.actions import CannotAct, checked_reason
@@ -66,7 +67,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
         asked = request.query.get("id", "").strip()
         reference = await kit.ask(kit.board.find, visit.scope, asked) if 0 < len(asked) <= 200 else None
         if reference is None:
-            raise web.HTTPSeeOther("/openstaand?lijst=alles")
+            raise web.HTTPSeeOther(f"/openstaand?lijst=alles{f'&{REFUSED}=ja' if request.query.get(REFUSED) else ''}")
         raise web.HTTPSeeOther(f"/bericht/{reference}")
 
     @page(permission=SEE)

@@ -13,6 +13,7 @@ from portal.directory import Directory
 from portal.formats import Formats, moment
 from portal.pages.kit import Kit, sentence
 from portal.pages.overview import hours_of
+from portal.personal import REFUSED
 from portal.shell import Answer, Visit, page
 from portal.texts import text
 from routing.actions import CannotAct
@@ -45,6 +46,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
             every_kind=KINDS,
             kind=kind,
             words=words,
+            problem=text("items.number.personal", visit.language) if request.query.get(REFUSED) else None,
             hits=[hit for hit in hits if hit[0] not in kinds],
             heeds=await _heeds(kit, visit),
         )

@@ -17,7 +17,7 @@ from routing.amsterdam import amsterdam_day
 from routing.board import BoardError, Report
 from routing.people import SEE, Permission
 
-_WEEK: Final = re.compile(r"([0-9]{4})-W([0-9]{2})\Z")
+_WEEK: Final = re.compile(r"(20[0-9]{2})-W([0-9]{2})\Z")
 _COLUMNS: Final = ("week", "system", "name", "dienst", "what", "code", "owner", "count", "schools", "still_open", "mean_s")
 
 
@@ -71,7 +71,7 @@ def monday_of(week: str | None, now_us: int) -> date:
     try:
         return date.fromisocalendar(int(found.group(1)), int(found.group(2)), 1) if found else date.fromisoformat("")
     except ValueError as error:
-        raise web.HTTPBadRequest from error
+        raise web.HTTPBadRequest(reason="week") from error
 
 
 def week_of(monday: date) -> str:

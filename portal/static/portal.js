@@ -12,6 +12,14 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   }
 });
 
+/* A part of a page that refreshes itself says so: that is nobody who works, and the session may end. */
+document.addEventListener("htmx:configRequest", (event) => {
+  const cause = event.detail.triggeringEvent;
+  if (cause && cause.type.startsWith("sse:") && event.detail.elt.hasAttribute("data-quiet")) {
+    event.detail.headers["X-Koppelpunt-Quiet"] = "1";
+  }
+});
+
 /* A select or checkbox that says so sends its form at once; without scripts its button does. */
 document.addEventListener("change", (event) => {
   const form = event.target.closest("form[data-at-once]");

@@ -120,6 +120,20 @@ def test_the_keyboard_reaches_the_content_first_and_then_every_control(chromium:
         expect(page.get_by_label("Wie is aan zet")).to_be_focused()
 
 
+def test_a_page_that_refreshes_itself_says_so_and_sends_nothing_of_its_forms(chromium: Browser, tmp_path: Path) -> None:
+    with pages(tmp_path, mine) as portal, tab(chromium, portal, "anna") as window:
+        page = window.page
+        page.goto("/openstaand?lijst=alles")
+        page.locator("footer").click()
+        with page.expect_request(lambda request: request.headers.get("hx-request") == "true", timeout=20_000) as asked:
+            others(portal.store)
+            portal.clock.ahead_us += 60_000_000
+            keep(portal.store, now_us=portal.clock.now_us())
+        assert asked.value.headers.get("x-koppelpunt-quiet") == "1"
+        assert asked.value.url.endswith("/openstaand?lijst=alles")
+        expect(page.locator("#list")).to_contain_text("other1-id"[-10:])
+
+
 def test_a_chain_managers_morning(chromium: Browser, tmp_path: Path) -> None:
     """Open, see, filter, open a message, look inside with a reason, offer a group again with a trial batch that fails, mend the cause,
     offer the rest again, and take the partner's report along."""

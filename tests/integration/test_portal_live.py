@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -16,6 +19,7 @@ from portal.server import application
 from portal.shell import EVERYBODY, Answer, Shell, Visit, page
 from routing.people import Role
 from routing.work import StoreUnavailable
+from tests.support.exchange import LAS, SCHOOL
 from tests.support.portal import Browser, Portal
 
 
@@ -107,6 +111,24 @@ def test_a_stream_ends_with_its_session(portal: Portal, board: _Board, monkeypat
     rest = answer.raw.read().decode()  # until it ends
     assert rest.count("for nobody") <= 1, "at most the look that was under way"
     assert "/inloggen" in browser.get("/live").url
+
+
+@pytest.mark.parametrize("change", [{"roles": (Role.OPERATOR,)}, {"systems": (LAS,)}])
+def test_a_stream_ends_when_its_account_may_do_or_see_something_else(
+    portal: Portal, board: _Board, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(live, "LOOK_AGAIN_S", 0.0)
+    anna = portal.account("partner", Role.PARTNER, organisations=(SCHOOL,))
+    answer = _open(portal.signed_in("partner"))
+    told = answer.iter_lines(chunk_size=1, decode_unicode=True)
+    next(told)
+    changed = replace(anna, **{name: frozenset(value) for name, value in change.items()})
+    portal.store.people.change(changed, who="operator piet", now_us=portal.clock.now_us())
+    deadline = time.monotonic() + 20.0  # of the two minutes that it takes otherwise
+    while portal.shell.streams["partner"] and time.monotonic() < deadline:
+        threading.Event().wait(0.05)
+    assert not portal.shell.streams["partner"]
+    answer.close()
 
 
 def test_a_stream_ends_when_the_portal_stops(portal: Portal, board: _Board) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adapters.store import Store, open_store
+from adapters.store import Store, open_store, previews, selections
 from routing.actions import Action, CannotAct, Order, Selection, Subject, Why
 from routing.jobs import Figures, JobState
 from routing.people import Role, Scope, new_account
@@ -102,7 +102,7 @@ def test_what_fails_after_the_preview_is_not_a_part_of_it(bench: Bench, store: S
 def test_what_changed_after_the_preview_is_left_alone(bench: Bench, store: Store) -> None:
     references = bench.fail(*names(3))
     preview = bench.preview(code="ENDPOINT_REFUSES_US")
-    bench.act(Action.ARCHIVE, references[1])
+    bench.confirm(bench.preview(Action.ARCHIVE, references[1], who=BOB), who=BOB)
     job = bench.confirm(preview)
     assert [(result.state, result.why) for result in bench.desk.results(ALL, job.id)] == [
         ("under_way", None),
@@ -235,6 +235,50 @@ def test_nobody_else_confirms_a_preview_and_nobody_twice_or_too_late(bench: Benc
     bench.confirm(again)
     with pytest.raises(CannotAct, match="confirmed already"):
         bench.confirm(again)
+
+
+def test_a_newer_preview_takes_the_place_of_what_the_same_person_did_not_confirm(bench: Bench, store: Store) -> None:
+    bench.fail(*names(3))
+    first, other = bench.preview(code="ENDPOINT_REFUSES_US"), bench.preview(code="ENDPOINT_REFUSES_US", who=BOB)
+    second = bench.preview(code="ENDPOINT_REFUSES_US")
+    assert {row.id for row in run_sql(store, "SELECT id FROM job")} == {other.id, second.id}
+    assert run_sql(store, "SELECT count(*) AS n FROM job_item")[0].n == 6
+    with pytest.raises(CannotAct, match="a newer one took its place"):
+        bench.confirm(first)
+    bench.confirm(second)
+    bench.preview(code="ENDPOINT_REFUSES_US")
+    assert bench.desk.job(ALL, second.id) is not None, "what was confirmed stays"
+
+
+def test_a_preview_that_is_replaced_while_it_is_written_is_given_up_whole(
+    bench: Bench, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.fail(*names(4))
+    replaced = list[str]()
+    monkeypatch.setattr(previews, "CHUNK", 2)
+    monkeypatch.setattr(previews, "CHUNK_POSTGRESQL", 2)
+    begun = previews.Previews._begin
+
+    def begin(self: Any, preview: Any, **more: Any) -> int:
+        job = begun(self, preview, **more)
+        if not replaced:
+            replaced.append(preview.id)
+            replaced.append(bench.preview(code="ENDPOINT_REFUSES_US").id)
+        return job
+
+    monkeypatch.setattr(previews.Previews, "_begin", begin)
+    with pytest.raises(CannotAct, match="newer preview meanwhile"):
+        bench.preview(code="ENDPOINT_REFUSES_US")
+    assert [row.id for row in run_sql(store, "SELECT id FROM job")] == [replaced[1]]
+    assert run_sql(store, "SELECT count(*) AS n FROM job_item")[0].n == 4
+
+
+def test_a_preview_of_more_than_fits_is_refused_with_a_sentence(bench: Bench, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.fail(*names(3))
+    monkeypatch.setattr(selections, "MOST", 2)
+    with pytest.raises(CannotAct, match=r"more than 2 messages.*narrower filter"):
+        bench.preview(code="ENDPOINT_REFUSES_US")
+    assert run_sql(store, "SELECT count(*) AS n FROM job")[0].n == 0
 
 
 def test_a_preview_that_nobody_confirms_is_forgotten(bench: Bench, store: Store) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from portal.directory import Directories, Directory
-from portal.pages.items import filter_of
+from portal.pages.filters import filter_of
 from routing.board import BoardError
 from routing.register import Register, read_register
 from tests.support.pages import BOX, DOCUMENT, LAS, OTHER_LAS, SCHOOL, TOWN
