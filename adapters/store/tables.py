@@ -241,7 +241,7 @@ job = Table(
     Column("rate", Float, nullable=False, server_default="0"),
     Column("stop_below", Float, nullable=False, server_default="0"),
     Column("patience_s", Integer, nullable=False, server_default="0"),
-    Column("reason", Text, nullable=False, server_default=""),
+    Column("reason", Text, nullable=False, server_default=text("''")),
     Column("made_by", Text, nullable=False),
     Column("made_us", BigInteger, nullable=False),
     Column("confirmed_us", BigInteger),
@@ -631,7 +631,7 @@ account = Table(
     metadata,
     Column("name", _Bytewise, primary_key=True),
     Column("source", Text, nullable=False),
-    Column("label", Text, nullable=False, server_default=""),
+    Column("label", Text, nullable=False, server_default=text("''")),
     Column("roles", Text, nullable=False),  # JSON lists, as the two below
     Column("organisations", Text, nullable=False, server_default="[]"),
     Column("systems", Text, nullable=False, server_default="[]"),

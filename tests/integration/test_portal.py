@@ -373,5 +373,6 @@ def test_templates_use_components_that_were_vendored() -> None:
     there = {re.split(r"__|--", name)[0] for name in re.findall(r"\.utrecht-([a-z0-9-]+)", css)}
     for template in (FOLDER.parent / "templates").rglob("*.html"):
         names = set(re.findall(r"\butrecht-([a-z0-9-]+)", template.read_text(encoding="utf-8")))
-        used = {re.split(r"__|--", name)[0] for name in names} - {"css"}
+        # a name that ends in a dash goes on with a number of the template's
+        used = {re.split(r"__|--", name + "1" if name.endswith("-") else name)[0] for name in names} - {"css"}
         assert used <= there, f"{template.name}: add {sorted(used - there)} to portal/vendoring.py and run it"
