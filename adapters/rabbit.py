@@ -129,11 +129,13 @@ class Publisher(Connection):
         seconds = now - min(self._refusing.values())
         if seconds < self._patience_s:
             return
-        self._left_at, self._patience_s = now, min(2 * self._patience_s, _REFUSED_MOST_S)
         async with asyncio.timeout(self._confirm_s):
             while self._pending:
                 await self._await_room()
                 await asyncio.sleep(0)
+        if not self._refusing:  # it took what was in flight, or the connection is gone already
+            return
+        self._left_at, self._patience_s = now, min(2 * self._patience_s, _REFUSED_MOST_S)
         (exchange, key), *_ = sorted(self._refusing)
         self._give_up(BrokerUnavailable(f"{exchange or 'queue'} {key} refused all messages for {seconds:.0f} s on this connection."))
 

@@ -14,9 +14,8 @@ from functools import cache
 from typing import Any, Final
 
 from portal.api.problems import Mistake, invalid
-from schemas.oin import is_oin
+from portal.personal import may_be_personal
 from schemas.openapi import Schema
-from schemas.privacy import redact
 
 #: Characters of what people write.
 LONGEST_TEXT: Final = 2_000
@@ -215,7 +214,7 @@ def read(fields: Sequence[Field], given: Mapping[str, Any], *, in_url: bool = Fa
 
 def _read(field: Field, value: Any, found: dict[str, Any], errors: list[Mistake], in_url: bool, within: str) -> None:
     if in_url:
-        if field.kind.schema["type"] == "string" and _may_be_personal(value):
+        if field.kind.schema["type"] == "string" and may_be_personal(value):
             errors.append((field.name, *_PERSONAL))
             return
         value = field.kind.said(value)
@@ -234,11 +233,6 @@ def nested(name: str, fields: Sequence[Field]) -> Kind:
         words=("dit is een JSON-object", "it is a JSON object"),
         read=lambda value: read(fields, value, within=f"{name}."),
     )
-
-
-def _may_be_personal(value: str) -> bool:
-    """Whether a text has what may be a personal number in it: an OIN in which nine digits stand before a letter is none."""
-    return any(redact(part) != part for part in re.split("[ ~]", value) if not is_oin(part))
 
 
 def body_schema(fields: Sequence[Field]) -> Schema:

@@ -98,6 +98,21 @@ def test_a_queue_that_refuses_for_long_is_tried_over_another_connection_and_noth
     run(act())
 
 
+def test_a_queue_that_takes_messages_again_before_its_connection_is_left_costs_nothing() -> None:
+    async def act() -> None:
+        ours = Publisher("amqp://nobody:x@127.0.0.1:1/%2F")
+        ours._refusing, ours._pending = {("", "full"): -60.0}, {1: object()}  # type: ignore[dict-item]
+        leaving = asyncio.create_task(ours._leave_what_refuses())
+        await asyncio.sleep(0)
+        ours._refusing.clear()  # what was in flight is answered: it was taken
+        ours._pending.clear()
+        ours._room.set()
+        await leaving
+        assert ours._left_at < 0, "it was not left"
+
+    run(act())
+
+
 def test_more_than_the_window_leaves_in_order_and_all_of_it_arrives(broker: TestBroker) -> None:
     broker.apply()
 
