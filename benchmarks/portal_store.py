@@ -19,19 +19,10 @@ from typing import Any, Final
 from sqlalchemy import Connection, create_engine, make_url, text
 
 from adapters.store import Store, open_store
-from adapters.store.tables import (
-    attempt,
-    body,
-    decision,
-    delivery,
-    drop_lifecycle_triggers,
-    event,
-    journal,
-    lifecycle_triggers,
-    message,
-    refusal,
-    used_id,
-)
+from adapters.store.tables.deliveries import attempt, delivery
+from adapters.store.tables.journal import decision, event, journal
+from adapters.store.tables.lifecycle import drop_lifecycle_triggers, lifecycle_triggers
+from adapters.store.tables.messages import body, message, refusal, used_id
 from routing.work import Lease
 from schemas import events as avro
 from schemas.events import Event

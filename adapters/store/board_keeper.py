@@ -26,7 +26,7 @@ from adapters.store.board_where import PROVEN
 from adapters.store.database import Database
 from adapters.store.rows import event_row, write_events
 from adapters.store.sql import Sql
-from adapters.store.tables import item
+from adapters.store.tables.board import item
 from routing.board import FALLEN_STATES, REFUSALS_STAY, GroupKey
 from routing.work import Lease
 from schemas import events as avro
