@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
+from routing.said import Said
 from schemas.lifecycle import UNFINISHED
 
 #: What a count ends at; pages write "more than 10,000".
@@ -20,8 +21,8 @@ PAGE: Final = 50
 REFUSALS_STAY: Final = timedelta(days=30)
 
 
-class BoardError(ValueError):
-    """What was asked cannot be; the text is one sentence that says what to ask instead."""
+class BoardError(Said, ValueError):
+    """What was asked cannot be; the sentence says what to ask instead."""
 
 
 class Kind(StrEnum):
@@ -74,7 +75,10 @@ class GroupKey:
         """Raises BoardError."""
         parts = text.split("~")
         if len(parts) != 5 or len(text) > 300 or not text.isprintable():
-            raise BoardError("This names no group of failures: follow a link of the page Uitval.")
+            raise BoardError(
+                "This names no group of failures: follow a link of the page Uitval.",
+                "Dit is geen groep van uitgevallen berichten: volg een link van de pagina Uitval.",
+            )
         return cls(code=parts[0], owner=parts[1], dienst=parts[2], system=parts[3], receiver_system=parts[4])
 
 
@@ -219,19 +223,22 @@ class ItemFilter:
 
 def _read(name: str, key: str, text: str) -> Any:
     if len(text) > 300 or not text.isprintable():
-        raise BoardError(f"{key}: this is too long, or holds characters that nobody can type.")
+        raise BoardError(
+            f"{key}: this is too long, or holds characters that nobody can type.",
+            f"{key}: dit is te lang, of bevat tekens die niemand kan typen.",
+        )
     if name == "view":
         if text not in set(View):
-            raise BoardError(f"{key} is {', '.join(View)}.")
+            raise BoardError(f"{key} is {', '.join(View)}.", f"{key} is {', '.join(View)}.")
         return View(text)
     if name in ("since_day", "until_day"):
         try:
             return min(max(date.fromisoformat(text if _DAY.match(text) else ""), _FIRST_DAY), _LAST_DAY)
         except ValueError:
-            raise BoardError(f"{key} is a day, such as 2026-02-01.") from None
+            raise BoardError(f"{key} is a day, such as 2026-02-01.", f"{key} is een dag, zoals 2026-02-01.") from None
     if name == "older_than_s":
         if not (text.isascii() and text.isdigit() and len(text) <= 9):
-            raise BoardError(f"{key} is a number of seconds.")
+            raise BoardError(f"{key} is a number of seconds.", f"{key} is een aantal seconden.")
         return int(text)
     if name == "group":
         return GroupKey.read(text)
@@ -272,7 +279,9 @@ class Place:
             plain = ""
         found = re.match(r"(-?[0-9]{1,18}):([0-9]{1,18})\Z", plain)
         if found is None:
-            raise BoardError("This is no place in the list: begin at its first page.")
+            raise BoardError(
+                "This is no place in the list: begin at its first page.", "Dit is geen plaats in de lijst: begin bij de eerste pagina."
+            )
         return cls(int(found.group(1)), int(found.group(2)))
 
 
