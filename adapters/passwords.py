@@ -56,5 +56,12 @@ class Passwords:
         return matching[0] if matching else None
 
 
+def show_qr(text: str) -> None:
+    """Shows it on a terminal as a QR code, for an authenticator app."""
+    import segno
+
+    segno.make(text).terminal(compact=True)
+
+
 def _place(name: str) -> str:
     return f"account:{name}:totp"

@@ -13,6 +13,7 @@ from routing.board import Board
 from routing.people import Scope
 from routing.register import Register
 from routing.register_changing import RegisterChanges
+from routing.warning_board import Warnings
 
 
 class LaneKeeper(Protocol):
@@ -93,3 +94,13 @@ class Desk:
     alerts: Alerts | None = None  #: and whom to ask at a party
     prober: Prober | None = None
     changes: RegisterChanges | None = None  #: of the service register
+
+
+def heeds_of(warnings: Warnings) -> Callable[[Scope], Sequence[Heed]]:
+    """What stands of those parties that somebody sees."""
+
+    def heeds(scope: Scope) -> Sequence[Heed]:
+        parties = None if scope.everything else sorted(scope.organisations | scope.systems)
+        return [kept.warning for kept in warnings.standing(parties=parties)]
+
+    return heeds
