@@ -162,6 +162,14 @@ def not_ours(name: str) -> AccountError:
     )
 
 
+def nobody_manages(name: str) -> AccountError:
+    """It is the last that may manage accounts."""
+    return AccountError(
+        f"Account {name} is the last one that may manage accounts: give another one that role first.",
+        f"Account {name} is het laatste dat accounts mag beheren: geef eerst een ander account die rol.",
+    )
+
+
 def new_account(
     name: str,
     roles: Iterable[str],
@@ -248,8 +256,9 @@ class People(Protocol):
     def add(self, account: Account, *, password: str, one_time: bool, totp: bytes | None, who: str, now_us: int) -> None:
         """A new local account. Raises AccountError when the name is taken."""
 
-    def change(self, account: Account, *, who: str, now_us: int) -> None:
-        """Its roles, OINs, and whether it is disabled, which ends its sessions. Raises AccountError when there is none."""
+    def change(self, account: Account, *, who: str, now_us: int, managed: bool = False) -> None:
+        """Its roles, OINs, and whether it is disabled, which ends its sessions. Raises AccountError when there is none, and (`managed`)
+        when nobody could manage accounts any more."""
 
     def set_password(self, name: str, password: str, *, one_time: bool, who: str, now_us: int, keep: bytes | None = None) -> None:
         """Another argon2 hash; ends its sessions but `keep`. Raises AccountError when there is no such local account."""

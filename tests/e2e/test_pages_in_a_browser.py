@@ -75,6 +75,20 @@ def test_every_page_is_accessible_in_both_languages_and_both_themes(chromium: Br
             clean(window)
 
 
+@pytest.mark.parametrize(("language", "theme"), [("nl", "licht"), ("en", "donker")])
+def test_the_operators_own_pages_are_accessible(chromium: Browser, looked_at: Pages, language: str, theme: str) -> None:
+    with tab(chromium, looked_at, "olga", language=language, theme=theme) as window:
+        page = window.page
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 800})
+            for path in ("/accounts", "/accounts/gemeente"):
+                page.goto(path)
+                for more in page.locator("main details").all():
+                    more.evaluate("one => one.open = true")
+                clean(window)
+                assert page.evaluate(_STICKS_OUT) == "", path
+
+
 def test_the_pages_are_accessible_on_a_telephone_and_nothing_sticks_out(chromium: Browser, looked_at: Pages) -> None:
     with tab(chromium, looked_at, "anna") as window:
         page = window.page
