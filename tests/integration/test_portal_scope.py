@@ -233,7 +233,20 @@ def test_nothing_that_a_party_sends_touches_another_chain(
     together: Pages, fill: Callable[[str], str], who: str, path: str, form: dict[str, str]
 ) -> None:
     store = together.store
-    tables = ("message", "delivery", "item", "lane", "failure_group", "job", "job_item", "alert", "event", "register_row", "account", "account_token")
+    tables = (
+        "message",
+        "delivery",
+        "item",
+        "lane",
+        "failure_group",
+        "job",
+        "job_item",
+        "alert",
+        "event",
+        "register_row",
+        "account",
+        "account_token",
+    )
     browser = together.signed_in(who)
     before = {name: run_sql(store, f"SELECT * FROM {name}") for name in tables}
     filled = {name: fill(value) for name, value in form.items()}
