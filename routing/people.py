@@ -40,6 +40,7 @@ class Permission(StrEnum):
     ACT_TECHNICAL = "act_technical"  #: pause, resume, send a test message
     APPROVE = "approve"  #: the second person for what is large
     GROUPS = "groups"  #: notes, assignment and life cycle of failure groups
+    TELL = "tell"  #: send a partner its report
     MANAGE_ACCOUNTS = "manage_accounts"
     EXPORT = "export"
     SEE_REGISTER = "see_register"
@@ -60,6 +61,7 @@ MAY: Final[Mapping[Permission, frozenset[Role]]] = MappingProxyType(
         _P.ACT_TECHNICAL: frozenset({_R.CHAIN_MANAGER, _R.OPERATOR}),
         _P.APPROVE: frozenset({_R.CHAIN_MANAGER, _R.OPERATOR}),
         _P.GROUPS: frozenset({_R.CHAIN_MANAGER, _R.OPERATOR}),
+        _P.TELL: frozenset({_R.CHAIN_MANAGER, _R.OPERATOR}),
         _P.MANAGE_ACCOUNTS: frozenset({_R.OPERATOR}),
         _P.EXPORT: frozenset({_R.CHAIN_MANAGER, _R.OPERATOR, _R.AUDITOR, _R.PARTNER, _R.SCHOOL}),
         _P.SEE_REGISTER: frozenset(_R),

@@ -20,6 +20,7 @@ from portal.pages import (
     parties,
     register,
     register_wishes,
+    report_post,
     reports,
 )
 from portal.pages.kit import Kit
@@ -27,7 +28,21 @@ from portal.rendering import NavItem
 from portal.shell import EVERYBODY, Shell
 from routing.people import SEE, Permission
 
-_OF_THE_DESK: Final = (overview, items, export, failures, message, parties, register, register_wishes, reports, jobs, alerts, accounts)
+_OF_THE_DESK: Final = (
+    overview,
+    items,
+    export,
+    failures,
+    message,
+    parties,
+    register,
+    register_wishes,
+    reports,
+    report_post,
+    jobs,
+    alerts,
+    accounts,
+)
 
 
 def desk_routes(shell: Shell) -> Iterable[web.RouteDef]:

@@ -106,11 +106,12 @@ def _add(kit: Kit, visit: Visit, form: Form) -> tuple[str, Done]:
 
 def _described(name: str, form: Form, before: Account | None = None) -> Account:
     """As the form has it. Raises AccountError."""
-    own = {
-        key: [oin_typed(line) or line.strip() for line in str(form.get(key, "")).splitlines() if line.strip()]
-        for key in ("organisations", "systems")
-    }
-    made = new_account(name, [str(role) for role in form.getall("rol", ())], **own)
+
+    def oins(key: str) -> list[str]:
+        return [oin_typed(line) or line.strip() for line in str(form.get(key, "")).splitlines() if line.strip()]
+
+    roles = [str(role) for role in form.getall("rol", ())]
+    made = new_account(name, roles, organisations=oins("organisations"), systems=oins("systems"))
     return made if before is None else replace(made, disabled=before.disabled, label=before.label)
 
 

@@ -95,6 +95,7 @@ LOOKS: dict[str, list[str]] = {
     "/register/voorstel/{handle}": ["/register/voorstel/of-somebody-else"],
     "/rapporten": ["/rapporten", f"/rapporten?systeem={OTHER_LAS}", "/rapporten?week=2026-W02"],
     "/rapporten.csv": ["/rapporten.csv", f"/rapporten.csv?systeem={OTHER_LAS}"],
+    "/rapporten/versturen/{handle}": ["/rapporten/versturen/of-somebody-else"],
     "/opdrachten": ["/opdrachten"],
     "/meldingen": ["/meldingen", "/meldingen?over=ja"],
     "/accounts": ["/accounts", "/accounts?zoek=anna"],
@@ -119,6 +120,8 @@ ACTS: dict[str, list[tuple[str, dict[str, str]]]] = {
         ("/register/wens/adres-verhuizen", {"systeem": OTHER_BOX, "oud": "postbus", "nieuw": "https://a.example", "dag": "2026-08-01"}),
     ],
     "/register/voorstel/{handle}": [("/register/voorstel/of-somebody-else", {"waarom": "zomaar", "gezien": "x"})],
+    "/rapporten/versturen": [("/rapporten/versturen", {"systeem": system, "week": "2026-W03"}) for system in (LAS, OTHER_LAS)],
+    "/rapporten/versturen/{handle}": [("/rapporten/versturen/of-somebody-else", {"aan": "iemand"})],
     "/opdrachten/voorstel": [
         ("/opdrachten/voorstel", {"actie": "archive", "id": "other1-delivery"}),
         ("/opdrachten/voorstel", {"actie": "archive", "welke": "alle", "filter": f"lijst=uitval&groep={THEIRS}"}),
@@ -246,6 +249,7 @@ def test_nothing_that_a_party_sends_touches_another_chain(
         "register_row",
         "account",
         "account_token",
+        "telling",
     )
     browser = together.signed_in(who)
     before = {name: run_sql(store, f"SELECT * FROM {name}") for name in tables}
