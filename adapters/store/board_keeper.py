@@ -394,7 +394,8 @@ def _item(*row: Any) -> tuple[Any, ...]:
         values["owner"] = values["reason"] = None  # of a wait that is over
     school = institution_of(sender) if sender and proven else None
     fallen = state in FALLEN_STATES
-    organisation, brin = institution_of(receiver) if receiver else None, brin_of(sender) if sender and proven else None
+    # The BRIN is only looked for, by whoever sees the connection anyway: a school that asks after its refusals is to be helped.
+    organisation, brin = institution_of(receiver) if receiver else None, brin_of(sender) if sender else None
     return (*values.values(), school, brin, organisation, fallen)
 
 
