@@ -34,7 +34,10 @@ class Board(BoardItems, BoardOverview, BoardGroups, BoardMessages, BoardParties)
         """See routing.board."""
         words = redact(why.strip())[:2_000]
         if not words:
-            raise BoardError("Say why it needs nobody any more; the journal keeps it.")
+            raise BoardError(
+                "Say why it needs nobody any more; the journal keeps it.",
+                "Geef een reden waarom niemand er meer iets mee hoeft; die gaat in het journaal.",
+            )
         with self._db.write() as tx:
             row = _REFUSAL(tx, reference=reference).first()
             if row is None or _CLOSE(tx, reference=reference, now=now_us, who=who, why=words).first() is None:
