@@ -109,7 +109,7 @@ ACTS: dict[str, list[tuple[str, dict[str, str]]]] = {
     "/uitval/groep": [("/uitval/groep", {"groep": THEIRS, "wat": "notitie", "tekst": "gezien"})],
     "/bericht/{reference}/inhoud": [(f"/bericht/{name}-id/inhoud", {"waarom": "nieuwsgierig"}) for name in ("other1", "mine1")],
     "/partijen/{oin}/pauze": [(f"/partijen/{OTHER_BOX}/pauze", {"wachtrij": f"mailbox {OTHER_BOX}", "wat": "pauzeren"})],
-    "/partijen/{oin}/proef": [(f"/partijen/{OTHER_BOX}/proef", {})],
+    "/partijen/{oin}/proef": [(f"/partijen/{oin}/proef", {"wachtrij": f"mailbox {OTHER_BOX}"}) for oin in (OTHER_BOX, BOX)],
     "/register/wens/{what}": [
         ("/register/wens/mandaat-geven", {"organisatie": OTHER_SCHOOL, "dienst": "vva", "systeem": LAS}),
         ("/register/wens/mandaat-intrekken", {"mandaat": f"mandate-{OTHER_SCHOOL[-8:]}"}),
@@ -144,6 +144,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
         running.store.board.note(_key(), "vertrouwelijk", who="anna", now_us=NOW)
         for system in (LAS, OTHER_LAS):
             alert_of(running.store, system, f"Melding aan {system}")
+        running.ports.desk.proefs.ask(ALL, system=OTHER_BOX, who="anna")  # type: ignore[union-attr]
         yield running
 
 
@@ -223,7 +224,7 @@ def test_nothing_that_a_party_sends_touches_another_chain(
     together: Pages, fill: Callable[[str], str], who: str, path: str, form: dict[str, str]
 ) -> None:
     store = together.store
-    tables = ("message", "delivery", "item", "lane", "failure_group", "job", "job_item", "alert", "event", "register_row")
+    tables = ("message", "delivery", "item", "lane", "failure_group", "job", "job_item", "alert", "event", "register_row", "proef")
     browser = together.signed_in(who)
     before = {name: run_sql(store, f"SELECT * FROM {name}") for name in tables}
     filled = {name: fill(value) for name, value in form.items()}
