@@ -39,7 +39,7 @@ FACTS: Final = (
 )
 #: Kinds of event that are an operator's own act.
 ACTS: Final = frozenset(
-    {"retried", "lane_held", "lane_let_go", "redirected", "archived", "reopened", "resent", "content_opened", "resolved"}
+    {"retried", "lane_held", "lane_let_go", "redirected", "archived", "reopened", "resent", "content_opened", "resolved", "proef_asked"}
 )
 
 

@@ -12,9 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.support.board import keep
-from tests.support.pages import ALL, BOX, LAS, NOW, PUPIL, SECRET, Pages, alert_of, an_id, mine, others, pages
+from tests.support.pages import ALL, BOX, LAS, NOW, PUPIL, SCHOOL, SECRET, TOWN, Pages, alert_of, an_id, mine, others, pages
 from tests.support.portal import Browser
-from tests.support.store import DAY, kinds, run_sql, states
+from tests.support.store import DAY, kinds, lead, run_sql, states
 
 KEY = "NOT_OUR_RESIDENT~school~vva~00000003900000001000~00000003900000003000"
 
@@ -267,6 +267,37 @@ def test_an_endpoint_is_paused_and_resumed_by_an_operator(portal: Pages) -> None
     assert "Hervatten" in paused.text
     browser.submit(f"{path}/pauze", page=path, wachtrij=lane, wat="hervatten")
     assert not [row for row in portal.store.board.lanes(ALL, now_us=NOW) if row.state == "held"]
+
+
+def test_a_proef_is_sent_from_the_page_of_its_receiver_and_its_outcome_stands_there(portal: Pages) -> None:
+    browser, path, lane = portal.signed_in("olga"), f"/partijen/{BOX}", f"mailbox {BOX}"
+    asked = browser.submit(f"{path}/proef", page=path, wachtrij=lane)
+    assert "Het proefbericht is gevraagd" in asked.text
+    assert "Wordt gemaakt" in asked.text
+    assert 'hx-trigger="every 1s"' in asked.text, "it follows what comes of it"
+    (one,) = portal.store.proefs.proefs(ALL)
+    assert (one.lane, one.organisation, one.asked_by) == (lane, TOWN, "olga")
+    assert "nog onderweg" in browser.submit(f"{path}/proef", page=path, wachtrij=lane).text
+    lease = lead(portal.store, "proefs", "timetable-1")
+    portal.store.proefs.refuse(one, code="UNKNOWN_DIENST", owner="us", reason="dat <kan> niet", lease=lease, now_us=NOW)
+    for page in (path, f"/partijen/{TOWN}"):
+        text = browser.get(page).text
+        assert "Niet aangekomen" in text
+        assert "dat &lt;kan&gt; niet" in text
+        assert "hx-trigger" not in text[text.index('id="proeven"') :].partition("</section>")[0], "nothing more will come"
+
+
+def test_the_page_says_why_no_proef_may_go(portal: Pages) -> None:
+    browser, path, lane = portal.signed_in("olga"), f"/partijen/{BOX}", f"mailbox {BOX}"
+    portal.store.outbox.hold(lane, who="bert", now_us=NOW)
+    refused = browser.submit(f"{path}/proef", page=path, wachtrij=lane)
+    assert refused.status_code == 409
+    assert "gepauzeerd door bert" in refused.text
+    assert "paused by bert" in browser.submit(f"{path}/proef", page=f"{path}?taal=en", wachtrij=lane).text
+    school = browser.submit(f"/partijen/{SCHOOL}/proef", page=path)
+    assert school.status_code == 409
+    assert "De Eik has mandated no system yet that receives proef version 1" in school.text
+    assert portal.store.proefs.proefs(ALL) == []
 
 
 def test_an_alert_is_taken_with_a_reason_once(portal: Pages) -> None:
