@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, or_, select, text, update
 
-from adapters.store.alert_tables import STANDING, alert, contact, telling
 from adapters.store.contacts import Contacts, read_contact
 from adapters.store.database import Database
 from adapters.store.rows import event_row, write_events
 from adapters.store.sql import Sql
+from adapters.store.tables.alerts import STANDING, alert, contact, telling
 from routing.alerts import Alert, AlertState, CannotAcknowledge, Cause, Kind, Letter, Pace, Plan, What
 from routing.contacts import Contact, ContactRole
 from routing.people import Scope

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 
 from adapters.store.database import Database
 from adapters.store.rows import event_row, write_events
-from adapters.store.tables import account, account_session, account_token, handle, sign_in_try
+from adapters.store.tables.people import account, account_session, account_token, handle, sign_in_try
 from routing.people import (
     ABSOLUTE,
     IDLE,

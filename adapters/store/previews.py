@@ -19,7 +19,7 @@ from adapters.store.job_rows import job_event, job_of, locked, scope_text
 from adapters.store.rows import write_events
 from adapters.store.selections import BY_PLACE, BY_STAND, selected
 from adapters.store.sql import Insert, Sql
-from adapters.store.tables import ACTIVE, job_item
+from adapters.store.tables.jobs import ACTIVE, job_item
 from routing.actions import Action, CannotAct, Job, Order, Preview, Selection, Stand, Subject, Verdict, Why, is_doubtful, judge
 from routing.jobs import PREVIEW_S, ItemState, JobState, Terms
 from routing.people import Scope
