@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
+from adapters.store.board_own import fold
 from adapters.store.board_standing import OF_ITEM, Changes, count_anew
 from adapters.store.board_traffic import Sums, hour_of, pack
 from adapters.store.board_where import PROVEN
@@ -316,7 +317,8 @@ class BoardKeeper:
             return len(good) + len(outdated)
 
     def pack(self, lease: Lease, *, now_us: int) -> int:
-        """Adds up the hours of one day of more than eight days ago; returns how many days. Not while old blocks are still being counted."""
+        """Adds up the hours of one day of more than eight days ago, and a part of an organisation's; returns 0 when there are none. Not
+        while old blocks are still being counted."""
         with self._db.read() as connection:
             places = self._places(connection)
             if _BLOCKS(connection, after=places["board_count"] + BLOCKS, limit=1).first() is not None:
@@ -326,13 +328,14 @@ class BoardKeeper:
             end = pack(tx, places["board_packed"], hour_of(now_us) - HOURS_STAY)
             if end is not None:
                 _NOTE(tx, name="board_packed", value=end)
-        return 0 if end is None else 1
+            folded = fold(tx, hour_of(now_us) - HOURS_STAY)
+        return 0 if end is None and not folded else 1
 
     def start_anew(self) -> None:
         """Empties the board; the audit worker fills it again out of the tables and the journal, beside its other work. What people made of
         groups, and which refusals they closed, stays."""
         with self._db.write() as tx:
-            for name in ("item", "standing", "traffic", "traffic_party", "season", "fallout"):
+            for name in ("item", "standing", "traffic", "traffic_party", "traffic_own", "season", "fallout"):
                 tx.execute(text(f"DELETE FROM {name}" if self._db.is_sqlite else f"TRUNCATE {name}"))
             for name in ("board_message", "board_delivery", "board_count", "board_refusal_us", "board_packed"):
                 _NOTE(tx, name=name, value=0)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from adapters.store.board_own import Own
 from adapters.store.sql import Sql
 from routing.amsterdam import amsterdam_day, end_of_day, start_of_day
 from schemas.events import Glance
@@ -77,6 +78,7 @@ class Sums:
         self._party: dict[tuple[Any, ...], list[int]] = {}
         self._season: dict[tuple[Any, ...], list[int]] = {}
         self._fallout: dict[tuple[Any, ...], list[int]] = {}
+        self._own = Own()
 
     def add(self, e: Glance, *, proven: bool = True) -> None:
         """Counts one event; of a kind that is not counted: nothing. Not `proven`: the sender it names is only claimed, so it counts for the
@@ -93,8 +95,10 @@ class Sums:
         _add(self._traffic, (hour, dienst, bericht, system, there if place >= 2 else ""), place, took_s)
         if sender:
             _add(self._party, (sender, day, "from", dienst, system), place, took_s)
+            self._own.add(hour, sender, "from", dienst, system, there if place >= 2 else "", place)
         if receiver and place >= 2:
             _add(self._party, (receiver, day, "to", dienst, there), place, took_s)
+            self._own.add(hour, receiver, "to", dienst, system, there, place)
         if e.kind == "received" and sender:
             self._seen((year, dienst, bericht, "from", sender, system), e.at_us)
         elif e.kind == "acknowledged" and receiver:
@@ -115,6 +119,7 @@ class Sums:
         for statements, sums in ((_TRAFFIC, self._traffic), (_PARTY, self._party), (_SEASON, self._season), (_FALLOUT, self._fallout)):
             if sums:
                 tx.exec_driver_sql(statements[0 if sqlite else 1], [(*key, *sums[key]) for key in sorted(sums)])
+        self._own.write(tx)
 
 
 def _add(sums: dict[tuple[Any, ...], list[int]], key: tuple[Any, ...], place: int, took_s: int | None) -> None:

@@ -25,6 +25,7 @@ from tests.support.store import (
     NOW,
     SECOND,
     VAULT,
+    YES,
     a_delivery,
     a_message,
     a_refusal,
@@ -119,7 +120,7 @@ def traffic(store: Store, prefix: str, school: str, las: str, town: str, box: st
     hand_in(
         store,
         a_message(f"{prefix}f", reference=an_id(f"{prefix}f"), **run),
-        a_refusal(f"{prefix}r", reference=an_id(f"{prefix}r"), code=code, sender=school, system=las, dienst="vva"),
+        a_refusal(f"{prefix}r", reference=an_id(f"{prefix}r"), code=code, sender=school, system=las, dienst="vva", decisions=(YES,)),
     )
     fail_whole(store, an_id(f"{prefix}f"), code="ROUTE_UNKNOWN_PARTY")
 

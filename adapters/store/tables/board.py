@@ -106,6 +106,20 @@ traffic_party = Table(
     ),
     sqlite_with_rowid=False,
 )
+#: The same per organisation and pair of systems, by the hour for eight days and then by the school year (`-year`), of what its own people
+#: see of it (adapters.store.board_own).
+traffic_own = Table(
+    "traffic_own",
+    metadata,
+    Column("hour", Integer, primary_key=True, autoincrement=False),
+    Column("organisation", BYTEWISE, primary_key=True),
+    Column("side", BYTEWISE, primary_key=True),
+    Column("dienst", BYTEWISE, primary_key=True),
+    Column("system", BYTEWISE, primary_key=True),
+    Column("receiver_system", BYTEWISE, primary_key=True),  # "": handed in, refused, or routed nowhere
+    *(Column(name, Integer, nullable=False, server_default="0") for name in ("handed_in", "refused", "delivered", "failed")),
+    sqlite_with_rowid=False,
+)
 #: Who was heard of in a school year (named by the year in which it begins), for "sent nothing" and "less than half of last season".
 season = Table(
     "season",
