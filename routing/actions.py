@@ -34,7 +34,7 @@ class Action(StrEnum):
     RETRY = "retry"  #: the same message to the same receiver, with the same ids
     RETURN = "return"  #: retour: the system that handed it in hears that nothing more will come of it here, and what to do
     REDIRECT = "redirect"  #: to another endpoint that the register allows now for this receiver and dienst
-    ARCHIVE = "archive"  #: closed without delivery
+    ARCHIVE = "archive"  #: closed without delivery; of a refusal: nothing more will come of it
     REOPEN = "reopen"  #: what was closed without delivery has failed again, and waits for somebody
     RESEND = "resend"  #: after a final state: a new delivery of the same Body and business id, in our envelope with a new MessageID
 
@@ -129,7 +129,7 @@ _SUPERSEDES: Final = Verdict(supersedes=True, why=Why.NEWER)
 def judge(action: Action, stand: Stand) -> Verdict:
     """May this be done with it, as it stands? Whether the register allows an endpoint (redirect) is not judged here."""
     if stand.subject is Subject.REFUSAL:
-        return Verdict(why=Why.REFUSED)
+        return _ACTS if action is Action.ARCHIVE else Verdict(why=Why.REFUSED)
     if not stand.kept and action is not Action.RETURN and action is not Action.ARCHIVE:
         return Verdict(why=Why.ERASED)
     why = _why_not_message(action, stand) if stand.subject is Subject.MESSAGE else _why_not_delivery(action, _D(stand.state))
@@ -281,6 +281,7 @@ class Errand:
     versie: str = ""
     target: str = ""
     id: str = ""  #: delivery_id
+    reference: str = ""  #: of a refusal
     placed: bool = True  #: it has an endpoint
 
 
