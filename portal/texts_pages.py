@@ -270,6 +270,7 @@ _ITEMS: Final[Mapping[str, tuple[str, str]]] = {
     "act.ticked": ("met de gekozen berichten", "with those that are ticked"),
     "act.all": ("met alle {n} die aan de filters voldoen", "with all {n} that match the filters"),
     "act.preview_first": ("U ziet eerst wat er zou gebeuren.", "You are shown first what would happen."),
+    "act.unknown": ("Kies wat er moet gebeuren.", "Choose what is to be done."),
     "act.none": ("Er is niets gekozen; vink berichten aan of kies alle.", "Nothing was chosen; tick messages, or choose all."),
     "act.narrow": (
         "Dit zijn er meer dan {most}; filter op dienst, oorzaak, systeem of school.",

@@ -23,6 +23,9 @@ class Board(BoardItems, BoardOverview, BoardGroups, BoardMessages, BoardParties)
         """See routing.board."""
         words = redact(why.strip())[:2_000]
         if not words:
-            raise BoardError("Say why it needs nobody any more; the journal keeps it.")
+            raise BoardError(
+                "Say why it needs nobody any more; the journal keeps it.",
+                "Geef een reden waarom niemand er meer iets mee hoeft; die gaat in het journaal.",
+            )
         with self._db.write() as tx:
             return bool(close_refusals(tx, [reference], who=who, why=words, now_us=now_us))

@@ -87,7 +87,7 @@ class BoardGroups:
     def note(self, key: GroupKey, text: str, *, who: str, now_us: int) -> None:
         """See routing.board."""
         if not text.strip():
-            raise BoardError("A note says something: write it down.")
+            raise BoardError("A note says something: write it down.", "Een notitie zegt iets: schrijf het op.")
         with self._db.write() as tx:
             _known(tx, key)
             _write(tx, key, "note", text, who, now_us)
@@ -103,7 +103,10 @@ class BoardGroups:
         """See routing.board."""
         ticket = _clean(ticket)[:100]
         if not ticket:
-            raise BoardError("Give the partner's ticket number, by which both sides find it again.")
+            raise BoardError(
+                "Give the partner's ticket number, by which both sides find it again.",
+                "Geef het ticketnummer van de partner, waarmee beide kanten het terugvinden.",
+            )
         day = agreed_on.isoformat() if agreed_on else None
         with self._db.write() as tx:
             _change(tx, key, now_us, state=GroupState.WITH_PARTNER, ticket=ticket, agreed_on=day)
@@ -232,7 +235,7 @@ def _parts(connection: Connection, scope: Scope, key: GroupKey, column: str, now
 def _known(tx: Connection, key: GroupKey) -> None:
     """Raises BoardError for a group of which nothing ever fell out."""
     if _ONE(tx, **{name: getattr(key, name) for name in KEY}).first() is None:
-        raise BoardError("There is no such group of failures.")
+        raise BoardError("There is no such group of failures.", "Deze groep van uitgevallen berichten is er niet.")
 
 
 def _change(tx: Connection, key: GroupKey, now_us: int, **changes: Any) -> None:

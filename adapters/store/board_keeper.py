@@ -26,7 +26,7 @@ from adapters.store.board_where import PROVEN
 from adapters.store.database import Database
 from adapters.store.rows import event_row, write_events
 from adapters.store.sql import Sql
-from adapters.store.tables import item
+from adapters.store.tables.board import item
 from routing.board import FALLEN_STATES, REFUSALS_STAY, GroupKey
 from routing.work import Lease
 from schemas import events as avro
@@ -87,6 +87,7 @@ _TOUCHED: Final = _OfBlocks(
     "AND ({head} NOT IN ({usual}) OR EXISTS (SELECT 1 FROM item i WHERE i.reference = e.reference))"
 )
 _COUNTABLE: Final = _OfBlocks(f"SELECT e.schema, e.payload {_IN_BLOCKS} AND {{head}} IN ({{counted}})")
+_PROVEN_OF: Final = Sql(f"SELECT r.reference FROM refusal r WHERE r.reference IN @references AND {PROVEN}")
 _BLOCKS: Final = Sql("SELECT seq, first_id, last_id, at_us FROM journal WHERE seq > :after ORDER BY seq LIMIT :limit")
 _PLACES: Final = Sql("SELECT name, value FROM counter WHERE name LIKE 'board%'")
 _NOTE: Final = Sql("UPDATE counter SET value = :value WHERE name = :name")
@@ -274,10 +275,12 @@ class BoardKeeper:
             blocks = _BLOCKS(connection, after=place, limit=BLOCKS).all()
             if not blocks:
                 return 0
-            rows = _COUNTABLE(connection, blocks).all()
+            seen = [avro.glance(bytes(row.payload), row.schema) for row in _COUNTABLE(connection, blocks).all()]
+            refused = [e.reference for e in seen if e.kind == "refused" and e.sender and e.reference]
+            proven = set(_PROVEN_OF(connection, references=refused).scalars()) if refused else set()
         sums = Sums()
-        for row in rows:
-            sums.add(avro.glance(bytes(row.payload), row.schema))
+        for e in seen:
+            sums.add(e, proven=e.kind != "refused" or e.reference in proven)
         with self._db.write() as tx:
             self._db.require(tx, lease)
             if _NOTE_FROM(tx, name="board_count", value=blocks[-1].seq, before=place).first() is not None:
@@ -375,7 +378,7 @@ def _item(*row: Any) -> tuple[Any, ...]:
         values["owner"] = values["reason"] = None  # of a wait that is over
     school = institution_of(sender) if sender and proven else None
     fallen = state in FALLEN_STATES
-    organisation, brin = institution_of(receiver) if receiver else None, brin_of(sender) if sender else None
+    organisation, brin = institution_of(receiver) if receiver else None, brin_of(sender) if sender and proven else None
     return (*values.values(), school, brin, organisation, fallen)
 
 

@@ -85,7 +85,7 @@ class BoardParties:
 def _week(monday: date) -> tuple[int, int]:
     """The hours of the week that begins then."""
     if monday.weekday():
-        raise BoardError("A week begins on a Monday: give the day of one.")
+        raise BoardError("A week begins on a Monday: give the day of one.", "Een week begint op maandag: geef de dag van een maandag.")
     first, until = start_of_day(monday), end_of_day(monday + timedelta(days=6))
     return hour_of(_us(first)), hour_of(_us(until))
 

@@ -76,8 +76,9 @@ class Sums:
         self._season: dict[tuple[Any, ...], list[int]] = {}
         self._fallout: dict[tuple[Any, ...], list[int]] = {}
 
-    def add(self, e: Glance) -> None:
-        """Counts one event; of a kind that is not counted: nothing."""
+    def add(self, e: Glance, *, proven: bool = True) -> None:
+        """Counts one event; of a kind that is not counted: nothing. Not `proven`: the sender it names is only claimed, so it counts for the
+        connection's system and for no organisation."""
         place = _PLACE.get(e.kind)
         if place is None:
             return
@@ -85,7 +86,7 @@ class Sums:
         day, year = _day(hour)
         dienst, bericht, system, there = e.dienst or "", e.bericht or "", e.system or "", e.receiver_system or ""
         took_s = _took_s(e) if e.kind == "acknowledged" else None
-        sender = _institution(e.sender) if e.sender else ""
+        sender = _institution(e.sender) if e.sender and proven else ""
         receiver = _institution(e.receiver) if e.receiver else ""
         _add(self._traffic, (hour, dienst, bericht, system, there if place >= 2 else ""), place, took_s)
         if sender:

@@ -281,7 +281,10 @@ def best(
 def check_by(by: str) -> str:
     """Raises BoardError."""
     if by not in ("state", "code", "owner", "dienst", "bericht", "system", "receiver_system"):
-        raise BoardError("This cannot be counted by: state, code, owner, dienst, bericht, system or receiver_system.")
+        raise BoardError(
+            "This cannot be counted by: state, code, owner, dienst, bericht, system or receiver_system.",
+            "Hierop is niet te tellen; wel op state, code, owner, dienst, bericht, system of receiver_system.",
+        )
     return by
 
 

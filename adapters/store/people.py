@@ -10,8 +10,22 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 
 from adapters.store.database import Database
 from adapters.store.rows import event_row, write_events
-from adapters.store.tables import account, account_session, account_token, handle, sign_in_try
-from routing.people import ABSOLUTE, IDLE, Account, AccountError, Role, Session, SignIn, Source, TokenRow, digest_of, short
+from adapters.store.tables.people import account, account_session, account_token, handle, sign_in_try
+from routing.people import (
+    ABSOLUTE,
+    IDLE,
+    Account,
+    Role,
+    Session,
+    SignIn,
+    Source,
+    TokenRow,
+    digest_of,
+    no_account,
+    not_ours,
+    short,
+    taken,
+)
 from schemas.events import Event
 from schemas.oin import Oin
 
@@ -51,7 +65,7 @@ class People:
         """See `routing.people.People`."""
         with self._db.write() as tx:
             if _find(tx, new.name) is not None:
-                raise AccountError(f"There is an account {new.name} already; `account set` changes it.")
+                raise taken(new.name)
             secrets = {"password": password, "one_time": one_time, "totp": totp, "totp_step": 0}
             tx.execute(insert(account), {**_columns(new), **secrets, "made_us": now_us})
             _journal(tx, "account_added", new.name, who, now_us, _described(new))
@@ -60,7 +74,7 @@ class People:
         """See `routing.people.People`."""
         with self._db.write() as tx:
             if _find(tx, changed.name) is None:
-                raise _unknown(changed.name)
+                raise no_account(changed.name)
             tx.execute(update(account).where(account.c.name == changed.name).values(**_columns(changed)))
             if changed.disabled:
                 _end_all(tx, changed.name)
@@ -219,7 +233,7 @@ class People:
         """See `routing.people.People`."""
         with self._db.write() as tx:
             if _find(tx, name) is None:
-                raise _unknown(name)
+                raise no_account(name)
             tx.execute(insert(account_token), {"hash": digest, "account": name, "label": label, "made_us": now_us, "until_us": until_us})
             _journal(tx, "token_made", name, who, now_us, {"token": short(digest), "label": label})
 
@@ -286,11 +300,7 @@ def account_named(connection: Connection, name: str) -> Account | None:
 def _require_local(tx: Connection, name: str) -> None:
     row = _find(tx, name)
     if row is None or row.source != Source.LOCAL:
-        raise _unknown(name) if row is None else AccountError(f"Account {name} is the identity provider's; change it there.")
-
-
-def _unknown(name: str) -> AccountError:
-    return AccountError(f"There is no account {name[:70]}; `account list` shows the ones that exist.")
+        raise no_account(name) if row is None else not_ours(name)
 
 
 def _end_all(tx: Connection, name: str, keep: bytes | None = None) -> int:

@@ -25,11 +25,9 @@ from portal.api.problems import Problem, cannot, invalid
 from portal.api.shapes import as_json
 from portal.api.values import read
 from portal.shell import Answer, Ports, Shell, Visit, bearer, network_of, open_to_all, page
-from routing.actions import CannotAct
-from routing.alerts import CannotAcknowledge
-from routing.board import BoardError
 from routing.people import digest_of
 from routing.rate import MOST, Rate
+from routing.said import Said
 from schemas.cells import cell
 
 T = TypeVar("T")
@@ -169,8 +167,8 @@ def _made(call: Call, asked: Asked) -> bytes | Rows:
     """The answer, made in a thread. Raises Problem."""
     try:
         said = call.act(asked)
-    except (CannotAct, CannotAcknowledge, BoardError) as error:
-        raise cannot(str(error)) from error
+    except Said as error:
+        raise cannot(error) from error
     return said if isinstance(said, Rows) else _dumped(said)
 
 
