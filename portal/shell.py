@@ -29,6 +29,7 @@ from routing.people import (
     Passwords,
     People,
     Permission,
+    Role,
     Scope,
     Session,
     digest_of,
@@ -45,10 +46,13 @@ ASK_AT_A_TIME, EXPORT_AT_A_TIME = 12, 2
 READ_S: Final = 20.0
 #: Where one signs in and out, and where one chooses a password.
 SIGN_IN, SIGN_OUT, PASSWORD = "/inloggen", "/uitloggen", "/wachtwoord"
+#: Where one gets a second factor.
+SECOND_FACTOR: Final = "/tweede-factor"
 #: What a page asks for that is for everybody who signed in.
 EVERYBODY: Final = frozenset(Permission)
 #: Methods that change nothing, and so need no token against forged requests.
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_DAY_US: Final = 86_400_000_000
 #: What is under here answers in JSON.
 API: Final = "/api/"
 
@@ -122,6 +126,8 @@ class Shell:
     ports: Ports
     url: str | None = None  #: as browsers know it; None: as each request says
     api_calls: int = 600  #: how often a minute one API token may ask
+    second_factor: frozenset[Role] = frozenset()  #: local accounts with one of these roles must have a second factor
+    token_days: int = 30  #: days after its owner's last sign-in at the identity provider for which a token counts
     https: bool = False  #: whether browsers reach it over TLS, here or at a proxy
     proxied: Callable[[str], bool] = lambda address: False  #: whether this address is a proxy's, whose X-Forwarded-For counts
     streams: Counter[str] = field(default_factory=Counter)  #: of server-sent events, by account (portal.live)
@@ -155,14 +161,16 @@ class Shell:
     # -- who visits ----------------------------------------------------------------------------------------------------------------------
 
     async def visitor(self, request: web.Request) -> Visit | None:
-        """Who it is, by session cookie or (under /api/) by token. None: nobody we know. Raises StoreUnavailable."""
+        """Who it is, by session cookie or (under /api/) by token. None: nobody we know. Raises StoreUnavailable, and NotConfirmed for a
+        token whose owner the identity provider has not let in for too long."""
         if VISIT in request:
             known: Visit | None = request[VISIT]
             return known
         now_us, session, account = self.ports.clock.now_us(), None, None
         if request.path.startswith(API) and "Authorization" in request.headers:  # and then no cookie counts, whatever stands in it
             if (token := bearer(request)) is not None:
-                account = await self.ask(self.ports.people.by_token, digest_of(token), now_us=now_us)
+                after_us = now_us - self.token_days * _DAY_US
+                account = await self.ask(self.ports.people.by_token, digest_of(token), now_us=now_us, confirmed_after_us=after_us)
         elif (secret := self.secret(request)) is not None:
             watched = not _by_itself(request)
             session = await self.ask(self.ports.people.session, digest_of(secret), now_us=now_us, touch=watched)
@@ -297,6 +305,8 @@ def page(*, permission: Permission | Iterable[Permission]) -> Callable[[Handler]
                 await shell.refuse_forged(request)
                 if visit.session.one_time and request.path not in (PASSWORD, SIGN_OUT):
                     raise web.HTTPSeeOther(PASSWORD)
+                if visit.session.lacks_second_factor(shell.second_factor) and request.path not in (PASSWORD, SECOND_FACTOR, SIGN_OUT):
+                    raise web.HTTPSeeOther(SECOND_FACTOR)
             if not visit.permissions & wanted:
                 raise web.HTTPForbidden(reason="permission")
             return await handler(request, visit)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from adapters.store.job_rows import KINDS, found, job_event, job_of, locked, may_act, sees
 from adapters.store.job_runs import JobRuns
+from adapters.store.people import names_of_person
 from adapters.store.previews import Previews
 from adapters.store.rows import write_events
 from adapters.store.selections import selected
@@ -75,6 +76,10 @@ class Jobs(Previews, JobRuns):
                 raise CannotAct(_cannot(row, to, approves))
             if approves and row.changed_by == who:
                 raise CannotAct("Whoever confirmed a job cannot approve it: another person must.")
+            if approves and {row.made_by, row.changed_by} & set(names_of_person(tx, who)):
+                raise CannotAct(
+                    f"{row.made_by}, who confirmed this job, is the same person by e-mail address: another person must approve it."
+                )
             if to is JobState.RUNNING and not may_act(tx, row):
                 raise CannotAct(f"{row.made_by}, who confirmed this job, may not act any more: cancel it, and make it anew.")
             _TO(tx, job=row.seq, state=str(to), who=who, now=now_us, approved=who if approves else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Final
 
 from adapters.endpoints import may_call
 from adapters.store import Store, open_store
-from adapters.store.contents import Contents
+from adapters.store.contents import ContentRequests, Contents
 from adapters.store.views import SavedViews
 from portal.desk import Desk
 from routing.alerts import Alert, AlertState, Cause, Kind, Plan
@@ -35,6 +36,7 @@ from tests.support.store import (
     route,
 )
 from workers.actions import ActionDesk
+from workers.contents import Opener
 from workers.register_cache import RegisterCache
 from workers.register_changes import RegisterChanges
 
@@ -167,13 +169,18 @@ class Pages(Portal):
             actions=ActionDesk(store.jobs, register, self.clock, approve_above=approve_above),
             register=register,
             lanes=store.outbox,
-            contents=Contents(store.database, VAULT),
+            contents=ContentRequests(store.database),
             views=SavedViews(store.database),
             index=VAULT.index,
             ordered=(("vva", "mboGangerBericht"),),
             alerts=store.alerts,
             changes=RegisterChanges(store.register, register, self.clock, may_call=lambda address: may_call(address, ())),
         )
+        self.opener = Opener(self.worker, Contents(store.database, VAULT), store.people, store.board, self.clock)
+
+    async def _run(self) -> None:
+        """With the process beside it that has the master key, unless a test takes that away."""
+        await asyncio.gather(super()._run(), self.opener.run())
 
     def __enter__(self) -> Pages:
         super().__enter__()
