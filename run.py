@@ -549,6 +549,7 @@ def _timetable(parts: Parts) -> list[Any]:
             parts.store.board,
             parts.clock,
             second_factor=frozenset(map(Role, parts.settings.portal_second_factor)),
+            token_days=parts.settings.oidc_token_days,
         ).run(),
     ]
 
@@ -624,6 +625,7 @@ def _portal(parts: Parts) -> list[Any]:
             api_calls=settings.api_calls,
             second_factor=frozenset(map(Role, settings.portal_second_factor)),
             token_days=settings.oidc_token_days,
+            one_time_h=settings.portal_one_time_h,
         ),
         host=settings.portal_host,
         port=settings.portal_port,
@@ -685,7 +687,18 @@ def _portal_desk(parts: Parts) -> Any:
         heeds=heeds,
         alerts=store.alerts,
         changes=_portal_register(parts),
+        reports=_portal_reports(parts, register),
     )
+
+
+def _portal_reports(parts: Parts, register: Callable[[], Any]) -> Any:
+    """What leaves partners' reports for whatever tells people."""
+    from adapters.store.report_post import ReportRows
+    from workers.report_desk import ReportDesk
+
+    store, words = parts.store, _words(parts.settings, register)
+    ready = parts.settings.mail_server is not None
+    return ReportDesk(ReportRows(store.database), store.alerts.contacts, store.board, words, ready=ready)
 
 
 def _portal_register(parts: Parts) -> Any:

@@ -64,6 +64,7 @@ class Visit:
     account: Account
     session: Session | None  #: None: a program with a token
     language: str  #: nl or en
+    token: bytes | None = field(default=None, repr=False)  #: SHA-256 of the program's token
 
     @property
     def scope(self) -> Scope:
@@ -74,6 +75,11 @@ class Visit:
     def permissions(self) -> frozenset[Permission]:
         """What the account may do."""
         return self.account.permissions
+
+    @property
+    def proof(self) -> bytes:
+        """By which another process finds in the store that this account is here."""
+        return self.session.key if self.session else self.token or b""
 
     def may(self, permission: str) -> bool:
         """Whether it may do this. Raises ValueError for a permission that does not exist."""
@@ -128,6 +134,7 @@ class Shell:
     api_calls: int = 600  #: how often a minute one API token may ask
     second_factor: frozenset[Role] = frozenset()  #: local accounts with one of these roles must have a second factor
     token_days: int = 30  #: days after its owner's last sign-in at the identity provider for which a token counts
+    one_time_h: int = 72  #: hours for which a password is good that somebody else made
     https: bool = False  #: whether browsers reach it over TLS, here or at a proxy
     proxied: Callable[[str], bool] = lambda address: False  #: whether this address is a proxy's, whose X-Forwarded-For counts
     streams: Counter[str] = field(default_factory=Counter)  #: of server-sent events, by account (portal.live)
@@ -166,16 +173,16 @@ class Shell:
         if VISIT in request:
             known: Visit | None = request[VISIT]
             return known
-        now_us, session, account = self.ports.clock.now_us(), None, None
+        now_us, session, account, key = self.ports.clock.now_us(), None, None, None
         if request.path.startswith(API) and "Authorization" in request.headers:  # and then no cookie counts, whatever stands in it
             if (token := bearer(request)) is not None:
-                after_us = now_us - self.token_days * _DAY_US
-                account = await self.ask(self.ports.people.by_token, digest_of(token), now_us=now_us, confirmed_after_us=after_us)
+                key, after_us = digest_of(token), now_us - self.token_days * _DAY_US
+                account = await self.ask(self.ports.people.by_token, key, now_us=now_us, confirmed_after_us=after_us)
         elif (secret := self.secret(request)) is not None:
             watched = not _by_itself(request)
             session = await self.ask(self.ports.people.session, digest_of(secret), now_us=now_us, touch=watched)
             account = session.account if session else None
-        visit = Visit(account=account, session=session, language=language_of(request)) if account else None
+        visit = Visit(account=account, session=session, language=language_of(request), token=key) if account else None
         request[VISIT] = visit
         return visit
 

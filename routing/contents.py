@@ -31,7 +31,7 @@ class ContentRequest:
 
     id: bytes
     account: str
-    session: bytes = field(repr=False)
+    proof: bytes = field(repr=False)  #: SHA-256 of the session's secret, or of the token
     reference: str
     reason: str
     public_key: bytes  #: X25519
@@ -57,7 +57,7 @@ class Opened:
 class Contents(Protocol):
     """The portal's side. All raise StoreUnavailable."""
 
-    def ask(self, reference: str, *, account: str, session: bytes, reason: str, now_us: int) -> Asked:
+    def ask(self, reference: str, *, account: str, proof: bytes, reason: str, now_us: int) -> Asked:
         """Asks for the content of a message."""
 
     def answer(self, asked: Asked) -> Opened | None:

@@ -15,7 +15,7 @@ from typing import Final
 from routing.actions import CannotAct, checked_reason
 from routing.board import Board
 from routing.contents import ContentBook, ContentRequest, Outcome
-from routing.people import People, Permission, Role
+from routing.people import Account, NotConfirmed, People, Permission, Role
 from routing.work import StoreUnavailable
 from workers.clock import Clock
 from workers.loop import Stopping, Worker
@@ -37,11 +37,20 @@ class Opener:
     """Looks for questions and answers them."""
 
     def __init__(
-        self, worker: Worker, book: ContentBook, people: People, board: Board, clock: Clock, *, second_factor: Collection[Role] = ()
+        self,
+        worker: Worker,
+        book: ContentBook,
+        people: People,
+        board: Board,
+        clock: Clock,
+        *,
+        second_factor: Collection[Role] = (),
+        token_days: int = 30,
     ) -> None:
-        """`second_factor`: local accounts with one of these roles see nothing without one."""
+        """`second_factor`: local accounts with one of these roles see nothing without one. `token_days`: days after its owner's last
+        sign-in at the identity provider for which a token counts."""
         self._worker, self._book, self._people, self._board, self._clock = worker, book, people, board, clock
-        self._second_factor = second_factor
+        self._second_factor, self._token_us = second_factor, token_days * 24 * _HOUR_US
         self._opened: defaultdict[str, deque[int]] = defaultdict(deque)  #: by account: when
         self._tidy_us = 0
 
@@ -88,19 +97,26 @@ class Opener:
 
     def _why_not(self, request: ContentRequest, now_us: int) -> str:
         """Why this account may not see it; empty when it may."""
-        session = self._people.session(request.session, now_us=now_us, touch=False)
-        if session is None or session.account.name != request.account:
-            return "no such session of this account"
-        if session.one_time or session.lacks_second_factor(self._second_factor):
+        session = self._people.session(request.proof, now_us=now_us, touch=False)
+        account = session.account if session else self._of_token(request.proof, now_us)
+        if account is None or account.name != request.account:
+            return "no such session or token of this account"
+        if session is not None and (session.one_time or session.lacks_second_factor(self._second_factor)):
             return "signing in was not finished"
-        if Permission.SEE_CONTENT not in session.account.permissions:
+        if Permission.SEE_CONTENT not in account.permissions:
             return "role"
         try:
             checked_reason(request.reason)
         except CannotAct:
             return "no reason"
-        view = self._board.message(session.account.scope, request.reference)
+        view = self._board.message(account.scope, request.reference)
         return "" if view is not None and view.whole else "not in its scope"
+
+    def _of_token(self, digest: bytes, now_us: int) -> Account | None:
+        try:
+            return self._people.by_token(digest, now_us=now_us, confirmed_after_us=now_us - self._token_us)
+        except NotConfirmed:
+            return None
 
     def _too_often(self, account: str, now_us: int) -> bool:
         """Whether it has had as many within the hour as one may; else this one counts too."""

@@ -22,13 +22,13 @@ _SEALED: Final = Sql(
     "FROM message m JOIN body b ON b.seq = m.seq WHERE m.reference = :reference AND b.wrapped_key IS NOT NULL"
 )
 _ASK: Final = Sql(
-    "INSERT INTO content_request (id, account, session, reference, reason, public_key, until_us) "
-    "VALUES (:id, :account, :session, :reference, :reason, :public_key, :until)"
+    "INSERT INTO content_request (id, account, proof, reference, reason, public_key, until_us) "
+    "VALUES (:id, :account, :proof, :reference, :reason, :public_key, :until)"
 )
 _ANSWERED: Final = Sql("SELECT outcome, answer FROM content_request WHERE id = :id AND outcome IS NOT NULL")
 _GONE: Final = Sql("DELETE FROM content_request WHERE id = :id")
 _WAITING: Final = Sql(
-    "SELECT id, account, session, reference, reason, public_key FROM content_request WHERE NOT taken AND until_us > :now "
+    "SELECT id, account, proof, reference, reason, public_key FROM content_request WHERE NOT taken AND until_us > :now "
     "ORDER BY until_us LIMIT 20"
 )
 _TAKE: Final = Sql("UPDATE content_request SET taken = true WHERE id = :id AND NOT taken AND until_us > :now RETURNING id")
@@ -43,7 +43,7 @@ class ContentRequests:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def ask(self, reference: str, *, account: str, session: bytes, reason: str, now_us: int) -> Asked:
+    def ask(self, reference: str, *, account: str, proof: bytes, reason: str, now_us: int) -> Asked:
         """See `routing.contents.Contents`."""
         key = X25519PrivateKey.generate()
         asked = Asked(id=secrets.token_bytes(16), reference=reference, private_key=key.private_bytes_raw())
@@ -52,7 +52,7 @@ class ContentRequests:
                 tx,
                 id=asked.id,
                 account=account,
-                session=session,
+                proof=proof,
                 reference=reference,
                 reason=reason,
                 public_key=key.public_key().public_bytes_raw(),
@@ -92,7 +92,7 @@ class Contents:
             ContentRequest(
                 id=bytes(row.id),
                 account=row.account,
-                session=bytes(row.session),
+                proof=bytes(row.proof),
                 reference=row.reference,
                 reason=row.reason,
                 public_key=bytes(row.public_key),

@@ -115,10 +115,8 @@ def routes(kit: Kit) -> list[web.RouteDef]:
 
 async def _opened(kit: Kit, visit: Visit, reference: str, why: str) -> Opened | None:
     """What the process with the master key answers; None when it does not, and then it is not asked any more."""
-    contents, session = kit.desk.contents, visit.session
-    if session is None:
-        raise web.HTTPForbidden(reason="permission")
-    asked = await kit.ask(contents.ask, reference, account=visit.account.name, session=session.key, reason=why, now_us=kit.now_us)
+    contents, now_us = kit.desk.contents, kit.now_us
+    asked = await kit.ask(contents.ask, reference, account=visit.account.name, proof=visit.proof, reason=why, now_us=now_us)
     until = time.monotonic() + PATIENCE_S
     opened = None
     try:

@@ -11,7 +11,7 @@ from portal.charts import Chart, Series, columns
 from portal.desk import Heed
 from portal.directory import Directory
 from portal.formats import Formats, moment
-from portal.pages.kit import Kit, sentence
+from portal.pages.kit import Kit
 from portal.pages.overview import hours_of
 from portal.personal import REFUSED
 from portal.shell import Answer, Visit, page
@@ -76,7 +76,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
         try:
             reference = await kit.ask(kit.desk.prober, found.oin, who=visit.account.name, now_us=kit.now_us)
         except CannotAct as error:
-            return await _show(kit, request, visit, found, status=409, problem=sentence(error))
+            return await _show(kit, request, visit, found, status=409, problem=error.in_language(visit.language))
         raise web.HTTPSeeOther(f"/bericht/{reference}")
 
     return [

@@ -111,13 +111,16 @@ def test_everything_that_failed_since_a_moment_in_amsterdam_is_one_list(looked_a
     browser, cause = looked_at.signed_in("anna"), "/openstaand?lijst=uitval&code=NOT_OUR_RESIDENT"
     assert "/bericht/mine1-id" in browser.get(f"{cause}&sinds=2026-01-15T01:00").text, "it is midnight in UTC"
     assert "Niets voldoet aan deze filters" in browser.get(f"{cause}&sinds=2026-01-15T01:01").text
-    assert "sinds is a moment" in browser.get(f"{cause}&sinds=gisteren").text
+    assert "sinds is een moment" in browser.get(f"{cause}&sinds=gisteren").text
 
 
 def test_a_filter_that_cannot_be_says_so_on_the_page(looked_at: Pages) -> None:
     answer = looked_at.signed_in("anna").get("/openstaand?van=gisteren")
     assert answer.status_code == 400
-    assert "van is a day" in answer.text
+    assert "van is een dag" in answer.text
+    browser = looked_at.signed_in("anna")
+    browser.get("/?taal=en")
+    assert "van is a day" in browser.get("/openstaand?van=gisteren").text
 
 
 def test_what_nobody_is_told_about_stays_empty_with_a_sentence(looked_at: Pages) -> None:
@@ -211,7 +214,7 @@ def test_an_erased_message_cannot_be_looked_into(portal: Pages) -> None:
 def test_when_nobody_opens_content_the_page_says_so_in_words_and_nothing_is_left(portal: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process with the master key is away."""
     monkeypatch.setattr("portal.pages.message.PATIENCE_S", 0.2)
-    monkeypatch.setattr(portal.opener, "look", lambda: 0)
+    monkeypatch.setattr("workers.contents.Opener.look", lambda self: 0)
     browser = portal.signed_in("anna")
     answer = browser.submit("/bericht/mine1-id/inhoud", page="/bericht/mine1-id", waarom="audit")
     assert (answer.status_code, "antwoordt niet" in answer.text) == (503, True)

@@ -12,10 +12,10 @@ from adapters.store.contents import ContentRequests, Contents
 from adapters.store.views import MOST, SavedViews
 from adapters.vault import Vault, VaultError
 from routing.contents import KEPT, Asked, Opened, Outcome
-from routing.people import Role, digest_of, new_account
+from routing.people import Role, Source, digest_of, new_account
 from schemas.events import decode
 from tests.support.jobs import StillClock
-from tests.support.store import NOW, SECOND, SYSTEM, VAULT, kinds, run_sql, take
+from tests.support.store import DAY, NOW, SECOND, SYSTEM, VAULT, kinds, run_sql, take
 from tests.support.store import store as store
 from workers.contents import Opener
 from workers.loop import Worker
@@ -39,9 +39,9 @@ class Room:
         self.store.people.open_session(_session(name), name, now_us=NOW)
         return _session(name)
 
-    def ask(self, reference: str, who: str = "anna", why: str = "leerling belde", session: bytes | None = None) -> Asked:
-        key = session or _session(who)
-        return self.requests.ask(reference, account=who, session=key, reason=why, now_us=self.clock.now_us())
+    def ask(self, reference: str, who: str = "anna", why: str = "leerling belde", proof: bytes | None = None) -> Asked:
+        key = proof or _session(who)
+        return self.requests.ask(reference, account=who, proof=key, reason=why, now_us=self.clock.now_us())
 
     def look(self, reference: str, who: str = "anna", **more: Any) -> Opened | None:
         """Asks, and has it answered."""
@@ -143,7 +143,7 @@ def test_what_the_portal_says_of_an_account_is_not_taken_for_true(store: Store) 
     room.account("dirk", Role.PARTNER, systems=[SYSTEM])
     store.people.end_session(late, now_us=NOW)
     no = Opened(outcome=Outcome.REFUSED)
-    assert room.look(reference, "anna", session=reader) == no, "another's session"
+    assert room.look(reference, "anna", proof=reader) == no, "another's session"
     assert room.look(reference, "rina") == no, "the role"
     assert room.look(reference, "olga") == no, "it signed out"
     assert room.look(reference, "bert") == no, "it has still to choose a password"
@@ -157,10 +157,23 @@ def test_what_the_portal_says_of_an_account_is_not_taken_for_true(store: Store) 
     store.people.change(replace(anna, roles=frozenset({Role.READER})), who="x", now_us=NOW)
     assert room.look(reference, "anna") == no, "as it is now, and not as it was when it signed in"
     assert "content_opened" not in kinds(store, reference)
-    assert room.refusals()[:2] == [("anna", "no such session of this account"), ("rina", "role")]
+    assert room.refusals()[:2] == [("anna", "no such session or token of this account"), ("rina", "role")]
     assert len(room.refusals()) == 10
     found = room.look(reference, "anja")
     assert found is not None and found.outcome is Outcome.OPENED
+
+
+def test_a_token_is_as_good_as_a_session_while_it_counts(store: Store) -> None:
+    (reference,) = take(store, "1")
+    room = Room(store)
+    bea = new_account("oidc:7", [Role.AUDITOR], source=Source.OIDC)
+    store.people.from_provider(bea, now_us=NOW)
+    store.people.add_token(b"token", bea.name, "script", until_us=NOW + 99 * DAY, who="x", now_us=NOW)
+    found = room.look(reference, bea.name, proof=b"token")
+    assert found is not None and found.outcome is Outcome.OPENED
+    assert room.look(reference, "anna", proof=b"token") == Opened(outcome=Outcome.REFUSED), "another's"
+    room.clock.at_us += 31 * DAY
+    assert room.look(reference, bea.name, proof=b"token") == Opened(outcome=Outcome.REFUSED), "its owner did not sign in since"
 
 
 def test_one_account_sees_so_many_messages_an_hour_and_no_more(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +187,7 @@ def test_one_account_sees_so_many_messages_an_hour_and_no_more(store: Store, mon
     assert other is not None and other.outcome is Outcome.OPENED
     room.clock.at_us += 3_600 * SECOND
     store.people.open_session(b"later", "anna", now_us=room.clock.at_us)
-    later = room.look(reference, session=b"later")
+    later = room.look(reference, proof=b"later")
     assert later is not None and later.outcome is Outcome.OPENED
 
 

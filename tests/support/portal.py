@@ -17,6 +17,8 @@ from adapters.connections import Connections
 from adapters.passwords import Passwords
 from adapters.portal_keys import PortalKeys
 from adapters.store import Store, open_store
+from adapters.store.contents import Contents
+from adapters.vault import Vault
 from portal.server import PortalServer
 from portal.shell import Ports, Shell
 from routing.people import Account, IdentityProvider, Role, digest_of, new_account, new_secret, new_token
@@ -24,6 +26,7 @@ from tests.support.broker import free_port
 from tests.support.exchange import LAS, MBO, SCHOOL
 from tests.support.store import fresh_url
 from workers.clock import Clock
+from workers.contents import Opener
 from workers.loop import Worker
 
 PASSWORD = "correct horse battery staple"
@@ -118,6 +121,7 @@ class Portal:
         )
         self.shell = Shell(ports=self.ports, **shell)
         self.server = PortalServer(self.shell, host="localhost", port=self.port, connections=Connections())
+        self.opener: Opener | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="portal", daemon=True)
         self._running: Future[None] | None = None
@@ -139,8 +143,12 @@ class Portal:
             self.store.close()
 
     async def _run(self) -> None:
-        """All that runs until the worker stops."""
-        await self.server.run()
+        """The server and, if there is one, the process beside it that has the master key, until the worker stops."""
+        await asyncio.gather(self.server.run(), *([self.opener.run()] if self.opener else []))
+
+    def opens_content(self, vault: Vault) -> None:
+        """From its start on, what is asked for is opened."""
+        self.opener = Opener(self.worker, Contents(self.store.database, vault), self.store.people, self.store.board, self.clock)
 
     async def _listening(self) -> None:
         while not self.server.port:

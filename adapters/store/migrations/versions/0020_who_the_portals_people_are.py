@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0020"
-down_revision = "0017"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 
@@ -17,7 +17,7 @@ def upgrade() -> None:
         "content_request",
         sa.Column("id", sa.LargeBinary(), nullable=False),
         sa.Column("account", sa.Text(), nullable=False),
-        sa.Column("session", sa.LargeBinary(), nullable=False),
+        sa.Column("proof", sa.LargeBinary(), nullable=False),
         sa.Column("reference", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("public_key", sa.LargeBinary(), nullable=False),
