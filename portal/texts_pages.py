@@ -348,6 +348,22 @@ _MESSAGE: Final[Mapping[str, tuple[str, str]]] = {
         "Geef een reden van hooguit 500 tekens, zonder persoonsgebonden nummer.",
         "Give a reason of at most 500 characters, without a personal number.",
     ),
+    "content.no_answer": (
+        "Het proces dat inhoud opent, antwoordt niet. Er is niets getoond; probeer het over een minuut opnieuw of waarschuw de beheerder.",
+        "The process that opens content does not answer. Nothing was shown; try again in a minute, or tell the operator.",
+    ),
+    "content.refused": (
+        "Uw account mag deze inhoud nu niet inzien. Meld u opnieuw aan als dat volgens u niet klopt.",
+        "Your account may not look at this content now. Sign in again if you think that is wrong.",
+    ),
+    "content.too_often": (
+        "U hebt het afgelopen uur te veel berichten ingezien. Probeer het later opnieuw.",
+        "You looked at too many messages within the hour. Try again later.",
+    ),
+    "content.failed": (
+        "De inhoud kan niet worden geopend. De beheerder ziet dit in zijn logboek.",
+        "The content cannot be opened. The operator finds it in the log.",
+    ),
     "content.erased": ("De inhoud is gewist aan het eind van de bewaartermijn.", "The content was erased at the end of its retention."),
     "content.hidden": ("De inhoud is verborgen; uw rol mag hem niet inzien.", "The content is hidden; your role may not look at it."),
     "content.opened": (

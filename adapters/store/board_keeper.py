@@ -387,7 +387,7 @@ def _places(tx: Connection, made: Sequence[tuple[Any, ...]]) -> dict[str, int]:
 
 def _item(*row: Any) -> tuple[Any, ...]:
     """A row of the statements above, with what is worked out of it. The last of it: whether the sender is who it says; else no school is
-    told of it."""
+    told of it, and it counts for none. Who sees everything finds it by the BRIN all the same."""
     *own, proven = row
     values = dict(zip(_MINE, own, strict=True))
     sender, receiver, state = values["sender"], values["receiver"], values["state"]

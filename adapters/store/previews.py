@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 
 from adapters.store.database import Database
 from adapters.store.job_rows import job_event, job_of, locked, scope_text
+from adapters.store.people import names_of_person
 from adapters.store.rows import write_events
 from adapters.store.selections import BY_PLACE, BY_STAND, selected
 from adapters.store.sql import Insert, Sql
@@ -58,7 +59,7 @@ TOGETHER_S: Final = 3_600
 #: How much that is, without what a second person judges, and what was cancelled before it began.
 _LATELY: Final = Sql(
     "SELECT CAST(COALESCE(SUM(count - skipped - CASE state WHEN 'cancelled' THEN planned ELSE 0 END), 0) AS bigint) FROM job "
-    "WHERE made_by = :who AND confirmed_us > :since AND state NOT IN ('preview', 'to_approve') AND approved_by IS NULL"
+    "WHERE made_by IN @who AND confirmed_us > :since AND state NOT IN ('preview', 'to_approve') AND approved_by IS NULL"
 )
 
 
@@ -168,8 +169,9 @@ class Previews:
             if not row.planned:
                 raise CannotAct("Nothing of it can be done; the preview says why.", "Niets hiervan kan; in het voorstel staat waarom.")
             shown = json.loads(row.shown)
-            self._db.one_at_a_time(tx, [hashlib.sha256(f"jobs of {who}".encode()).digest()])
-            lately = _LATELY(tx, who=who, since=now_us - TOGETHER_S * 1_000_000).scalar_one()
+            names = names_of_person(tx, who)
+            self._db.one_at_a_time(tx, [hashlib.sha256(f"jobs of {names[0]}".encode()).digest()])
+            lately = _LATELY(tx, who=names, since=now_us - TOGETHER_S * 1_000_000).scalar_one()
             needs = shown["needs_approval"] or row.planned + lately > shown.get("approve_above", row.planned + lately)
             state = JobState.TO_APPROVE if needs else JobState.RUNNING
             _CONFIRM(

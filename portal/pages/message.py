@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -14,12 +16,23 @@ from portal.shell import Answer, Visit, page
 from portal.texts import TEXTS, text
 from routing.actions import REDIRECTABLE, CannotAct, checked_reason
 from routing.board import ItemFilter, MessageView
+from routing.contents import Opened, Outcome
 from routing.people import SEE, Permission
 from schemas.events import Event
 from schemas.faults import CODES
 
 #: Of content that is shown, at most: a browser that draws a megabyte of text helps nobody.
 SHOWN: Final = 200_000
+#: Seconds for which a page waits for the process that opens content, and between two looks.
+PATIENCE_S, LOOK_S = 6.0, 0.05
+#: Why there is no content: status and sentence.
+_UNOPENED: Final[Mapping[Outcome | None, tuple[int, str]]] = {
+    None: (503, "content.no_answer"),
+    Outcome.GONE: (410, "content.erased"),
+    Outcome.REFUSED: (403, "content.refused"),
+    Outcome.TOO_OFTEN: (429, "content.too_often"),
+    Outcome.FAILED: (500, "content.failed"),
+}
 #: Fields of a message that the page shows, in order; the rest is nobody's business.
 FACTS: Final = (
     "message_id",
@@ -76,7 +89,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
 
     @page(permission=Permission.SEE_CONTENT)
     async def content(request: web.Request, visit: Visit) -> Answer:
-        """Break-glass: the reason goes into the journal before anything is decrypted."""
+        """Break-glass: another process journals the reason and then decrypts; this one has no key for it."""
         view = await _found(kit, request, visit)
         if not view.whole:
             raise web.HTTPNotFound
@@ -85,18 +98,35 @@ def routes(kit: Kit) -> list[web.RouteDef]:
             why = checked_reason(str(form.get("waarom", "")))
         except CannotAct:
             return await _show(kit, request, visit, view, status=400, problem=text("content.reason.wrong", visit.language))
-        opened = await kit.ask(kit.desk.contents.open, view.facts["reference"], who=visit.account.name, why=why, now_us=kit.now_us)
-        if opened is None:
-            return await _show(kit, request, visit, view, status=410, problem=text("content.erased", visit.language))
-        shown = opened[:SHOWN].decode("utf-8", "replace")
+        opened = await _opened(kit, visit, str(view.facts["reference"]), why)
+        if opened is None or opened.outcome is not Outcome.OPENED:
+            status, problem = _UNOPENED[opened.outcome if opened else None]
+            return await _show(kit, request, visit, view, status=status, problem=text(problem, visit.language))
+        shown = opened.content[:SHOWN].decode("utf-8", "replace")
         again = await _found(kit, request, visit)  # with what was just journalled
-        return await _show(kit, request, visit, again, content=shown, cut=len(opened) > SHOWN, why=why)
+        return await _show(kit, request, visit, again, content=shown, cut=len(opened.content) > SHOWN, why=why)
 
     return [
         web.get("/bericht", find),
         web.get("/bericht/{reference}", message),
         web.post("/bericht/{reference}/inhoud", content),
     ]
+
+
+async def _opened(kit: Kit, visit: Visit, reference: str, why: str) -> Opened | None:
+    """What the process with the master key answers; None when it does not, and then it is not asked any more."""
+    contents, now_us = kit.desk.contents, kit.now_us
+    asked = await kit.ask(contents.ask, reference, account=visit.account.name, proof=visit.proof, reason=why, now_us=now_us)
+    until = time.monotonic() + PATIENCE_S
+    opened = None
+    try:
+        while opened is None and time.monotonic() < until:
+            await asyncio.sleep(LOOK_S)
+            opened = await kit.ask(contents.answer, asked)
+    finally:
+        if opened is None:
+            await kit.ask(contents.withdraw, asked)
+    return opened
 
 
 async def _found(kit: Kit, request: web.Request, visit: Visit) -> MessageView:

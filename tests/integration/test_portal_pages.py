@@ -211,6 +211,23 @@ def test_an_erased_message_cannot_be_looked_into(portal: Pages) -> None:
     assert browser.submit("/bericht/mine1-id/inhoud", page="/bericht/mine1-id", waarom="audit").status_code == 410
 
 
+def test_when_nobody_opens_content_the_page_says_so_in_words_and_nothing_is_left(portal: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process with the master key is away."""
+    monkeypatch.setattr("portal.pages.message.PATIENCE_S", 0.2)
+    monkeypatch.setattr("workers.contents.Opener.look", lambda self: 0)
+    browser = portal.signed_in("anna")
+    answer = browser.submit("/bericht/mine1-id/inhoud", page="/bericht/mine1-id", waarom="audit")
+    assert (answer.status_code, "antwoordt niet" in answer.text) == (503, True)
+    assert run_sql(portal.store, "SELECT id FROM content_request") == []
+    assert "content_opened" not in kinds(portal.store, an_id("mine1"))
+
+
+def test_whoever_is_refused_by_the_process_that_opens_is_told_so(portal: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.contents.MOST_AN_HOUR", 0)
+    answer = portal.signed_in("anna").submit("/bericht/mine1-id/inhoud", page="/bericht/mine1-id", waarom="audit")
+    assert (answer.status_code, "te veel berichten ingezien" in answer.text) == (429, True)
+
+
 def test_a_group_goes_to_a_partner_and_is_solved_with_a_reason(portal: Pages) -> None:
     browser = portal.signed_in("anna")
     path = f"/uitval/groep?groep={KEY}"
