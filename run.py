@@ -514,7 +514,8 @@ def _timetable(parts: Parts) -> list[Any]:
     crls = CrlFetcher.of(parts.settings, parts.store.registry)
     parts.on_hangup.append(crls.ask)
     opinions = SecondOpinions(parts.store, parts.vault)
-    room = WaitingRoom(parts.store.outbox, parts.asking, parts.clock, actor=parts.worker.id)
+    states = [kind.action for kind in contracts.kinds if kind.newest_replaces]
+    room = WaitingRoom(parts.store.outbox, parts.asking, parts.clock, actor=parts.worker.id, states=states)
     waiting = Job(name="waiting", every_s=2, act=room.look)
     more = (
         Job(name="crls", every_s=60, act=crls.fetch_due),
