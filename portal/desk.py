@@ -14,6 +14,7 @@ from routing.people import Scope
 from routing.proef import Proefs
 from routing.register import Register
 from routing.register_changing import RegisterChanges
+from routing.reporting import ReportPost
 
 
 class LaneKeeper(Protocol):
@@ -87,3 +88,4 @@ class Desk:
     alerts: Alerts | None = None  #: and whom to ask at a party
     changes: RegisterChanges | None = None  #: of the service register
     proefs: Proefs | None = None  #: test messages to endpoints
+    reports: ReportPost | None = None  #: partners' reports by mail

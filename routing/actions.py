@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from routing.board import ItemFilter
 from routing.jobs import Figures, ItemState, JobState, Terms
 from routing.people import Scope
+from routing.said import Said
 from schemas.faults import CODES, Cause
 from schemas.lifecycle import DeliveryState as _D
 from schemas.lifecycle import MessageState as _M
@@ -179,8 +180,8 @@ def wants_again(code: str | None) -> bool:
     return kind is None or kind.cause is not Cause.DUPLICATE
 
 
-class CannotAct(Exception):
-    """It cannot be done; the text is one sentence that says why, and what to do instead."""
+class CannotAct(Said):
+    """It cannot be done; the sentence says why, and what to do instead."""
 
 
 def checked_reason(text: str) -> str:
@@ -188,13 +189,22 @@ def checked_reason(text: str) -> str:
     what may be a personal number in it."""
     reason = " ".join(text.split())
     if not reason:
-        raise CannotAct("Say why: the reason goes into the journal.")
+        raise CannotAct("Say why: the reason goes into the journal.", "Geef een reden: die gaat in het journaal.")
     if len(reason) > LONGEST_REASON:
-        raise CannotAct(f"The reason has {len(reason)} characters; write at most {LONGEST_REASON}.")
+        raise CannotAct(
+            f"The reason has {len(reason)} characters; write at most {LONGEST_REASON}.",
+            f"De reden heeft {len(reason)} tekens; schrijf er ten hoogste {LONGEST_REASON}.",
+        )
     if redact(reason) != reason:
-        raise CannotAct("The reason has nine digits in a row, which may be a personal number: leave it out, and name the reference.")
+        raise CannotAct(
+            "The reason has nine digits in a row, which may be a personal number: leave it out, and name the reference.",
+            "In de reden staan negen cijfers achter elkaar; dat kan een persoonsgebonden nummer zijn: laat het weg, en noem de referentie.",
+        )
     if plain(reason) != reason:
-        raise CannotAct("The reason has characters in it that cannot be shown; leave them out.")
+        raise CannotAct(
+            "The reason has characters in it that cannot be shown; leave them out.",
+            "In de reden staan tekens die niet te tonen zijn; laat ze weg.",
+        )
     return reason
 
 

@@ -20,8 +20,8 @@ from adapters.store.routes import supersede
 from adapters.store.rows import Row, decision_rows, event_row, ids_of, write_decisions, write_events
 from adapters.store.selections import stand_of
 from adapters.store.sql import Insert, Sql
-from adapters.store.tables import delivery as delivery_table
-from adapters.store.tables import retour
+from adapters.store.tables.deliveries import delivery as delivery_table
+from adapters.store.tables.deliveries import retour
 from routing.actions import Action, Done, Errand, Order, Subject, Why, judge, wants_again
 from routing.jobs import ItemState
 from routing.party import NOT_FETCHED

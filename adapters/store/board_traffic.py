@@ -15,6 +15,8 @@ from schemas.oin import institution_of
 
 FLOW: Final = ("handed_in", "refused", "delivered", "failed", "took_s", "in_minute", "in_hour", "in_day")
 HOUR_US: Final = 3_600_000_000
+#: The parties of a row of `traffic`, and which part of a scope names such.
+TRAFFIC_SIDES: Final = {"system": "systems", "receiver_system": "systems"}
 _EPOCH: Final = date(1970, 1, 1)
 #: The school year begins in August (rule 4: in Amsterdam).
 _FIRST_MONTH: Final = 8
@@ -76,8 +78,9 @@ class Sums:
         self._season: dict[tuple[Any, ...], list[int]] = {}
         self._fallout: dict[tuple[Any, ...], list[int]] = {}
 
-    def add(self, e: Glance) -> None:
-        """Counts one event; of a kind that is not counted: nothing."""
+    def add(self, e: Glance, *, proven: bool = True) -> None:
+        """Counts one event; of a kind that is not counted: nothing. Not `proven`: the sender it names is only claimed, so it counts for the
+        connection's system and for no organisation."""
         place = _PLACE.get(e.kind)
         if place is None:
             return
@@ -85,7 +88,7 @@ class Sums:
         day, year = _day(hour)
         dienst, bericht, system, there = e.dienst or "", e.bericht or "", e.system or "", e.receiver_system or ""
         took_s = _took_s(e) if e.kind == "acknowledged" else None
-        sender = _institution(e.sender) if e.sender else ""
+        sender = _institution(e.sender) if e.sender and proven else ""
         receiver = _institution(e.receiver) if e.receiver else ""
         _add(self._traffic, (hour, dienst, bericht, system, there if place >= 2 else ""), place, took_s)
         if sender:

@@ -13,7 +13,7 @@ from adapters.store.database import Database
 from adapters.store.job_rows import FIGURES, JOB, KINDS, figures_of, job_event, job_of, locked, may_act
 from adapters.store.rows import write_events
 from adapters.store.sql import Sql
-from adapters.store.tables import ACTIVE, UNDER_WAY
+from adapters.store.tables.jobs import ACTIVE, UNDER_WAY
 from routing.actions import Done, Errand, Job, Subject, Why
 from routing.jobs import WINDOW, ItemState, JobState, Progress, Stop, outcome_of
 from routing.work import Lease

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from adapters.store.database import Database
 from adapters.store.sql import Sql
-from adapters.store.tables import decision, event, failure_group, journal
+from adapters.store.tables.journal import decision, event, failure_group, journal
 from routing.work import Lease, Telling, Verification
 from schemas import events as avro
 from schemas.events import Event

@@ -19,7 +19,7 @@ from adapters.store.job_rows import job_event, job_of, locked, scope_text
 from adapters.store.rows import write_events
 from adapters.store.selections import BY_PLACE, BY_STAND, selected
 from adapters.store.sql import Insert, Sql
-from adapters.store.tables import ACTIVE, job_item
+from adapters.store.tables.jobs import ACTIVE, job_item
 from routing.actions import Action, CannotAct, Job, Order, Preview, Selection, Stand, Subject, Verdict, Why, is_doubtful, judge
 from routing.jobs import PREVIEW_S, ItemState, JobState, Terms
 from routing.people import Scope
@@ -84,7 +84,10 @@ class Previews:
         with self._db.read() as connection:
             rows = selected(connection, scope, selection, order.action, now_us)
         if not rows:
-            raise CannotAct("There is nothing that this is about: nothing on the board fits it.")
+            raise CannotAct(
+                "There is nothing that this is about: nothing on the board fits it.",
+                "Dit gaat over niets: er staat niets open dat hierbij past.",
+            )
         keys = list(map(BY_PLACE if order.action is Action.REDIRECT else BY_STAND, rows))
         tally = Counter(keys)
         verdicts = {key: _verdict(order, key, allowed) for key in tally}
@@ -120,7 +123,10 @@ class Previews:
         for start in range(0, len(items), chunk):
             with self._db.write() as tx:
                 if locked(tx, preview.id) is None:
-                    raise CannotAct("You made a newer preview meanwhile, which takes the place of this one.")
+                    raise CannotAct(
+                        "You made a newer preview meanwhile, which takes the place of this one.",
+                        "U maakte intussen een nieuwer voorstel; dat komt in de plaats van dit.",
+                    )
                 _write_items(tx, items[start : start + chunk])
         return preview
 
@@ -149,11 +155,17 @@ class Previews:
         with self._db.write() as tx:
             row = locked(tx, preview)
             if row is None or row.state != "preview" or row.made_by != who or row.scope != scope_text(scope):
-                raise CannotAct("There is no such preview of yours: it was confirmed already, or a newer one took its place. Look again.")
+                raise CannotAct(
+                    "There is no such preview of yours: it was confirmed already, or a newer one took its place. Look again.",
+                    "U hebt zo'n voorstel niet: het is al bevestigd, of er kwam een nieuwer voor in de plaats. Kijk opnieuw.",
+                )
             if now_us > row.made_us + PREVIEW_S * 1_000_000:
-                raise CannotAct("The preview is over an hour old: look at it again, for much may have changed.")
+                raise CannotAct(
+                    "The preview is over an hour old: look at it again, for much may have changed.",
+                    "Het voorstel is meer dan een uur oud: kijk opnieuw, want er kan veel veranderd zijn.",
+                )
             if not row.planned:
-                raise CannotAct("Nothing of it can be done; the preview says why.")
+                raise CannotAct("Nothing of it can be done; the preview says why.", "Niets hiervan kan; in het voorstel staat waarom.")
             shown = json.loads(row.shown)
             self._db.one_at_a_time(tx, [hashlib.sha256(f"jobs of {who}".encode()).digest()])
             lately = _LATELY(tx, who=who, since=now_us - TOGETHER_S * 1_000_000).scalar_one()

@@ -10,11 +10,11 @@ from sqlalchemy import Connection
 
 from adapters.store.acts import NUDGE
 from adapters.store.mailboxes import may_have_left
-from adapters.store.proef_tables import STANDING, proef
 from adapters.store.release import Part
 from adapters.store.rows import Row, event_row, ids_of, write_events
 from adapters.store.sql import Insert, Sql
-from adapters.store.tables import OPEN
+from adapters.store.tables.deliveries import OPEN
+from adapters.store.tables.proefs import STANDING, proef
 from routing.party import NOT_FETCHED
 from routing.people import Scope
 from routing.proef import EVERY_S, HOUR_S, PER_HOUR, Proef, ProefState, paused, too_soon, waits

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from aiohttp import web
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from portal.charts import sparkline, split
 from portal.desk import Desk
@@ -142,12 +142,11 @@ def with_query(request: web.Request, **changes: str | None) -> str:
 
 
 class Told(CannotAct, BoardError):
-    """It cannot be done; the text is a sentence in the visitor's language."""
+    """It cannot be done, and why is for a page to say."""
 
-
-def sentence(error: Exception) -> Markup:
-    """What an error says, for a page. The backbone's own errors are in English, and marked so for whoever has pages read out."""
-    return escape(error) if isinstance(error, Told) else Markup('<span lang="en">{}</span>').format(error)
+    def __init__(self, key: str, **values: object) -> None:
+        """`key`: of portal.texts."""
+        super().__init__(text(key, "en", **values), text(key, "nl", **values))
 
 
 def csv_answer(name: str, rows: str) -> web.Response:

@@ -111,13 +111,16 @@ def test_everything_that_failed_since_a_moment_in_amsterdam_is_one_list(looked_a
     browser, cause = looked_at.signed_in("anna"), "/openstaand?lijst=uitval&code=NOT_OUR_RESIDENT"
     assert "/bericht/mine1-id" in browser.get(f"{cause}&sinds=2026-01-15T01:00").text, "it is midnight in UTC"
     assert "Niets voldoet aan deze filters" in browser.get(f"{cause}&sinds=2026-01-15T01:01").text
-    assert "sinds is a moment" in browser.get(f"{cause}&sinds=gisteren").text
+    assert "sinds is een moment" in browser.get(f"{cause}&sinds=gisteren").text
 
 
 def test_a_filter_that_cannot_be_says_so_on_the_page(looked_at: Pages) -> None:
     answer = looked_at.signed_in("anna").get("/openstaand?van=gisteren")
     assert answer.status_code == 400
-    assert "van is a day" in answer.text
+    assert "van is een dag" in answer.text
+    browser = looked_at.signed_in("anna")
+    browser.get("/?taal=en")
+    assert "van is a day" in browser.get("/openstaand?van=gisteren").text
 
 
 def test_what_nobody_is_told_about_stays_empty_with_a_sentence(looked_at: Pages) -> None:
