@@ -8,6 +8,7 @@ import pytest
 
 from adapters.store import Store
 from adapters.store.board_keeper import BoardKeeper
+from adapters.store.board_standing import count_anew
 from routing.work import LeaseLost
 from schemas.ids import new_id
 from tests.support.board import chain, fail_whole, keep, keeper_of, on_board, take, whole_board
@@ -222,6 +223,8 @@ def test_what_changes_between_two_looks_of_the_sweep_is_put_right_by_the_journal
     deliver(store, lead(store))
     keep(store)
     run_sql(store, "UPDATE item SET state = 'routed'")
+    with store.database.write() as tx:
+        count_anew(tx)
     confirm(store, one.id)
     keep(store)
     assert on_board(store) == {}
