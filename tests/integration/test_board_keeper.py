@@ -276,3 +276,13 @@ def test_hours_of_long_ago_are_added_up_per_amsterdam_day_and_nothing_is_lost(st
     assert rows == {midnight: 23, midnight + 24: 7, today: 1}
     keep(store)
     assert sum(row.handed_in for row in run_sql(store, "SELECT handed_in FROM traffic")) == 31
+
+
+def test_what_passed_in_a_school_year_is_the_same_whether_it_was_counted_or_added_up(store: Store) -> None:
+    route(store, *take_in(store, "1", "2"))
+    deliver(store, lead(store))
+    keep(store)
+    counted = run_sql(store, "SELECT * FROM traffic_year ORDER BY receiver_system")
+    assert [(row.year, row.handed_in) for row in counted if row.handed_in] == [(2025, 2)]
+    keep(store)  # a new leader, who adds it up out of the hours
+    assert run_sql(store, "SELECT * FROM traffic_year ORDER BY receiver_system") == counted

@@ -340,8 +340,7 @@ def test_a_refused_hand_in_in_the_selection_is_counted_and_left_to_its_sender(be
 def test_only_what_was_never_attempted_can_be_selected(bench: Bench, store: Store) -> None:
     _, never = bench.fail("tried", "never")
     run_sql(store, "UPDATE delivery SET attempts = 0 WHERE message_seq = (SELECT seq FROM message WHERE reference = :r)", r=never)
-    run_sql(store, "DELETE FROM item")
-    run_sql(store, "UPDATE counter SET value = 0 WHERE name LIKE 'board%'")
+    store.board_keeper.start_anew()
     keep(store)
     job = bench.confirm(bench.preview(never_attempted=True))
     assert [result.reference for result in bench.desk.results(ALL, job.id)] == [never]

@@ -59,7 +59,8 @@ def on_board(store: Store) -> dict[str, tuple[str, str, str | None]]:
 def whole_board(store: Store) -> dict[str, list[Any]]:
     """Everything on it."""
     tables = {
-        name: run_sql(store, f"SELECT * FROM {name}") for name in ("item", "standing", "traffic", "traffic_party", "season", "fallout")
+        name: run_sql(store, f"SELECT * FROM {name}")
+        for name in ("item", "standing", "traffic", "traffic_year", "traffic_party", "season", "fallout")
     }
     return {name: sorted(tuple(str(value) for value in row) for row in rows) for name, rows in tables.items()}
 
