@@ -26,10 +26,9 @@ _ORDER: Final = {
     Sort.DEADLINE: ("deadline_us", False, "item_deadline"),
 }
 _FIELDS: Final = tuple(name for name in Item.__dataclass_fields__ if name != "again")
-_ROWS: Final = Sql(
-    f"SELECT n, {', '.join(f'i.{name}' for name in _FIELDS)}, m.kept FROM item i "
-    "LEFT JOIN message m ON m.reference = i.reference WHERE i.n IN @numbers"
-)
+_ROWS: Final = Sql(f"SELECT n, {', '.join(_FIELDS)} FROM item WHERE n IN @numbers")
+#: Not joined: the two references are of different collations, so that PostgreSQL would read every message.
+_KEPT: Final = Sql("SELECT reference FROM message WHERE reference IN @references AND kept")
 _OF_MESSAGE: Final = Sql("SELECT n FROM item WHERE reference = :reference ORDER BY seq, n")
 _TALLIED: Final = 100
 
@@ -107,6 +106,8 @@ class _Question:
 
     def numbers(self, limit: int) -> list[tuple[int, int]]:
         """The value sorted by, and the number, of so many items."""
+        if counted(self._connection, self._scope, self._wanted) == 0:
+            return []
         enough = board_where.FEW if self._column == "received_us" else board_where.SOME
         driver, few = best(self._connection, drivers(self._scope, self._wanted), self._where.values, few=enough)
         if driver and few:
@@ -168,7 +169,8 @@ def read_items(connection: Connection, numbers: list[int]) -> tuple[Item, ...]:
         return ()
     rows = {row.n: row for row in _ROWS(connection, numbers=numbers)}
     there = [rows[n] for n in numbers if n in rows]
-    waits = explained(connection, ({**row._mapping, "hold_code": None} for row in there))
+    kept = set(_KEPT(connection, references=sorted({row.reference for row in there})).scalars())
+    waits = explained(connection, ({**row._mapping, "hold_code": None, "kept": row.reference in kept} for row in there))
     return tuple(as_item({**row, "code": row["code"] or row["hold_code"]}) for row in waits)
 
 

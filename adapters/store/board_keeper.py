@@ -23,7 +23,7 @@ from sqlalchemy import Connection, text
 
 from adapters.store.board_own import fold
 from adapters.store.board_standing import OF_ITEM, Changes, count_anew
-from adapters.store.board_traffic import Sums, hour_of, pack
+from adapters.store.board_traffic import Sums, add_years_anew, hour_of, pack
 from adapters.store.board_where import PROVEN
 from adapters.store.database import Database
 from adapters.store.rows import event_row, write_events
@@ -190,6 +190,7 @@ class BoardKeeper:
             with self._db.write() as tx:
                 self._db.require(tx, lease)
                 count_anew(tx)
+                add_years_anew(tx, now_us)
             self._counted = lease
         with self._db.read() as connection:
             noted = self._place(connection, "board")
@@ -335,7 +336,7 @@ class BoardKeeper:
         """Empties the board; the audit worker fills it again out of the tables and the journal, beside its other work. What people made of
         groups, and which refusals they closed, stays."""
         with self._db.write() as tx:
-            for name in ("item", "standing", "traffic", "traffic_party", "traffic_own", "season", "fallout"):
+            for name in ("item", "standing", "traffic", "traffic_year", "traffic_party", "traffic_own", "season", "fallout"):
                 tx.execute(text(f"DELETE FROM {name}" if self._db.is_sqlite else f"TRUNCATE {name}"))
             for name in ("board_message", "board_delivery", "board_count", "board_refusal_us", "board_packed"):
                 _NOTE(tx, name=name, value=0)

@@ -71,8 +71,8 @@ class BoardParties:
                 ours = of_scope(scope, columns=SEASON_SIDES)
                 sql = f"SELECT DISTINCT system FROM traffic_party WHERE day >= :monday AND day < :monday + 7 AND {ours.sql}"
                 return sorted(filter(None, ask(connection, sql, {**ours.values, "monday": day_number(monday)}).scalars()))
-            parts = (f"SELECT {column} FROM traffic WHERE hour >= :first AND hour < :until AND {where.sql}" for column in TRAFFIC_SIDES)
-            found = set(ask(connection, " UNION ".join(parts), values).scalars()) - {""}
+            sql = f"SELECT DISTINCT system, receiver_system FROM traffic WHERE hour >= :first AND hour < :until AND {where.sql}"
+            found = {party for row in ask(connection, sql, values) for party in row} - {""}
         return sorted(found if scope.everything else found & scope.systems)
 
     def reports(self, scope: Scope, *, monday: date, now_us: int, system: str | None = None) -> list[Report]:
@@ -203,11 +203,15 @@ def _add_week(connection: Connection, scope: Scope, found: dict[str, dict[str, A
                 found.setdefault(row.system, {})[name] = int(row.n)
         return
     where = of_scope(scope, columns=TRAFFIC_SIDES)
-    for column, name in (("system", "handed_in"), ("receiver_system", "delivered")):
-        sql = f"SELECT {column} AS party, sum({name}) AS n FROM traffic WHERE hour > :hour AND {where.sql} GROUP BY {column}"
-        for row in ask(connection, sql, {**where.values, "hour": hour_of(now_us) - _WEEK_HOURS}):
-            if scope.everything or row.party in scope.systems:
-                found.setdefault(row.party, {})[name] = int(row.n)
+    sql = (
+        "SELECT system, receiver_system, sum(handed_in) AS handed_in, sum(delivered) AS delivered FROM traffic "
+        f"WHERE hour > :hour AND {where.sql} GROUP BY system, receiver_system"
+    )
+    for row in ask(connection, sql, {**where.values, "hour": hour_of(now_us) - _WEEK_HOURS}):
+        for party, name in ((row.system, "handed_in"), (row.receiver_system, "delivered")):
+            if scope.everything or party in scope.systems:
+                one = found.setdefault(party, {})
+                one[name] = one.get(name, 0) + int(row._mapping[name])
 
 
 def _add_items(connection: Connection, scope: Scope, found: dict[str, dict[str, Any]]) -> None:

@@ -45,7 +45,7 @@ _REFUSED: Final = Sql(f"{_REFUSAL} WHERE r.reference = :reference")
 _ON_BOARD: Final = (
     ("delivery", f"{_COLUMNS} FROM {{items}} AS i JOIN delivery d ON d.seq = i.seq {_NEWEST}"),
     ("message", f"{_MESSAGE} JOIN {{items}} AS i ON i.seq = m.seq"),
-    ("refusal", f"{_REFUSAL} JOIN {{items}} AS i ON i.reference = r.reference"),
+    ("refusal", f"{_REFUSAL} WHERE r.reference IN (SELECT i.reference FROM {{items}} AS i)"),
 )
 _LEFT: Final = "WHERE i.job = :job AND i.state IN ('planned', 'failed', 'skipped')"
 _CLOSED: Final = "WHERE i.job = :job AND i.state = 'succeeded'"

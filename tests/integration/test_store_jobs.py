@@ -391,8 +391,7 @@ def test_refusals_of_which_nothing_more_will_come_are_closed_with_the_rest_of_a_
 def test_only_what_was_never_attempted_can_be_selected(bench: Bench, store: Store) -> None:
     _, never = bench.fail("tried", "never")
     run_sql(store, "UPDATE delivery SET attempts = 0 WHERE message_seq = (SELECT seq FROM message WHERE reference = :r)", r=never)
-    run_sql(store, "DELETE FROM item")
-    run_sql(store, "UPDATE counter SET value = 0 WHERE name LIKE 'board%'")
+    store.board_keeper.start_anew()
     keep(store)
     job = bench.confirm(bench.preview(never_attempted=True))
     assert [result.reference for result in bench.desk.results(ALL, job.id)] == [never]

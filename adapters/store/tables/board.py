@@ -91,6 +91,20 @@ traffic = Table(
     ),
     sqlite_with_rowid=False,
 )
+#: The same per school year, named by the year in which it begins.
+traffic_year = Table(
+    "traffic_year",
+    metadata,
+    Column("year", Integer, primary_key=True, autoincrement=False),
+    Column("dienst", BYTEWISE, primary_key=True),
+    Column("system", BYTEWISE, primary_key=True),
+    Column("receiver_system", BYTEWISE, primary_key=True),
+    *(
+        Column(name, BigInteger, nullable=False, server_default="0")
+        for name in ("handed_in", "refused", "delivered", "failed", "took_s", "in_minute", "in_hour", "in_day")
+    ),
+    sqlite_with_rowid=False,
+)
 #: The same per Amsterdam day (days since 1970) and organisation: `from` it (what became of what it sent), or `to` it.
 traffic_party = Table(
     "traffic_party",
