@@ -390,8 +390,8 @@ _MESSAGE: Final[Mapping[str, tuple[str, str]]] = {
     "related.answered by": ("Beantwoord door", "Answered by"),
     "related.replaces": ("Vervangt", "Replaces"),
     "related.replaced by": ("Vervangen door", "Replaced by"),
-    "related.again as": ("Opnieuw aangeboden als", "Offered anew as"),
-    "related.again of": ("Opnieuw aangeboden van", "Offered anew of"),
+    "message.anew_as": ("Opnieuw aangeboden als", "Offered again as"),
+    "message.anew_of": ("Opnieuw aangeboden van", "Offered again of"),
     "attempt.n": ("Poging {n}", "Attempt {n}"),
     "question.signature": ("Ondertekening", "Signature"),
     "question.sender": ("Mag de afzender dit?", "May the sender do this?"),
@@ -474,6 +474,7 @@ _PARTIES: Final[Mapping[str, tuple[str, str]]] = {
     "parties.delivered_week": ("Afgeleverd, 7 dagen", "Delivered, 7 days"),
     "party.open": ("Wat staat er open", "What is outstanding"),
     "party.fallen": ("Wat viel er uit", "What failed"),
+    "party.register": ("In het register", "In the register"),
     "party.report": ("Weekrapport", "Weekly report"),
     "party.proef": ("Stuur een proefbericht", "Send a test message"),
     "party.said.proef": (
