@@ -219,7 +219,7 @@ class GroupDetail:
 class Related:
     """Another message that belongs to this one."""
 
-    how: str  #: `answers`, `answered by`, `replaces`, `replaced by`, `again as`, `again of`
+    how: str  #: `answers`, `answered by`, `replaces`, `replaced by`
     reference: str
     state: str | None
 

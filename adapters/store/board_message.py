@@ -70,7 +70,7 @@ class BoardMessages:
         facts = self._queries.message(reference)
         if facts is None:
             return None
-        deliveries = [_shown(one) for one in facts.pop("deliveries", ()) if mine is None or one["id"] in mine]
+        deliveries = _anew([one for one in facts.pop("deliveries", ()) if mine is None or one["id"] in mine])
         others = {one["id"]: _others(scope, one) for one in deliveries} if mine is not None else {}
         events, decisions = self._journal.of_message(reference), self._journal.decisions_of(reference)
         if mine is not None:  # what became of it elsewhere is not theirs
@@ -100,6 +100,19 @@ class BoardMessages:
             kept=bool(facts.get("kept")),
             whole=mine is None,
         )
+
+
+def _anew(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As they are shown: each with the delivery that it offers anew, and with those that offered it anew (delivery_ids)."""
+    ids = {row["seq"]: row["id"] for row in rows}
+    return [
+        {
+            **_shown(row),
+            "anew_of": ids.get(row.get("again_of")),
+            "anew_as": [one["id"] for one in rows if one.get("again_of") == row["seq"]],
+        }
+        for row in rows
+    ]
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

@@ -124,6 +124,7 @@ async def _show(
         visit,
         "items.html",
         status=400 if problem else 200,
+        dropped=False,  # `problem` says it
         page=found,
         count=count,
         most=MOST,

@@ -13,12 +13,12 @@ from portal.directory import Directory
 from portal.formats import Formats, moment
 from portal.pages.kit import Kit
 from portal.pages.overview import hours_of
-from portal.personal import REFUSED
 from portal.shell import Answer, Visit, page
 from portal.texts import text
 from routing.actions import CannotAct
 from routing.board import LaneLine, Party, PartyLine
 from routing.people import SEE, Permission
+from routing.register_people import whose_of
 from routing.release import CircuitState
 
 KINDS = ("las", "sis", "municipality", "central", "other")
@@ -46,7 +46,6 @@ def routes(kit: Kit) -> list[web.RouteDef]:
             every_kind=KINDS,
             kind=kind,
             words=words,
-            problem=text("items.number.personal", visit.language) if request.query.get(REFUSED) else None,
             hits=[hit for hit in hits if hit[0] not in kinds],
             heeds=await _heeds(kit, visit),
         )
@@ -121,7 +120,18 @@ async def _show(kit: Kit, request: web.Request, visit: Visit, found: Party, *, s
         may_probe=kit.desk.prober is not None and visit.may(Permission.ACT_TECHNICAL),
         problem=problem,
         said=request.query.get("gedaan"),
+        in_register=await kit.ask(_in_register, kit, visit, found.oin),
     )
+
+
+def _in_register(kit: Kit, visit: Visit, oin: str) -> str | None:
+    """Where the register's page of it is, that the visitor sees."""
+    register = kit.desk.register()
+    whose = whose_of(visit.account, register)
+    if oin in register.systems and whose.sees_system(oin):
+        return f"/register/systeem/{oin}"
+    known = oin in register.organisations or oin in register.boards
+    return f"/register/organisatie/{oin}" if known and whose.sees_organisation(oin) else None
 
 
 def _chart(found: Party, formats: Formats, now_us: int) -> Chart | None:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.support.board import keep
-from tests.support.pages import ALL, BOX, LAS, NOW, PUPIL, SECRET, Pages, alert_of, an_id, mine, others, pages
+from tests.support.pages import ALL, BOX, LAS, NOW, PUPIL, SCHOOL, SECRET, TOWN, Pages, alert_of, an_id, mine, others, pages
 from tests.support.portal import Browser
 from tests.support.store import DAY, kinds, run_sql, states
 
@@ -299,3 +299,51 @@ def test_a_freshly_failed_message_is_told_to_a_page_that_listens(portal: Pages) 
         others(portal.store)
         keep(portal.store, now_us=portal.clock.now_us())
         assert next(line for line in lines if line.startswith(b"data:")) != first
+
+
+# -- what belongs together -----------------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_offered_anew_after_its_end_says_so_on_both_deliveries(portal: Pages) -> None:
+    browser = portal.signed_in("anna")
+    path = propose(browser, "resend", id="mine0-delivery")
+    done = browser.submit(path, waarom="De gemeente zette een reservekopie terug", proef="0", tempo="50", stop="90")
+    assert "/opdrachten/" in done.url, done.text
+    view = portal.store.board.message(ALL, an_id("mine0"))
+    assert view is not None
+    old, new = view.deliveries
+    assert (old["anew_as"], old["anew_of"], new["anew_as"], new["anew_of"]) == ([new["id"]], None, [], old["id"])
+    page = browser.get(f"/bericht/{an_id('mine0')}").text
+    assert re.search(rf'Opnieuw aangeboden als</dt><dd><a [^>]*href="#{new["id"]}"', page)
+    assert re.search(rf'Opnieuw aangeboden van</dt><dd><a [^>]*href="#{old["id"]}"', page)
+    assert page.count(f'id="{new["id"]}"') == 1
+
+
+@pytest.mark.parametrize(
+    ("who", "oin", "there"),
+    [
+        ("anna", LAS, "systeem"),
+        ("anna", SCHOOL, "organisatie"),
+        ("leverancier", LAS, "systeem"),
+        ("gemeente", TOWN, "organisatie"),
+        ("school", SCHOOL, "organisatie"),
+    ],
+)
+def test_a_party_and_its_page_in_the_register_lead_to_each_other(looked_at: Pages, who: str, oin: str, there: str) -> None:
+    browser = looked_at.signed_in(who)
+    assert f'href="/register/{there}/{oin}"' in browser.get(f"/partijen/{oin}").text
+    assert f'href="/partijen/{oin}"' in browser.get(f"/register/{there}/{oin}").text
+
+
+@pytest.mark.parametrize("path", ["/register", "/register/plan", f"/register/systeem/{LAS}", "/partijen", "/uitval", "/rapporten"])
+def test_a_number_that_was_taken_out_of_an_address_is_told_of_on_the_page(looked_at: Pages, path: str) -> None:
+    browser = looked_at.signed_in("anna")
+    answer = browser.get(f"{path}?zoek={PUPIL}")
+    assert answer.status_code == 200 and PUPIL not in answer.url and PUPIL not in answer.text
+    assert answer.text.count("het is weggelaten") == 1
+    assert "het is weggelaten" not in browser.get(path).text
+
+
+def test_in_a_list_a_number_that_was_taken_out_is_told_of_once(looked_at: Pages) -> None:
+    text = looked_at.signed_in("anna").get(f"/openstaand?nummer={PUPIL}").text
+    assert "hoort niet in een adres" in text and "het is weggelaten" not in text
