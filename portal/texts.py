@@ -120,7 +120,8 @@ _SHELL: Final[Mapping[str, Text]] = {
         "The store does not answer. Messages stay safe. This page tries again in a few seconds.",
     ),
     "dropped": (
-        "Een persoonsgebonden nummer hoort niet in een adres: het is weggelaten, en er is niet op gezocht. Zoek een leerling bij Openstaand.",
+        "Een persoonsgebonden nummer hoort niet in een adres: het is weggelaten, en er is niet op gezocht. "
+        "Zoek een leerling bij Openstaand.",
         "A personal number does not belong in an address: it was taken out, and not looked for. Look for a pupil under Outstanding.",
     ),
     "error.back": ("Naar het overzicht", "To the overview"),
