@@ -169,13 +169,14 @@ async def _work(name: str, settings: Settings) -> None:
         store.close()
 
 
-def _asking(settings: Settings, cache: Any, clock: Any) -> Any:
-    """The register as routing asks it: ours, another one too, or another one instead. Raises UsageError."""
+def _asking(settings: Settings, cache: Any, clock: Any, heard: Callable[[str], None] = lambda outcome: None) -> Any:
+    """The register as routing asks it: ours, another one too, or another one instead. `heard`: what became of each question to that one.
+    Raises UsageError."""
     from adapters.osr_watch import asked_register
     from routing.amsterdam import amsterdam_day
     from workers.asking import AskingCache
 
-    other = asked_register(settings, clock.now)
+    other = asked_register(settings, clock.now, heard)
     return cache if other is None else AskingCache(cache, other, lambda: amsterdam_day(clock.now()), source=settings.register_source)
 
 
@@ -204,7 +205,8 @@ class Parts:
         self.on_hangup: list[Callable[[], None]] = []  #: what is done on SIGHUP
         from adapters.operations import Operations
 
-        self.asking = _asking(settings, register, clock)  #: the register as routing asks it
+        #: the register as routing asks it
+        self.asking = _asking(settings, register, clock, lambda outcome: worker.counts.update([("asked", outcome)]))
         self.operations = Operations(settings, store, worker, now=clock.now)
         self.operations.connections.append(publisher)
 
@@ -505,6 +507,8 @@ def _timetable(parts: Parts) -> list[Any]:
     from adapters.crls import CrlFetcher
     from adapters.mailroom import Mailroom
     from adapters.second_opinions import SecondOpinions
+    from adapters.store.job_retention import JobRetention
+    from workers.job_retention import OldJobs
     from workers.jobs import JobRunner
     from workers.mailboxes import TakingBack, Withdrawal
     from workers.timetable import Job, Timetable
@@ -516,6 +520,7 @@ def _timetable(parts: Parts) -> list[Any]:
     opinions = SecondOpinions(parts.store, parts.vault)
     room = WaitingRoom(parts.store.outbox, parts.asking, parts.clock, actor=parts.worker.id)
     waiting = Job(name="waiting", every_s=2, act=room.look)
+    old_jobs = OldJobs(JobRetention(parts.store.database), parts.clock, days=parts.settings.jobs_kept_days)
     more = (
         Job(name="crls", every_s=60, act=crls.fetch_due),
         Job(name="crl files", every_s=2, act=crls.follow),
@@ -525,6 +530,7 @@ def _timetable(parts: Parts) -> list[Any]:
         Job(name="register snapshot", every_s=30, act=_snapshots(parts)),
         *_warnings(parts, contracts).jobs(),
         *_watch(parts),
+        Job(name="old jobs", every_s=3600, act=old_jobs.forget),
     )
     return [
         Timetable(parts.worker, parts.store, list(contracts.kinds), parts.clock, (waiting, *more)).run(),

@@ -382,6 +382,12 @@ class Settings:
         _number(0, 1_000_000),
         "500",
     )
+    jobs_kept_days: int = _setting(
+        "KOPPELPUNT_JOBS_KEPT_DAYS",
+        "days for which a job that is done or cancelled is kept, with what became of each of its messages",
+        _number(30, 3_650),
+        "400",
+    )
     batch_size: int = _setting("KOPPELPUNT_BATCH_SIZE", "messages a worker takes at once, at most", _number(1, 1_000), "200")
     batch_ms: int = _setting("KOPPELPUNT_BATCH_MS", "milliseconds a worker waits to fill its batch, at most", _number(0, 1_000), "5")
     mail_server: MailServer | None = _setting(
