@@ -9,6 +9,7 @@ from adapters.store.board_items import BoardItems
 from adapters.store.board_message import BoardMessages
 from adapters.store.board_overview import BoardOverview
 from adapters.store.board_parties import BoardParties
+from adapters.store.board_standing import OF_ITEM, Changes
 from adapters.store.database import Database
 from adapters.store.rows import event_row, write_events
 from adapters.store.sql import Sql
@@ -21,7 +22,7 @@ _CLOSE: Final = Sql(
     "INSERT INTO refusal_closed (reference, at_us, who, why) VALUES (:reference, :now, :who, :why) "
     "ON CONFLICT DO NOTHING RETURNING reference"
 )
-_OFF: Final = Sql("DELETE FROM item WHERE reference = :reference AND state = 'refused'")
+_OFF: Final = Sql(f"DELETE FROM item WHERE reference = :reference AND state = 'refused' RETURNING {', '.join(OF_ITEM)}")
 
 
 class Board(BoardItems, BoardOverview, BoardGroups, BoardMessages, BoardParties):
@@ -42,7 +43,9 @@ class Board(BoardItems, BoardOverview, BoardGroups, BoardMessages, BoardParties)
             row = _REFUSAL(tx, reference=reference).first()
             if row is None or _CLOSE(tx, reference=reference, now=now_us, who=who, why=words).first() is None:
                 return False
-            _OFF(tx, reference=reference)
+            changes = Changes()
+            changes.go(_OFF(tx, reference=reference).all())
+            changes.write(tx)
             happened = Event(kind="refusal_closed", at_us=now_us, actor=who, reference=reference, reason=words, **row._mapping)
             write_events(tx, [event_row(happened)])
             return True

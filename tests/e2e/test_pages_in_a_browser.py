@@ -107,6 +107,28 @@ def test_the_pages_are_accessible_on_a_telephone_and_nothing_sticks_out(chromium
             assert page.evaluate(_STICKS_OUT) == "", path
 
 
+def test_zoomed_in_to_four_times_the_pages_are_read_without_scrolling_sideways_and_no_band_hides_them(
+    chromium: Browser, looked_at: Pages
+) -> None:
+    with tab(chromium, looked_at, "anna", viewport={"width": 320, "height": 256}) as window:
+        page = window.page
+        for path in PATHS:
+            page.goto(path)
+            assert page.evaluate(_STICKS_OUT) == "", path
+            page.mouse.wheel(0, 600)
+            expect(page.locator(".kp-header")).not_to_be_in_viewport()
+
+
+def test_what_is_printed_is_the_list_without_what_one_fills_in_or_presses(chromium: Browser, looked_at: Pages) -> None:
+    with tab(chromium, looked_at, "anna") as window:
+        page = window.page
+        page.goto("/openstaand?lijst=uitval")
+        page.emulate_media(media="print")
+        expect(page.locator("#list tbody tr").first).to_be_visible()
+        for gone in (".kp-header", ".kp-filters", ".kp-act", ".kp-tick >> nth=0", ".kp-private"):
+            expect(page.locator(gone)).to_be_hidden()
+
+
 def test_a_supplier_and_a_school_have_the_same_pages_with_their_own_traffic_and_no_buttons(chromium: Browser, looked_at: Pages) -> None:
     for who in ("leverancier", "school"):
         with tab(chromium, looked_at, who) as window:
