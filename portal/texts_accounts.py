@@ -55,7 +55,10 @@ ACCOUNT_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "This is your own account. Choose another password by your name at the top; another operator gives you a new second factor.",
     ),
     "accounts.disable": ("Blokkeren", "Disable"),
-    "accounts.disable.what": ("Meldt af, en tokens tellen niet meer.", "Signs it out, and its tokens count no more."),
+    "accounts.access.what": (
+        "Een nieuw wachtwoord of een nieuwe tweede factor meldt het account overal af. Blokkeren ook, en dan tellen zijn tokens niet meer.",
+        "A new password or second factor signs the account out everywhere. So does disabling it, and then its tokens count no more.",
+    ),
     "accounts.enable": ("Weer toelaten", "Let in again"),
     "accounts.password": ("Nieuw wachtwoord geven", "Give a new password"),
     "accounts.totp": ("Nieuwe tweede factor geven", "Give a new second factor"),

@@ -98,7 +98,8 @@ class Sums:
             self._own.add(hour, sender, "from", dienst, system, there if place >= 2 else "", place)
         if receiver and place >= 2:
             _add(self._party, (receiver, day, "to", dienst, there), place, took_s)
-            self._own.add(hour, receiver, "to", dienst, system, there, place)
+            if there:  # who is merely named as the receiver of what was not routed is no party
+                self._own.add(hour, receiver, "to", dienst, system, there, place)
         if e.kind == "received" and sender:
             self._seen((year, dienst, bericht, "from", sender, system), e.at_us)
         elif e.kind == "acknowledged" and receiver:
