@@ -495,7 +495,7 @@ def _audit(parts: Parts) -> list[Any]:
 
     dead = Dead(parts.worker, parts.store, parts.publisher)
     return [
-        Auditor(parts.worker, parts.store, parts.publisher, parts.register).run(),
+        Auditor(parts.worker, parts.store, parts.publisher, parts.register, own=parts.settings.own_oins).run(),
         BoardKeeping(parts.worker, parts.store.registry, parts.store.board_keeper).run(),
         consume(parts.worker, parts.consumer("dead", prefetch=1), dead.handle, limit=1),
     ]
@@ -538,7 +538,31 @@ def _timetable(parts: Parts) -> list[Any]:
         Withdrawal(parts.worker, parts.store, parts.register, parts.clock).run(),
         TakingBack(parts.worker, parts.store, parts.register, Mailroom(parts.amqp), parts.clock).run(),
         _teller(parts).run(),
+        _proefs(parts, contracts).run(),
     ]
+
+
+def _proefs(parts: Parts, contracts: Contracts) -> Any:
+    """What sends proefs of our own."""
+    from adapters.proef import compose
+    from schemas.oin import Oin
+    from workers.desk import step_judge
+    from workers.proefs import ProefRunner
+
+    store = parts.store
+    return ProefRunner(
+        parts.worker,
+        store.proefs,
+        store.hand_ins,
+        store.registry,
+        parts.register,
+        contracts,
+        parts.vault,
+        compose,
+        step_judge(contracts),
+        parts.clock,
+        own=Oin(parts.settings.own_oins[0]),
+    )
 
 
 def _words(settings: Settings, register: Callable[[], Any]) -> Any:
@@ -634,6 +658,7 @@ def _portal_desk(parts: Parts) -> Any:
     from portal.desk import Desk
     from routing.work import StoreUnavailable
     from workers.actions import ActionDesk
+    from workers.proefs import ProefDesk
 
     settings, store = parts.settings, parts.store
 
@@ -660,6 +685,7 @@ def _portal_desk(parts: Parts) -> Any:
         alerts=store.alerts,
         changes=_portal_register(parts),
         reports=_portal_reports(parts, register),
+        proefs=ProefDesk(store.proefs, parts.register, parts.clock),
     )
 
 
@@ -885,6 +911,19 @@ def lanes(arguments: Arguments) -> int:
 
     store = existing_store_of(read_settings(arguments))
     return lane_commands.lanes(arguments, store.outbox, RegisterCache(store.register), who=operator(os.environ))
+
+
+def proef(arguments: Arguments) -> int:
+    """Exit 1 unless it arrived."""
+    from workers import proef_commands
+    from workers.clock import Clock
+    from workers.commands import operator
+    from workers.proefs import ProefDesk
+    from workers.register_cache import RegisterCache
+
+    store = existing_store_of(read_settings(arguments))
+    desk = ProefDesk(store.proefs, RegisterCache(store.register), Clock())
+    return proef_commands.proef(arguments, desk, who=operator(os.environ))
 
 
 def _on_store(name: str) -> Callable[[Arguments], int]:
@@ -1264,6 +1303,11 @@ COMMANDS: dict[str, Command] = {
         _of("workers.lane_commands", "arguments", _home_and_json),
         lanes,
         "receivers' endpoints that fail or are held; hold one, or let it go",
+    ),
+    "proef": (
+        _of("workers.proef_commands", "arguments", _home_and_json),
+        proef,
+        "send a test message to a receiver's endpoint, and see what comes back",
     ),
     "alerts": (
         _of("workers.alert_commands", "alerts_arguments", _home_and_json),

@@ -161,7 +161,7 @@ def of_filter(wanted: ItemFilter, *, now_us: int, nothing: str = "IS NULL") -> W
     if wanted.older_than_s is not None:
         add("received_us < :older", older=now_us - wanted.older_than_s * 1_000_000)
     if wanted.never_attempted:
-        add("kind = 'delivery' AND attempts = 0")
+        add("kind <> 'refusal' AND attempts = 0")
     if wanted.group is not None:
         _add_group(wanted, add, nothing)
     if wanted.subject is not None:

@@ -49,7 +49,8 @@ _OF_WHOM: Final = Sql(f"SELECT seq, id FROM job WHERE {ACTIVE} AND state = 'prev
 _FORGET: Final = Sql("DELETE FROM job WHERE seq = :job AND state = 'preview'")
 _CONFIRM: Final = Sql(
     "UPDATE job SET state = :state, trial = :trial, rate = :rate, stop_below = :stop_below, patience_s = :patience_s, reason = :reason, "
-    "confirmed_us = :now, changed_us = :now, changed_by = :who, trial_left = :trial, in_trial = :in_trial "
+    "confirmed_us = :now, changed_us = :now, changed_by = :who, trial_left = :trial, in_trial = :in_trial, "
+    "deliver_again = COALESCE(CAST(:deliver_again AS boolean), deliver_again) "
     "WHERE seq = :job AND state = 'preview'"
 )
 #: What one person confirmed within so many seconds counts together towards the number that needs a second person.
@@ -150,7 +151,7 @@ class Previews:
             ).scalar_one()
         return job
 
-    def confirm(self, scope: Scope, preview: str, *, who: str, reason: str, terms: Terms, now_us: int) -> Job:
+    def confirm(self, scope: Scope, preview: str, *, who: str, reason: str, terms: Terms, deliver_again: bool | None, now_us: int) -> Job:
         """See routing.actions.Actions. What nobody need wait for begins in the same transaction: the caller passes it to `begin`."""
         with self._db.write() as tx:
             row = locked(tx, preview)
@@ -183,6 +184,7 @@ class Previews:
                 who=who,
                 now=now_us,
                 in_trial=terms.trial > 0,
+                deliver_again=deliver_again if row.action == Action.RETURN else None,
             )
             after = locked(tx, preview)
             write_events(tx, [job_event("job_confirmed", after, who, now_us)])

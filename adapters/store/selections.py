@@ -48,6 +48,11 @@ _ON_BOARD: Final = (
     ("refusal", f"{_REFUSAL} JOIN {{items}} AS i ON i.reference = r.reference"),
 )
 _LEFT: Final = "WHERE i.job = :job AND i.state IN ('planned', 'failed', 'skipped')"
+_CLOSED: Final = "WHERE i.job = :job AND i.state = 'succeeded'"
+_CLOSED_BY: Final = (
+    Sql(f"{_COLUMNS} FROM job_item i JOIN delivery d ON d.seq = i.seq {_NEWEST} {_CLOSED} AND i.subject = 'delivery'"),
+    Sql(f"{_MESSAGE} JOIN job_item i ON i.seq = m.seq {_CLOSED} AND i.subject = 'message'"),
+)
 _OF_JOB: Final = (
     Sql(f"{_COLUMNS} FROM job_item i JOIN delivery d ON d.seq = COALESCE(i.made, i.seq) {_NEWEST} {_LEFT} AND i.subject = 'delivery'"),
     Sql(f"{_MESSAGE} JOIN job_item i ON i.seq = m.seq {_LEFT} AND i.subject = 'message'"),
@@ -84,7 +89,8 @@ def selected(connection: Connection, scope: Scope, selection: Selection, action:
         job = found(connection, selection.job)
         if job is None or not sees(scope, job):
             raise no_job(selection.job)
-        rows = [row for left in _OF_JOB for row in left(connection, job=job.seq).all()]
+        parts = _CLOSED_BY if action is Action.REOPEN else _OF_JOB
+        rows = [row for part in parts for row in part(connection, job=job.seq).all()]
     elif selection.wanted is not None and not selection.wanted.names_nothing:
         where = conditions(scope, selection.wanted, now_us=now_us)
         rows = []

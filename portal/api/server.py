@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
-from portal.api import accounts, alerts, groups, items, jobs, messages, parties
+from portal.api import accounts, alerts, groups, items, jobs, messages, parties, proefs
 from portal.api.calls import BASE, Asked, Call, Rows
 from portal.api.description import PATH, description
 from portal.api.problems import Problem, cannot, invalid
@@ -36,7 +36,7 @@ log = logging.getLogger("koppelpunt.portal")
 
 #: All of them, in the order of the description.
 CALLS: Final[tuple[Call, ...]] = (
-    *(*parties.CALLS, *items.CALLS, *groups.CALLS, *messages.CALLS, *jobs.CALLS),
+    *(*parties.CALLS, *proefs.CALLS, *items.CALLS, *groups.CALLS, *messages.CALLS, *jobs.CALLS),
     *(*alerts.CALLS, *alerts.WARNING_CALLS, *accounts.CALLS),
 )
 #: How often a minute one address may come with tokens that do not count.
@@ -56,6 +56,7 @@ def routes(shell: Shell) -> list[web.RouteDef]:
 def served(ports: Ports) -> list[Call]:
     """The calls for which there is something to ask in this process."""
     without = (() if ports.desk and ports.desk.alerts else alerts.CALLS) + (() if ports.warnings else alerts.WARNING_CALLS)
+    without += () if ports.desk and ports.desk.proefs else proefs.CALLS
     return [call for call in CALLS if call not in without]
 
 

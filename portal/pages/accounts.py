@@ -112,9 +112,7 @@ def _described(name: str, form: Form, before: Account | None = None) -> Account:
 
     roles = [str(role) for role in form.getall("rol", ())]
     made = new_account(name, roles, organisations=oins("organisations"), systems=oins("systems"))
-    if before is None:
-        return made
-    return replace(before, roles=made.roles, organisations=made.organisations, systems=made.systems)
+    return made if before is None else replace(made, disabled=before.disabled, label=before.label)
 
 
 def _change(kit: Kit, visit: Visit, account: Account, form: Form) -> Done:

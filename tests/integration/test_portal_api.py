@@ -55,6 +55,9 @@ TRIES: Mapping[str, Try] = {
     "lanes": Try("/lanes", sees=("mailbox",), lists=True),
     "pauseLane": Try("/lanes/pause", {"lane": "mailbox {mailbox}"}),
     "resumeLane": Try("/lanes/resume", {"lane": "mailbox {mailbox}"}),
+    "sendProef": Try("/proefs", {"system": "{mailbox}"}),
+    "proefs": Try("/proefs?party={mailbox}", sees=("proef", "mailbox"), lists=True),
+    "proef": Try("/proefs/{proef}", sees=("proef", "mailbox")),
     "reports": Try("/reports?week=2026-01-15", sees=("system",), lists=True),
     "items": Try("/items", sees=("failed", "waiting", "refused", "school"), lists=True),
     "searchItems": Try("/items/search", {"personal_number": "{number}"}, sees=("failed", "waiting"), lists=True),
@@ -179,7 +182,14 @@ def nothing_but_previews(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
 def test_what_is_anothers_answers_as_what_does_not_exist(world: World, call: str) -> None:
     client, path = world.client("partner-b"), TRIES[call].path
     other = path.format(
-        system=SOMEBODY, group="NO~no~no~no~no", delivery="no-such", failed="no-such", job="no-such-job", alert="AAAAA-BBBBB", letter="z"
+        system=SOMEBODY,
+        group="NO~no~no~no~no",
+        delivery="no-such",
+        failed="no-such",
+        job="no-such-job",
+        alert="AAAAA-BBBBB",
+        letter="z",
+        proef="no-such-proef",
     )
     theirs, none = client.get(of(world.a, path)), client.get(other)
     assert (theirs.status_code, theirs.text) == (none.status_code, none.text)

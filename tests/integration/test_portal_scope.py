@@ -112,7 +112,7 @@ ACTS: dict[str, list[tuple[str, dict[str, str]]]] = {
     "/uitval/groep": [("/uitval/groep", {"groep": THEIRS, "wat": "notitie", "tekst": "gezien"})],
     "/bericht/{reference}/inhoud": [(f"/bericht/{name}-id/inhoud", {"waarom": "nieuwsgierig"}) for name in ("other1", "mine1")],
     "/partijen/{oin}/pauze": [(f"/partijen/{OTHER_BOX}/pauze", {"wachtrij": f"mailbox {OTHER_BOX}", "wat": "pauzeren"})],
-    "/partijen/{oin}/proef": [(f"/partijen/{OTHER_BOX}/proef", {})],
+    "/partijen/{oin}/proef": [(f"/partijen/{oin}/proef", {"wachtrij": f"mailbox {OTHER_BOX}"}) for oin in (OTHER_BOX, BOX)],
     "/register/wens/{what}": [
         ("/register/wens/mandaat-geven", {"organisatie": OTHER_SCHOOL, "dienst": "vva", "systeem": LAS}),
         ("/register/wens/mandaat-intrekken", {"mandaat": f"mandate-{OTHER_SCHOOL[-8:]}"}),
@@ -156,6 +156,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
         running.store.board.note(_key(), "vertrouwelijk", who="anna", now_us=NOW)
         for system in (LAS, OTHER_LAS):
             alert_of(running.store, system, f"Melding aan {system}")
+        running.ports.desk.proefs.ask(ALL, system=OTHER_BOX, who="anna")  # type: ignore[union-attr]
         yield running
 
 
@@ -250,6 +251,7 @@ def test_nothing_that_a_party_sends_touches_another_chain(
         "account",
         "account_token",
         "telling",
+        "proef",
     )
     browser = together.signed_in(who)
     before = {name: run_sql(store, f"SELECT * FROM {name}") for name in tables}

@@ -38,6 +38,7 @@ from tests.support.store import (
 )
 from workers.actions import ActionDesk
 from workers.alert_words import Words
+from workers.proefs import ProefDesk
 from workers.register_cache import RegisterCache
 from workers.register_changes import RegisterChanges
 from workers.report_desk import ReportDesk
@@ -77,14 +78,21 @@ DOCUMENT: Final[dict[str, list[dict[str, Any]]]] = {
         {"oin": oin, "name": name, "supplier": f"{name} BV", "channels": ["amqp"]}
         for oin, name in ((LAS, "Leerlingboek"), (OTHER_LAS, "Andere school-ICT"), (BOX, "Dorpsbalie"), (OTHER_BOX, "Andere balie"))
     ],
-    "diensten": [{"dienst": "vva", "versie": "1", "namespace": "urn:x-backbone:vva:1"}],
+    "diensten": [{"dienst": dienst, "versie": "1", "namespace": f"urn:x-backbone:{dienst}:1"} for dienst in ("vva", "proef")],
     "mandates": [
-        {"organisation": organisation, "dienst": "vva", "system": system, "token": f"mandate-{organisation[-8:]}"}
-        for organisation, system in ((SCHOOL, LAS), (OTHER_SCHOOL, OTHER_LAS), (TOWN, BOX), (OTHER_TOWN, OTHER_BOX))
+        *(
+            {"organisation": organisation, "dienst": "vva", "system": system, "token": f"mandate-{organisation[-8:]}"}
+            for organisation, system in ((SCHOOL, LAS), (OTHER_SCHOOL, OTHER_LAS), (TOWN, BOX), (OTHER_TOWN, OTHER_BOX))
+        ),
+        *(
+            {"organisation": town, "dienst": "proef", "system": box, "token": f"proef-{town[-8:]}"}
+            for town, box in ((TOWN, BOX), (OTHER_TOWN, OTHER_BOX))
+        ),
     ],
     "endpoints": [
-        {"organisation": organisation, "dienst": "vva", "versie": "1", "system": system, "mailbox": True}
+        {"organisation": organisation, "dienst": dienst, "versie": "1", "system": system, "mailbox": True}
         for organisation, system in ((TOWN, BOX), (OTHER_TOWN, OTHER_BOX))
+        for dienst in ("vva", "proef")
     ],
 }
 
@@ -184,6 +192,7 @@ class Pages(Portal):
                 ready=True,
             ),
             changes=RegisterChanges(store.register, register, self.clock, may_call=lambda address: may_call(address, ())),
+            proefs=ProefDesk(store.proefs, register, self.clock),
         )
 
     def __enter__(self) -> Pages:

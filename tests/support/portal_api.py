@@ -47,6 +47,7 @@ from tests.support.store import (
 )
 from workers.actions import ActionDesk
 from workers.clock import Clock
+from workers.proefs import ProefDesk
 
 ALL: Final = Scope(everything=True)
 CODE: Final = "ENDPOINT_REFUSES_US"
@@ -81,6 +82,7 @@ class Side:
     preview: str  #: not confirmed
     alert: str
     warning: str
+    proef: str
 
     @property
     def lane(self) -> str:
@@ -92,7 +94,7 @@ class Side:
         """What nobody else may read anywhere."""
         return (
             *(self.school, self.system, self.receiver, self.mailbox, self.failed, self.delivery, self.waiting, self.refused),
-            *(self.job, self.preview, self.alert, self.warning, f"urn:uuid:m-{self.name}", f"b-{self.name}"),
+            *(self.proef, self.job, self.preview, self.alert, self.warning, f"urn:uuid:m-{self.name}", f"b-{self.name}"),
         )
 
 
@@ -148,6 +150,7 @@ class World:
             index=VAULT.index,
             ordered=(("proef", "proefBericht"),),
             alerts=self.store.alerts,
+            proefs=ProefDesk(self.store.proefs, lambda: self.register, clock),
         )
         ports = {"desk": desk, "warnings": self.warnings}
         self.portal = Portal(folder / "portal", store=self.store, ports=ports, **shell)
@@ -197,6 +200,7 @@ class World:
             "group_life",
             "group_note",
             "account",
+            "proef",
         )
         return {name: sorted(map(repr, run_sql(self.store, f"SELECT * FROM {name}"))) for name in tables}
 
@@ -211,6 +215,7 @@ class World:
         (delivery,) = route(store, failed, to=[a_delivery(**to)])
         tickets, _ = store.outbox.release_deliveries(self._relay, [(f"mailbox {mailbox}", 1)], now_us=NOW, limit=1)
         settle(store, outcome(claim(store, tickets)[0], "failed", code=CODE, owner="receiver"))
+        asked = ProefDesk(store.proefs, lambda: self.register, StillClock()).ask(ALL, system=mailbox, who="anna")
         store.outbox.hold(f"mailbox {mailbox}", who="anna", now_us=NOW)
         route(store, waiting, to=[a_delivery(**to)])
         refused = hand_in(store, a_refusal(name, sender=school, system=system, dienst="proef", decisions=(YES,)))[0].reference
@@ -240,6 +245,7 @@ class World:
             preview=preview.id,
             alert=self._alert(name, system),
             warning=warning,
+            proef=asked.id,
         )
 
     def _alert(self, name: str, system: str) -> str:
