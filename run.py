@@ -493,7 +493,7 @@ def _audit(parts: Parts) -> list[Any]:
 
     dead = Dead(parts.worker, parts.store, parts.publisher)
     return [
-        Auditor(parts.worker, parts.store, parts.publisher, parts.register).run(),
+        Auditor(parts.worker, parts.store, parts.publisher, parts.register, own=parts.settings.own_oins).run(),
         BoardKeeping(parts.worker, parts.store.registry, parts.store.board_keeper).run(),
         consume(parts.worker, parts.consumer("dead", prefetch=1), dead.handle, limit=1),
     ]
@@ -532,7 +532,31 @@ def _timetable(parts: Parts) -> list[Any]:
         Withdrawal(parts.worker, parts.store, parts.register, parts.clock).run(),
         TakingBack(parts.worker, parts.store, parts.register, Mailroom(parts.amqp), parts.clock).run(),
         _teller(parts).run(),
+        _proefs(parts, contracts).run(),
     ]
+
+
+def _proefs(parts: Parts, contracts: Contracts) -> Any:
+    """What sends proefs of our own."""
+    from adapters.proef import compose
+    from schemas.oin import Oin
+    from workers.desk import step_judge
+    from workers.proefs import ProefRunner
+
+    store = parts.store
+    return ProefRunner(
+        parts.worker,
+        store.proefs,
+        store.hand_ins,
+        store.registry,
+        parts.register,
+        contracts,
+        parts.vault,
+        compose,
+        step_judge(contracts),
+        parts.clock,
+        own=Oin(parts.settings.own_oins[0]),
+    )
 
 
 def _words(settings: Settings, register: Callable[[], Any]) -> Any:
@@ -628,6 +652,7 @@ def _portal_desk(parts: Parts) -> Any:
     from portal.desk import Desk
     from routing.work import StoreUnavailable
     from workers.actions import ActionDesk
+    from workers.proefs import ProefDesk
 
     settings, store = parts.settings, parts.store
 
@@ -653,7 +678,19 @@ def _portal_desk(parts: Parts) -> Any:
         heeds=heeds,
         alerts=store.alerts,
         changes=_portal_register(parts),
+        reports=_portal_reports(parts, register),
+        proefs=ProefDesk(store.proefs, parts.register, parts.clock),
     )
+
+
+def _portal_reports(parts: Parts, register: Callable[[], Any]) -> Any:
+    """What leaves partners' reports for whatever tells people."""
+    from adapters.store.report_post import ReportRows
+    from workers.report_desk import ReportDesk
+
+    store, words = parts.store, _words(parts.settings, register)
+    ready = parts.settings.mail_server is not None
+    return ReportDesk(ReportRows(store.database), store.alerts.contacts, store.board, words, ready=ready)
 
 
 def _portal_register(parts: Parts) -> Any:
@@ -868,6 +905,19 @@ def lanes(arguments: Arguments) -> int:
 
     store = existing_store_of(read_settings(arguments))
     return lane_commands.lanes(arguments, store.outbox, RegisterCache(store.register), who=operator(os.environ))
+
+
+def proef(arguments: Arguments) -> int:
+    """Exit 1 unless it arrived."""
+    from workers import proef_commands
+    from workers.clock import Clock
+    from workers.commands import operator
+    from workers.proefs import ProefDesk
+    from workers.register_cache import RegisterCache
+
+    store = existing_store_of(read_settings(arguments))
+    desk = ProefDesk(store.proefs, RegisterCache(store.register), Clock())
+    return proef_commands.proef(arguments, desk, who=operator(os.environ))
 
 
 def _on_store(name: str) -> Callable[[Arguments], int]:
@@ -1247,6 +1297,11 @@ COMMANDS: dict[str, Command] = {
         _of("workers.lane_commands", "arguments", _home_and_json),
         lanes,
         "receivers' endpoints that fail or are held; hold one, or let it go",
+    ),
+    "proef": (
+        _of("workers.proef_commands", "arguments", _home_and_json),
+        proef,
+        "send a test message to a receiver's endpoint, and see what comes back",
     ),
     "alerts": (
         _of("workers.alert_commands", "alerts_arguments", _home_and_json),

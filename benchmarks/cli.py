@@ -11,6 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--messages", type=int, metavar="N", help="end to end (default: 10000), or in the portal's store (1000000)")
     parser.add_argument("--pupils", type=int, default=5, metavar="N", help="per message (default: %(default)s)")
     parser.add_argument("--postgres", action="store_true", help="register or portal in a private PostgreSQL server, instead of SQLite")
+    parser.add_argument("--home", metavar="DIR", help="portal: where its store stays, to be measured again without being filled again")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -18,7 +19,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.what == "portal":
         from benchmarks import portal
 
-        return portal.run(messages=arguments.messages or 1_000_000, postgres=arguments.postgres, as_json=arguments.json)
+        messages = arguments.messages or 1_000_000
+        return portal.run(messages=messages, postgres=arguments.postgres, home=arguments.home, as_json=arguments.json)
     if arguments.what == "register":
         from benchmarks import register
 

@@ -1,11 +1,12 @@
 """How fast the portal's pages are in a large store, while traffic goes on.
 
-    python run.py bench portal [--messages 1000000] [--postgres] [--json]
+    python run.py bench portal [--messages 1000000] [--postgres] [--home DIR] [--json]
 
-A store is built with so many messages, a fifth of them open (benchmarks/portal_store.py); its board is filled by the audit worker's own
-code, as after an upgrade. Then `run.py work portal` runs on it, and a chain manager and, every fourth turn, a partner of one large supplier
-ask for each page with the filters that people use (benchmarks/portal_pages.py), while another process hands in, routes, delivers and
-confirms messages and keeps the board (benchmarks/portal_traffic.py).
+A store is built with so many messages, a fifth of them open, at most 200,000 (benchmarks/portal_store.py); its board is filled by the
+audit worker's own code, as after an upgrade. With `--home` it stays in that folder, and the next run with that folder measures it again.
+Then `run.py work portal` runs on it, and a chain manager and, every fourth turn, a partner of one large supplier ask for each page with
+the filters that people use (benchmarks/portal_pages.py), while another process hands in, routes, delivers and confirms messages and keeps
+the board (benchmarks/portal_traffic.py).
 
     messages, open    in the store; on the board, openstaand and uitval together
     p95_ms            per page: the server's time, as the portal logs it with each request (`ms`), store and template together
@@ -18,14 +19,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,17 +60,45 @@ def quantile(times: Sequence[float], share: float) -> float:
     return round(sorted(times)[int(len(times) * share)] * 1_000, 1)
 
 
-def measure(home: Path, url: str, count: int) -> dict[str, Any]:
-    """Everything, on an empty store."""
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A store that was filled, as its folder keeps it."""
+
+    messages: int
+    began_us: int
+    build_s: float  #: how long it took
+    fill_s: float  #: and its board
+
+
+def built(home: Path, url: str, count: int) -> Built:
+    """Fills the empty store at this URL; or finds in the folder that it is filled. Raises SystemExit when it holds another number."""
+    note = home / "built.json"
+    if note.exists():
+        found = Built(**json.loads(note.read_text()))
+        if found.messages != count:
+            raise SystemExit(f"{home} holds a store of {found.messages} messages: give that --messages, or another --home.")
+        return found
     began_us = now_us()
     build_s = season.build(url, count, began_us)
     store = open_store(url)
     try:
         store.registry.save_register(season.register(), who="bench", now_us=now_us())
         fill_s = season.fill(store)
+    finally:
+        store.close()
+    made = Built(count, began_us, round(build_s, 1), round(fill_s, 1))
+    note.write_text(json.dumps(asdict(made)))
+    return made
+
+
+def measure(home: Path, url: str, count: int) -> dict[str, Any]:
+    """Everything, on a store that is empty, or was built in this folder before."""
+    there = built(home, url, count)
+    store = open_store(url)
+    try:
         open_ones = sum(store.board.tally(EVERYTHING, ItemFilter(), "state", now_us=now_us()).values())
-        with Portal(home / "portal", url, store) as portal, passing(url) as passed:
-            times = visit(portal, count, began_us)
+        with TemporaryDirectory() as own, Portal(Path(own) / "portal", url, store) as portal, passing(url) as passed:
+            times = visit(portal, count, there.began_us)
             bulk, bulk_accept_s = accept(store, open_ones)
     finally:
         store.close()
@@ -80,8 +109,8 @@ def measure(home: Path, url: str, count: int) -> dict[str, Any]:
         "bulk_accept_s": round(bulk_accept_s, 2),
         "bulk": bulk,
         "p50_ms": {name: quantile(some, 0.5) for name, some in times.items()},
-        "build_s": round(build_s, 1),
-        "fill_s": round(fill_s, 1),
+        "build_s": there.build_s,
+        "fill_s": there.fill_s,
         **passed,
     }
 
@@ -128,13 +157,13 @@ def accept(store: Store, open_ones: int) -> tuple[int, float]:
     return preview.count, time.perf_counter() - began
 
 
-def run(*, messages: int = 1_000_000, postgres: bool = False, as_json: bool = False) -> int:
+def run(*, messages: int = 1_000_000, postgres: bool = False, home: str | None = None, as_json: bool = False) -> int:
     """Measures and prints."""
-    home = Path(tempfile.mkdtemp(prefix="koppelpunt-portal-"))
-    try:
-        result = measure(home, _postgres() if postgres else f"sqlite:///{home / 'store.db'}", messages)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    with nullcontext(home) if home else TemporaryDirectory(prefix="koppelpunt-portal-") as folder:
+        there = Path(folder).resolve()
+        there.mkdir(parents=True, exist_ok=True)
+        url = _postgres(there / "postgres" if home else None) if postgres else f"sqlite:///{there / 'store.db'}"
+        result = measure(there, url, messages)
     if as_json:
         print_json(result)
         return 0
@@ -145,16 +174,17 @@ def run(*, messages: int = 1_000_000, postgres: bool = False, as_json: bool = Fa
     return 0
 
 
-def _postgres() -> str:
-    """A database of its own on a private server, which ends with this process."""
+def _postgres(keep: Path | None) -> str:
+    """A database of its own on a private server, which ends with this process; its data may be kept in a folder."""
     from sqlalchemy import create_engine
 
     from tests.support import postgres
 
-    url = postgres.server(durable=True)
+    url = postgres.server(durable=True, keep=keep)
     engine = create_engine(url.format(database="postgres"), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.execute(text("CREATE DATABASE portal_bench TEMPLATE template0"))
+        if not connection.execute(text("SELECT 1 FROM pg_database WHERE datname = 'portal_bench'")).first():
+            connection.execute(text("CREATE DATABASE portal_bench TEMPLATE template0"))
     engine.dispose()
     return url.format(database="portal_bench")
 
@@ -163,9 +193,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--postgres", action="store_true")
+    parser.add_argument("--home", metavar="DIR")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    raise SystemExit(run(messages=options.messages, postgres=options.postgres, as_json=options.json))
+    raise SystemExit(run(messages=options.messages, postgres=options.postgres, home=options.home, as_json=options.json))
 
 
 if __name__ == "__main__":

@@ -120,7 +120,8 @@ class Portal:
         }
         make_private_home(Settings.from_environment(self._environment), environment=self._environment)
         for account in ACCOUNTS:
-            store.people.add(account, password="", one_time=False, totp=None, who="bench", now_us=now_us())
+            if store.people.account(account.name) is None:
+                store.people.add(account, password="", one_time=False, totp=None, who="bench", now_us=now_us())
 
     def __enter__(self) -> Portal:
         with self._log.open("wb") as log:

@@ -11,8 +11,10 @@ from routing.actions import Actions
 from routing.alerts import Alerts
 from routing.board import Board
 from routing.people import Scope
+from routing.proef import Proefs
 from routing.register import Register
 from routing.register_changing import RegisterChanges
+from routing.reporting import ReportPost
 
 
 class LaneKeeper(Protocol):
@@ -70,13 +72,6 @@ class Heed(Protocol):
         """On which it happens."""
 
 
-class Prober(Protocol):
-    """Sends a `proef` message to a party, which proves certificate, mandate and endpoint without any personal data."""
-
-    def __call__(self, system: str, *, who: str, now_us: int) -> str:
-        """The reference under which it may be followed. Raises CannotAct (routing.actions) when the register gives it no way there."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
     """Everything the pages ask. What is None is not there in this process, and its part of the page is left out."""
@@ -91,5 +86,6 @@ class Desk:
     ordered: Sequence[tuple[str, str]] = ()  #: dienst and kind of the messages that have an order key
     heeds: Callable[[Scope], Sequence[Heed]] | None = None
     alerts: Alerts | None = None  #: and whom to ask at a party
-    prober: Prober | None = None
     changes: RegisterChanges | None = None  #: of the service register
+    reports: ReportPost | None = None  #: partners' reports by mail
+    proefs: Proefs | None = None  #: test messages to endpoints

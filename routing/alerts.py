@@ -23,6 +23,7 @@ from typing import Any, Final, Protocol
 from routing.amsterdam import AMSTERDAM
 from routing.contacts import Contact, ContactRole, for_cause
 from routing.people import Scope
+from routing.said import Said
 
 _HOUR_US: Final = 3_600_000_000
 _MINUTE_US: Final = 60_000_000
@@ -394,8 +395,8 @@ def _micros(at: datetime) -> int:
     return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
-class CannotAcknowledge(Exception):
-    """There is no such alert, or it is over; the text is one sentence."""
+class CannotAcknowledge(Said):
+    """There is no such alert, or it is over."""
 
 
 class Alerts(Protocol):

@@ -12,6 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from routing.said import Said
 from schemas.lifecycle import DeliveryState as _D
 
 #: Of one job that are under way at a time, at most: what is offered again waits in the store, behind each receiver's own window.
@@ -63,6 +64,10 @@ class ItemState(StrEnum):
     SKIPPED = "skipped"  #: it was not possible (any more)
 
 
+class TermsWrong(Said, ValueError):
+    """A number of a job is too small or too large."""
+
+
 class Stop(StrEnum):
     """Why a job stopped by itself."""
 
@@ -81,15 +86,17 @@ class Terms:
     patience_s: int = PATIENCE_S  #: seconds in which something must be heard of each
 
     def __post_init__(self) -> None:
-        """Raises ValueError, with one sentence."""
+        """Raises TermsWrong."""
         if not 0 <= self.trial <= 10_000:
-            raise ValueError("The trial batch is a number from 0 to 10000.")
+            raise TermsWrong("The trial batch is a number from 0 to 10000.", "De proefbatch is een getal van 0 tot 10000.")
         if not 0.1 <= self.rate <= 1_000:
-            raise ValueError("The rate is a number from 0.1 to 1000 a second.")
+            raise TermsWrong("The rate is a number from 0.1 to 1000 a second.", "Het tempo is een getal van 0,1 tot 1000 per seconde.")
         if not 0 <= self.stop_below <= 1:
-            raise ValueError("The success ratio is a number from 0 to 1, such as 0.9.")
+            raise TermsWrong(
+                "The success ratio is a number from 0 to 1, such as 0.9.", "Het deel dat moet lukken is een getal van 0 tot 1, zoals 0,9."
+            )
         if not 1 <= self.patience_s <= 86_400:
-            raise ValueError("The patience is a number of seconds from 1 to 86400.")
+            raise TermsWrong("The patience is a number of seconds from 1 to 86400.", "Het geduld is een aantal seconden van 1 tot 86400.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

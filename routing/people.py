@@ -15,6 +15,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
+from routing.said import Said
 from schemas.oin import Oin, parse_oin
 
 
@@ -39,6 +40,7 @@ class Permission(StrEnum):
     ACT_TECHNICAL = "act_technical"  #: pause, resume, send a test message
     APPROVE = "approve"  #: the second person for what is large
     GROUPS = "groups"  #: notes, assignment and life cycle of failure groups
+    TELL = "tell"  #: send a partner its report
     MANAGE_ACCOUNTS = "manage_accounts"
     EXPORT = "export"
     SEE_REGISTER = "see_register"
@@ -59,6 +61,7 @@ MAY: Final[Mapping[Permission, frozenset[Role]]] = MappingProxyType(
         _P.ACT_TECHNICAL: frozenset({_R.CHAIN_MANAGER, _R.OPERATOR}),
         _P.APPROVE: frozenset({_R.CHAIN_MANAGER, _R.OPERATOR}),
         _P.GROUPS: frozenset({_R.CHAIN_MANAGER, _R.OPERATOR}),
+        _P.TELL: frozenset({_R.CHAIN_MANAGER, _R.OPERATOR}),
         _P.MANAGE_ACCOUNTS: frozenset({_R.OPERATOR}),
         _P.EXPORT: frozenset({_R.CHAIN_MANAGER, _R.OPERATOR, _R.AUDITOR, _R.PARTNER, _R.SCHOOL}),
         _P.SEE_REGISTER: frozenset(_R),
@@ -94,8 +97,8 @@ class Source(StrEnum):
     OIDC = "oidc"  #: an identity provider's; made anew at each sign-in
 
 
-class AccountError(Exception):
-    """An account cannot be made or changed so; the text is one sentence that says what to do."""
+class AccountError(Said):
+    """An account cannot be made or changed so; the sentence says what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +142,36 @@ class Account:
         return Scope()
 
 
+def no_account(name: str) -> AccountError:
+    """There is none of this name."""
+    return AccountError(
+        f"There is no account {name[:70]}; `account list` shows the ones that exist.", f"Er is geen account {name[:70]}; zie de lijst."
+    )
+
+
+def taken(name: str) -> AccountError:
+    """There is one of this name already."""
+    return AccountError(
+        f"There is an account {name} already; `account set` changes it.",
+        f"Er is al een account {name}; wijzig dat, of kies een andere naam.",
+    )
+
+
+def not_ours(name: str) -> AccountError:
+    """Its roles, password and second factor are not kept here."""
+    return AccountError(
+        f"Account {name} is the identity provider's; change it there.", f"Account {name} is van de aanmelddienst; wijzig het daar."
+    )
+
+
+def nobody_manages(name: str) -> AccountError:
+    """It is the last that may manage accounts."""
+    return AccountError(
+        f"Account {name} is the last one that may manage accounts: give another one that role first.",
+        f"Account {name} is het laatste dat accounts mag beheren: geef eerst een ander account die rol.",
+    )
+
+
 def new_account(
     name: str,
     roles: Iterable[str],
@@ -150,19 +183,29 @@ def new_account(
 ) -> Account:
     """An account that makes sense. Raises AccountError."""
     if source is Source.LOCAL and not NAME_SHAPE.match(name):
-        raise AccountError(f"{name[:70]!r} is no name for an account: 2 to 64 of a-z, 0-9 and ._@+-, beginning with a letter or digit.")
+        raise AccountError(
+            f"{name[:70]!r} is no name for an account: 2 to 64 of a-z, 0-9 and ._@+-, beginning with a letter or digit.",
+            f"{name[:70]!r} kan geen naam van een account zijn: 2 tot 64 tekens a-z, 0-9 en ._@+-, met een letter of cijfer vooraan.",
+        )
     try:
         held = frozenset(Role(role) for role in roles)
     except ValueError:
-        raise AccountError(f"There is no such role; there are {', '.join(Role)}.") from None
+        raise AccountError(
+            f"There is no such role; there are {', '.join(Role)}.", f"Die rol is er niet; er zijn {', '.join(Role)}."
+        ) from None
     try:
         own, through = frozenset(map(parse_oin, organisations)), frozenset(map(parse_oin, systems))
     except ValueError as error:
-        raise AccountError(f"{error}.") from None
+        raise AccountError(
+            f"{error}.", "Dit is geen OIN: die heeft 20 posities, acht cijfers en dan twaalf cijfers of hoofdletters."
+        ) from None
     if not held:
-        raise AccountError(f"Account {name} needs a role: {', '.join(Role)}.")
+        raise AccountError(f"Account {name} needs a role: {', '.join(Role)}.", f"Account {name} heeft een rol nodig.")
     if held <= OWN_ONLY and not own | through:
-        raise AccountError(f"Account {name} would see nothing: name its organisations or systems, by OIN.")
+        raise AccountError(
+            f"Account {name} would see nothing: name its organisations or systems, by OIN.",
+            f"Account {name} zou niets zien: noem zijn organisaties of systemen, met hun OIN.",
+        )
     return Account(name=name, roles=held, organisations=own, systems=through, source=source, label=label)
 
 
@@ -215,8 +258,9 @@ class People(Protocol):
     def add(self, account: Account, *, password: str, one_time: bool, totp: bytes | None, who: str, now_us: int) -> None:
         """A new local account. Raises AccountError when the name is taken."""
 
-    def change(self, account: Account, *, who: str, now_us: int) -> None:
-        """Its roles, OINs, and whether it is disabled, which ends its sessions. Raises AccountError when there is none."""
+    def change(self, account: Account, *, who: str, now_us: int, managed: bool = False) -> None:
+        """Its roles, OINs, and whether it is disabled, which ends its sessions. Raises AccountError when there is none, and (`managed`)
+        when nobody could manage accounts any more."""
 
     def set_password(self, name: str, password: str, *, one_time: bool, who: str, now_us: int, keep: bytes | None = None) -> None:
         """Another argon2 hash; ends its sessions but `keep`. Raises AccountError when there is no such local account."""

@@ -13,7 +13,6 @@ from typing import Any
 from routing.people import (
     TOKENS_LONGEST,
     Account,
-    AccountError,
     Passwords,
     People,
     Role,
@@ -23,7 +22,10 @@ from routing.people import (
     new_account,
     new_password,
     new_token,
+    no_account,
+    not_ours,
     short,
+    taken,
     what_is_wrong,
 )
 from workers.clock import Clock, moment
@@ -81,7 +83,7 @@ def run(arguments: Namespace, desk: Desk) -> int:
 def _add(arguments: Namespace, desk: Desk) -> int:
     made = new_account(arguments.name, arguments.role or (), organisations=arguments.organisation or (), systems=arguments.system or ())
     if desk.people.account(made.name) is not None:
-        raise AccountError(f"There is an account {made.name} already; `account set` changes it.")
+        raise taken(made.name)
     password, one_time = _password(arguments)
     totp, uri = desk.passwords.new_totp(made.name) if arguments.totp else (None, None)
     hashed = desk.passwords.hash(password)
@@ -184,9 +186,9 @@ def _say_what_it_is(arguments: Namespace, desk: Desk, name: str) -> int:
 def _known(desk: Desk, name: str, *, local: bool = False) -> Account:
     found = desk.people.account(name)
     if found is None:
-        raise AccountError(f"There is no account {name[:70]}; `account list` shows the ones that exist.")
+        raise no_account(name)
     if local and found.source is not Source.LOCAL:
-        raise AccountError(f"Account {name} is the identity provider's; change it there.")
+        raise not_ours(name)
     return found
 
 

@@ -51,7 +51,9 @@ class JobBook(Protocol):
         now_us: int,
     ) -> Preview: ...
 
-    def confirm(self, scope: Scope, preview: str, *, who: str, reason: str, terms: Terms, now_us: int) -> Job: ...
+    def confirm(
+        self, scope: Scope, preview: str, *, who: str, reason: str, terms: Terms, deliver_again: bool | None, now_us: int
+    ) -> Job: ...
 
     def jobs(self, scope: Scope, *, limit: int) -> list[Job]: ...
 
@@ -142,10 +144,16 @@ class ActionDesk:
     def preview(self, scope: Scope, selection: Selection, order: Order, *, who: str) -> Preview:
         """See the Protocol."""
         if (order.action is Action.REDIRECT) != (order.endpoint is not None):
-            raise CannotAct("A redirect names the endpoint to go to, and no other action does.")
+            raise CannotAct(
+                "A redirect names the endpoint to go to, and no other action does.",
+                "Bij omleiden hoort een adres om heen te gaan, en bij niets anders.",
+            )
         aimer = Aimer(self._register(), self._clock)
         if order.endpoint is not None and self._register().endpoint(order.endpoint) is None:
-            raise CannotAct(f"There is no endpoint {order.endpoint[:80]} in the service register; `register show endpoints` lists them.")
+            raise CannotAct(
+                f"There is no endpoint {order.endpoint[:80]} in the service register; `register show endpoints` lists them.",
+                f"Het serviceregister heeft geen endpoint {order.endpoint[:80]}; zoek het op bij Register.",
+            )
         return self._jobs.freeze(
             scope,
             selection,
@@ -157,10 +165,11 @@ class ActionDesk:
             now_us=self._clock.now_us(),
         )
 
-    def confirm(self, scope: Scope, preview: str, *, who: str, reason: str, terms: Terms) -> Job:
+    def confirm(self, scope: Scope, preview: str, *, who: str, reason: str, terms: Terms, deliver_again: bool | None = None) -> Job:
         """See the Protocol."""
         now_us = self._clock.now_us()
-        job = self._jobs.confirm(scope, preview, who=who, reason=checked_reason(reason), terms=terms, now_us=now_us)
+        reason = checked_reason(reason)
+        job = self._jobs.confirm(scope, preview, who=who, reason=reason, terms=terms, deliver_again=deliver_again, now_us=now_us)
         planned = job.figures.planned
         if job.state is not JobState.RUNNING or planned > AT_ONCE or 0 < terms.trial < planned:
             return job
@@ -201,7 +210,7 @@ class ActionDesk:
         """See the Protocol."""
         line = self._jobs.line(scope, delivery, now_us=self._clock.now_us())
         if line is None:
-            raise CannotAct(f"There is no delivery {delivery[:60]}.")
+            raise CannotAct(f"There is no delivery {delivery[:60]}.", f"Er is geen levering {delivery[:60]}.")
         found = Aimer(self._register(), self._clock).places(line.receiver, line.dienst, line.versie)
         return [Place(endpoint=row.id, system=row.system, lane=row.lane) for row in found]
 

@@ -94,7 +94,7 @@ def act(arguments: Namespace, desk: Actions, store: commands.Repairable, *, who:
     if not arguments.json:
         _show_preview(preview)
     if not preview.acts + preview.superseded:
-        raise CannotAct("Nothing was done: none of it can be, as the table says.")
+        raise CannotAct("Nothing was done: none of it can be, as the table says.", "Er is niets gedaan: niets hiervan kan, zie de tabel.")
     if not arguments.yes and not _agrees(f"{order.action} {preview.acts} of {preview.count}?"):
         say("Nothing was done.")
         return 1
@@ -236,7 +236,10 @@ def job(arguments: Namespace, desk: Actions, *, who: str) -> int:
     if arguments.what == "show":
         found = desk.job(_ALL, arguments.id)
         if found is None:
-            raise CannotAct(f"There is no job {arguments.id[:40]}, or more than one that begins so; `job list` shows them.")
+            raise CannotAct(
+                f"There is no job {arguments.id[:40]}, or more than one that begins so; `job list` shows them.",
+                f"Er is geen opdracht {arguments.id[:40]}, of meer dan een die zo begint; zie `job list`.",
+            )
         _show(found, desk, arguments)
         return 0
     changed = _MOVES[arguments.what](desk, arguments.id, who)

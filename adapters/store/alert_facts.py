@@ -13,12 +13,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
-from adapters.store.alert_tables import tally, total
 from adapters.store.board_traffic import hour_of
 from adapters.store.database import Database
 from adapters.store.release import distinct_lanes
 from adapters.store.sql import Sql
-from adapters.store.tables import DUE, OPEN, ROUTED, UNCHAINED, UNSENT
+from adapters.store.tables.alerts import tally, total
+from adapters.store.tables.deliveries import DUE, OPEN, ROUTED, UNSENT
+from adapters.store.tables.journal import UNCHAINED
 from routing.alert_signals import UNFETCHED_AFTER, Facts, Failing, HeldLane, Standing, party_of
 from routing.amsterdam import amsterdam_day
 from routing.board import GroupState

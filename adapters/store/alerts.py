@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, or_, select, text, update
 
-from adapters.store.alert_tables import STANDING, alert, contact, telling
 from adapters.store.contacts import Contacts, read_contact
 from adapters.store.database import Database
 from adapters.store.rows import event_row, write_events
 from adapters.store.sql import Sql
+from adapters.store.tables.alerts import STANDING, alert, contact, telling
 from routing.alerts import Alert, AlertState, CannotAcknowledge, Cause, Kind, Letter, Pace, Plan, What
 from routing.contacts import Contact, ContactRole
 from routing.people import Scope
@@ -179,11 +179,15 @@ class AlertBook:
             wanted = _scoped(select(alert).where(alert.c.id == id), scope)
             row = tx.execute(wanted if self._db.is_sqlite else wanted.with_for_update()).first()
             if row is None:
-                raise CannotAcknowledge(f"There is no alert {id[:20]!r}; `run.py alerts` lists them.")
+                raise CannotAcknowledge(
+                    f"There is no alert {id[:20]!r}; `run.py alerts` lists them.",
+                    f"Er is geen melding {id[:20]!r}; zie de pagina Meldingen.",
+                )
             one = read_alert(row)
             if one.state is not AlertState.OPEN:
-                taken = f"was taken by {one.who}" if one.state is AlertState.ACKNOWLEDGED else "is over"
-                raise CannotAcknowledge(f"Alert {id} {taken}.")
+                if one.state is AlertState.CLOSED:
+                    raise CannotAcknowledge(f"Alert {id} is over.", f"Melding {id} is voorbij.")
+                raise CannotAcknowledge(f"Alert {id} was taken by {one.who}.", f"Melding {id} is al opgepakt door {one.who}.")
             one = replace(one, state=AlertState.ACKNOWLEDGED, who=who, why=redact(why)[:500], acknowledged_us=now_us)
             tx.execute(_SAVE, _row(one))
             write_events(tx, [event_row(_event("alert_acknowledged", one, who, now_us, reason=one.why))])

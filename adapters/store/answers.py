@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from adapters.store.rows import Row, event_row, ids_of
 from adapters.store.sql import Insert, Sql
-from adapters.store.tables import answer
+from adapters.store.tables.deliveries import answer
 from routing.answers import correlate
 from routing.work import NOT_SENT, Answer, Answerable, NewMessage
 from schemas.events import Event

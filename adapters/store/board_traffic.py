@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from adapters.store.board_own import Own
 from adapters.store.sql import Sql
 from routing.amsterdam import amsterdam_day, end_of_day, start_of_day
 from schemas.events import Glance
@@ -15,6 +16,8 @@ from schemas.oin import institution_of
 
 FLOW: Final = ("handed_in", "refused", "delivered", "failed", "took_s", "in_minute", "in_hour", "in_day")
 HOUR_US: Final = 3_600_000_000
+#: The parties of a row of `traffic`, and which part of a scope names such.
+TRAFFIC_SIDES: Final = {"system": "systems", "receiver_system": "systems"}
 _EPOCH: Final = date(1970, 1, 1)
 #: The school year begins in August (rule 4: in Amsterdam).
 _FIRST_MONTH: Final = 8
@@ -75,9 +78,11 @@ class Sums:
         self._party: dict[tuple[Any, ...], list[int]] = {}
         self._season: dict[tuple[Any, ...], list[int]] = {}
         self._fallout: dict[tuple[Any, ...], list[int]] = {}
+        self._own = Own()
 
-    def add(self, e: Glance) -> None:
-        """Counts one event; of a kind that is not counted: nothing."""
+    def add(self, e: Glance, *, proven: bool = True) -> None:
+        """Counts one event; of a kind that is not counted: nothing. Not `proven`: the sender it names is only claimed, so it counts for the
+        connection's system and for no organisation."""
         place = _PLACE.get(e.kind)
         if place is None:
             return
@@ -85,13 +90,15 @@ class Sums:
         day, year = _day(hour)
         dienst, bericht, system, there = e.dienst or "", e.bericht or "", e.system or "", e.receiver_system or ""
         took_s = _took_s(e) if e.kind == "acknowledged" else None
-        sender = _institution(e.sender) if e.sender else ""
+        sender = _institution(e.sender) if e.sender and proven else ""
         receiver = _institution(e.receiver) if e.receiver else ""
         _add(self._traffic, (hour, dienst, bericht, system, there if place >= 2 else ""), place, took_s)
         if sender:
             _add(self._party, (sender, day, "from", dienst, system), place, took_s)
+            self._own.add(hour, sender, "from", dienst, system, there if place >= 2 else "", place)
         if receiver and place >= 2:
             _add(self._party, (receiver, day, "to", dienst, there), place, took_s)
+            self._own.add(hour, receiver, "to", dienst, system, there, place)
         if e.kind == "received" and sender:
             self._seen((year, dienst, bericht, "from", sender, system), e.at_us)
         elif e.kind == "acknowledged" and receiver:
@@ -112,6 +119,7 @@ class Sums:
         for statements, sums in ((_TRAFFIC, self._traffic), (_PARTY, self._party), (_SEASON, self._season), (_FALLOUT, self._fallout)):
             if sums:
                 tx.exec_driver_sql(statements[0 if sqlite else 1], [(*key, *sums[key]) for key in sorted(sums)])
+        self._own.write(tx)
 
 
 def _add(sums: dict[tuple[Any, ...], list[int]], key: tuple[Any, ...], place: int, took_s: int | None) -> None:

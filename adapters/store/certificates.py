@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 from adapters.store.database import Database
 from adapters.store.registry import SET_NOTE
 from adapters.store.rows import event_row, write_events
-from adapters.store.tables import note
+from adapters.store.tables.processes import note
 from routing.rollover import RollOver
 from schemas.events import Event
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import insert, select, update
 
-from adapters.store.alert_tables import contact
 from adapters.store.database import Database
 from adapters.store.rows import event_row, write_events
+from adapters.store.tables.alerts import contact
 from routing.contacts import Channel, Contact, ContactRole, parse_quiet, within
 from routing.people import Scope
 from schemas.events import Event

@@ -13,7 +13,7 @@ from adapters.store.mailboxes import may_have_left
 from adapters.store.release import Part
 from adapters.store.rows import Row, decision_rows, event_row, ids_of, write_decisions, write_events
 from adapters.store.sql import Insert, Sql
-from adapters.store.tables import attempt
+from adapters.store.tables.deliveries import attempt
 from routing.party import NOT_FETCHED, Said, WordHeard
 from routing.release import is_mailbox
 from routing.work import Claimed, Confirmation, Settlement, Ticket

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from adapters.store.database import Database
 from adapters.store.sql import Insert, Sql
-from adapters.store.tables import change
+from adapters.store.tables.journal import change
 from adapters.store.waits import explained
 from routing.party import Changes, Cursor, DeliveryStatus, Status
 from routing.work import Lease

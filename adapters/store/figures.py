@@ -10,7 +10,9 @@ from sqlalchemy import Connection
 from adapters.store.database import Database
 from adapters.store.release import distinct_lanes
 from adapters.store.sql import Sql
-from adapters.store.tables import AGAIN, DUE, OPEN, RECEIVED, ROUTED, UNCHAINED, UNTOLD, WAITING
+from adapters.store.tables.deliveries import DUE, OPEN, ROUTED, WAITING
+from adapters.store.tables.journal import UNCHAINED, UNTOLD
+from adapters.store.tables.messages import AGAIN, RECEIVED
 
 _UNROUTED: Final = Sql(f"SELECT count(*) FROM message WHERE {RECEIVED}")
 _AGAIN: Final = Sql(f"SELECT count(*) FROM message WHERE {AGAIN}")

@@ -13,7 +13,7 @@ from adapters.store.answers import Answers
 from adapters.store.database import Database
 from adapters.store.rows import Row, decision_rows, event_row, write_decisions, write_events
 from adapters.store.sql import Insert, Sql
-from adapters.store.tables import UNSETTLED, body, message, refusal, replacement, used_id
+from adapters.store.tables.messages import UNSETTLED, body, message, refusal, replacement, used_id
 from routing.ports import JudgeStep
 from routing.work import Answerable, HandInResult, NewMessage, NewRefusal, StreamStep
 from schemas.events import Event

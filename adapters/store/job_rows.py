@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from adapters.store.people import account_named
 from adapters.store.rows import event_row
 from adapters.store.sql import Sql
-from routing.actions import Action, Job, Order
+from routing.actions import Action, CannotAct, Job, Order
 from routing.jobs import Figures, JobState, Terms
 from routing.people import Permission, Scope
 from schemas.events import Event
@@ -93,6 +93,11 @@ def may_act(connection: Connection, row: Any) -> bool:
     """Whether whoever confirmed the job still may act, where that is an account of the portal."""
     known = account_named(connection, row.made_by)
     return known is None or Permission.ACT in known.permissions
+
+
+def no_job(id: str) -> CannotAct:
+    """To whoever asks for one that is not there, or not theirs."""
+    return CannotAct(f"There is no job {id[:40]}; `job list` shows them.", f"Er is geen opdracht {id[:40]}; zie de pagina Opdrachten.")
 
 
 def found(connection: Connection, id: str) -> Any:

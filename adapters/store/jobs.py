@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from adapters.store.job_rows import KINDS, found, job_event, job_of, locked, may_act, sees
+from adapters.store.job_rows import KINDS, found, job_event, job_of, locked, may_act, no_job, sees
 from adapters.store.job_runs import JobRuns
 from adapters.store.previews import Previews
 from adapters.store.rows import write_events
@@ -69,14 +69,20 @@ class Jobs(Previews, JobRuns):
             meant = found(tx, id)
             row = None if meant is None or not sees(scope, meant) else locked(tx, meant.id)
             if row is None:
-                raise CannotAct(f"There is no job {id[:40]}; `job list` shows them.")
+                raise no_job(id)
             before = JobState(row.state)
             if approves != (before is JobState.TO_APPROVE and to is JobState.RUNNING) or to not in JOB_MOVES[before]:
-                raise CannotAct(_cannot(row, to, approves))
+                raise _cannot(row, to, approves)
             if approves and row.changed_by == who:
-                raise CannotAct("Whoever confirmed a job cannot approve it: another person must.")
+                raise CannotAct(
+                    "Whoever confirmed a job cannot approve it: another person must.",
+                    "Wie een opdracht bevestigde kan er geen akkoord op geven: dat moet een ander doen.",
+                )
             if to is JobState.RUNNING and not may_act(tx, row):
-                raise CannotAct(f"{row.made_by}, who confirmed this job, may not act any more: cancel it, and make it anew.")
+                raise CannotAct(
+                    f"{row.made_by}, who confirmed this job, may not act any more: cancel it, and make it anew.",
+                    f"{row.made_by}, die deze opdracht bevestigde, mag dit niet meer: annuleer haar en maak haar opnieuw.",
+                )
             _TO(tx, job=row.seq, state=str(to), who=who, now=now_us, approved=who if approves else None)
             if before is JobState.STOPPED and to is JobState.RUNNING:
                 _ANEW(tx, job=row.seq)
@@ -85,7 +91,24 @@ class Jobs(Previews, JobRuns):
             return job_of(locked(tx, row.id))
 
 
-def _cannot(row: Any, to: JobState, approves: bool) -> str:
+#: What a job is, in Dutch, as its page says it.
+_IS: Final = {
+    "to_approve": "wacht op akkoord",
+    "running": "loopt",
+    "paused": "is gepauzeerd",
+    "stopped": "is gestopt",
+    "cancelled": "is geannuleerd",
+    "done": "is klaar",
+}
+
+
+def _cannot(row: Any, to: JobState, approves: bool) -> CannotAct:
     if approves or row.state == JobState.TO_APPROVE:
-        return f"Job {row.id} is {row.state}: only one that waits for approval can be approved, and it must be before it runs."
-    return f"Job {row.id} is {row.state}, so it cannot become {to}."
+        return CannotAct(
+            f"Job {row.id} is {row.state}: only one that waits for approval can be approved, and it must be before it runs.",
+            f"Opdracht {row.id} {_IS[row.state]}: alleen een die op akkoord wacht krijgt akkoord, en zonder akkoord loopt die niet.",
+        )
+    return CannotAct(
+        f"Job {row.id} is {row.state}, so it cannot become {to}.",
+        f"Opdracht {row.id} {_IS[row.state]}; dan kan dit niet meer.",
+    )

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from adapters.store.release import Part
 from adapters.store.rows import Row, event_row, write_events
 from adapters.store.sql import Sql
-from adapters.store.tables import DUE, OPEN, ROUTED
+from adapters.store.tables.deliveries import DUE, OPEN, ROUTED
 from routing.outcome import Lane
 from routing.release import CLOSED, Circuit, CircuitState, after_failure, after_success, as_of, held_by_hand, stopped
 from routing.work import Settlement

@@ -13,7 +13,7 @@ from adapters.store.database import Database
 from adapters.store.deliveries import CLAIMED_COLUMNS, CLAIMED_FIELDS, Deliveries
 from adapters.store.rows import event_row, ids_of, write_events
 from adapters.store.sql import Sql
-from adapters.store.tables import NOT_FETCHED, OPEN
+from adapters.store.tables.deliveries import NOT_FETCHED, OPEN
 from routing.party import NOT_FETCHED as NOT_FETCHED_CODE
 from routing.party import Letter, Pile, WordHeard
 from routing.work import Claimed, Confirmation

@@ -16,7 +16,7 @@ from adapters.store.database import Database
 from adapters.store.release import distinct_lanes
 from adapters.store.rows import Row, decision_rows, event_row, ids_of, write_decisions, write_events
 from adapters.store.sql import Sql
-from adapters.store.tables import NOT_FETCHED, OPEN
+from adapters.store.tables.deliveries import NOT_FETCHED, OPEN
 from routing.mailbox import Copy, InMailbox, Standing, TakenBack, Withdrawn, next_look
 from routing.release import is_mailbox
 from routing.work import Lease

@@ -10,8 +10,24 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 
 from adapters.store.database import Database
 from adapters.store.rows import event_row, write_events
-from adapters.store.tables import account, account_session, account_token, handle, sign_in_try
-from routing.people import ABSOLUTE, IDLE, Account, AccountError, Role, Session, SignIn, Source, TokenRow, digest_of, short
+from adapters.store.tables.people import account, account_session, account_token, handle, sign_in_try
+from routing.people import (
+    ABSOLUTE,
+    IDLE,
+    Account,
+    Permission,
+    Role,
+    Session,
+    SignIn,
+    Source,
+    TokenRow,
+    digest_of,
+    no_account,
+    nobody_manages,
+    not_ours,
+    short,
+    taken,
+)
 from schemas.events import Event
 from schemas.oin import Oin
 
@@ -51,17 +67,21 @@ class People:
         """See `routing.people.People`."""
         with self._db.write() as tx:
             if _find(tx, new.name) is not None:
-                raise AccountError(f"There is an account {new.name} already; `account set` changes it.")
+                raise taken(new.name)
             secrets = {"password": password, "one_time": one_time, "totp": totp, "totp_step": 0}
             tx.execute(insert(account), {**_columns(new), **secrets, "made_us": now_us})
             _journal(tx, "account_added", new.name, who, now_us, _described(new))
 
-    def change(self, changed: Account, *, who: str, now_us: int) -> None:
+    def change(self, changed: Account, *, who: str, now_us: int, managed: bool = False) -> None:
         """See `routing.people.People`."""
         with self._db.write() as tx:
+            if managed:
+                self._db.one_at_a_time(tx, [digest_of("who manages accounts")])
             if _find(tx, changed.name) is None:
-                raise _unknown(changed.name)
+                raise no_account(changed.name)
             tx.execute(update(account).where(account.c.name == changed.name).values(**_columns(changed)))
+            if managed and not _is_managed(tx):
+                raise nobody_manages(changed.name)
             if changed.disabled:
                 _end_all(tx, changed.name)
             _journal(tx, "account_changed", changed.name, who, now_us, _described(changed))
@@ -219,7 +239,7 @@ class People:
         """See `routing.people.People`."""
         with self._db.write() as tx:
             if _find(tx, name) is None:
-                raise _unknown(name)
+                raise no_account(name)
             tx.execute(insert(account_token), {"hash": digest, "account": name, "label": label, "made_us": now_us, "until_us": until_us})
             _journal(tx, "token_made", name, who, now_us, {"token": short(digest), "label": label})
 
@@ -286,11 +306,12 @@ def account_named(connection: Connection, name: str) -> Account | None:
 def _require_local(tx: Connection, name: str) -> None:
     row = _find(tx, name)
     if row is None or row.source != Source.LOCAL:
-        raise _unknown(name) if row is None else AccountError(f"Account {name} is the identity provider's; change it there.")
+        raise no_account(name) if row is None else not_ours(name)
 
 
-def _unknown(name: str) -> AccountError:
-    return AccountError(f"There is no account {name[:70]}; `account list` shows the ones that exist.")
+def _is_managed(tx: Connection) -> bool:
+    """Whether there is an account left that may manage the others."""
+    return any(Permission.MANAGE_ACCOUNTS in _account(row).permissions for row in tx.execute(select(account)))
 
 
 def _end_all(tx: Connection, name: str, keep: bytes | None = None) -> int:

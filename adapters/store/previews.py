@@ -19,7 +19,7 @@ from adapters.store.job_rows import job_event, job_of, locked, scope_text
 from adapters.store.rows import write_events
 from adapters.store.selections import BY_PLACE, BY_STAND, selected
 from adapters.store.sql import Insert, Sql
-from adapters.store.tables import ACTIVE, job_item
+from adapters.store.tables.jobs import ACTIVE, job_item
 from routing.actions import Action, CannotAct, Job, Order, Preview, Selection, Stand, Subject, Verdict, Why, is_doubtful, judge
 from routing.jobs import PREVIEW_S, ItemState, JobState, Terms
 from routing.people import Scope
@@ -49,7 +49,8 @@ _OF_WHOM: Final = Sql(f"SELECT seq, id FROM job WHERE {ACTIVE} AND state = 'prev
 _FORGET: Final = Sql("DELETE FROM job WHERE seq = :job AND state = 'preview'")
 _CONFIRM: Final = Sql(
     "UPDATE job SET state = :state, trial = :trial, rate = :rate, stop_below = :stop_below, patience_s = :patience_s, reason = :reason, "
-    "confirmed_us = :now, changed_us = :now, changed_by = :who, trial_left = :trial, in_trial = :in_trial "
+    "confirmed_us = :now, changed_us = :now, changed_by = :who, trial_left = :trial, in_trial = :in_trial, "
+    "deliver_again = COALESCE(CAST(:deliver_again AS boolean), deliver_again) "
     "WHERE seq = :job AND state = 'preview'"
 )
 #: What one person confirmed within so many seconds counts together towards the number that needs a second person.
@@ -84,7 +85,10 @@ class Previews:
         with self._db.read() as connection:
             rows = selected(connection, scope, selection, order.action, now_us)
         if not rows:
-            raise CannotAct("There is nothing that this is about: nothing on the board fits it.")
+            raise CannotAct(
+                "There is nothing that this is about: nothing on the board fits it.",
+                "Dit gaat over niets: er staat niets open dat hierbij past.",
+            )
         keys = list(map(BY_PLACE if order.action is Action.REDIRECT else BY_STAND, rows))
         tally = Counter(keys)
         verdicts = {key: _verdict(order, key, allowed) for key in tally}
@@ -120,7 +124,10 @@ class Previews:
         for start in range(0, len(items), chunk):
             with self._db.write() as tx:
                 if locked(tx, preview.id) is None:
-                    raise CannotAct("You made a newer preview meanwhile, which takes the place of this one.")
+                    raise CannotAct(
+                        "You made a newer preview meanwhile, which takes the place of this one.",
+                        "U maakte intussen een nieuwer voorstel; dat komt in de plaats van dit.",
+                    )
                 _write_items(tx, items[start : start + chunk])
         return preview
 
@@ -144,16 +151,22 @@ class Previews:
             ).scalar_one()
         return job
 
-    def confirm(self, scope: Scope, preview: str, *, who: str, reason: str, terms: Terms, now_us: int) -> Job:
+    def confirm(self, scope: Scope, preview: str, *, who: str, reason: str, terms: Terms, deliver_again: bool | None, now_us: int) -> Job:
         """See routing.actions.Actions. What nobody need wait for begins in the same transaction: the caller passes it to `begin`."""
         with self._db.write() as tx:
             row = locked(tx, preview)
             if row is None or row.state != "preview" or row.made_by != who or row.scope != scope_text(scope):
-                raise CannotAct("There is no such preview of yours: it was confirmed already, or a newer one took its place. Look again.")
+                raise CannotAct(
+                    "There is no such preview of yours: it was confirmed already, or a newer one took its place. Look again.",
+                    "U hebt zo'n voorstel niet: het is al bevestigd, of er kwam een nieuwer voor in de plaats. Kijk opnieuw.",
+                )
             if now_us > row.made_us + PREVIEW_S * 1_000_000:
-                raise CannotAct("The preview is over an hour old: look at it again, for much may have changed.")
+                raise CannotAct(
+                    "The preview is over an hour old: look at it again, for much may have changed.",
+                    "Het voorstel is meer dan een uur oud: kijk opnieuw, want er kan veel veranderd zijn.",
+                )
             if not row.planned:
-                raise CannotAct("Nothing of it can be done; the preview says why.")
+                raise CannotAct("Nothing of it can be done; the preview says why.", "Niets hiervan kan; in het voorstel staat waarom.")
             shown = json.loads(row.shown)
             self._db.one_at_a_time(tx, [hashlib.sha256(f"jobs of {who}".encode()).digest()])
             lately = _LATELY(tx, who=who, since=now_us - TOGETHER_S * 1_000_000).scalar_one()
@@ -171,6 +184,7 @@ class Previews:
                 who=who,
                 now=now_us,
                 in_trial=terms.trial > 0,
+                deliver_again=deliver_again if row.action == Action.RETURN else None,
             )
             after = locked(tx, preview)
             write_events(tx, [job_event("job_confirmed", after, who, now_us)])

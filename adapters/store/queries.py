@@ -9,7 +9,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, func, null, or_, select, text, union_all
 
 from adapters.store.database import Database
-from adapters.store.tables import AGAIN, answer, attempt, delivery, failure_group, message, refusal, used_id
+from adapters.store.tables.deliveries import answer, attempt, delivery
+from adapters.store.tables.journal import failure_group
+from adapters.store.tables.messages import AGAIN, message, refusal, used_id
 from adapters.store.waits import explained
 from routing.work import OutboxFilter
 from schemas.lifecycle import UNFINISHED

@@ -16,7 +16,7 @@ from adapters.store.followed import read_followed, write_followed
 from adapters.store.register_changes import NEWEST, Wanted, add_version, adopt, apply, newest, wanted_by, wanted_of
 from adapters.store.rows import event_row, write_events
 from adapters.store.sql import Insert, Sql
-from adapters.store.tables import register_api_key
+from adapters.store.tables.register import register_api_key
 from routing.following import Followed
 from routing.register_book import RegisterMoved, RowChange
 from routing.register_rows import FIELDS

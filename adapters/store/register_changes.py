@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from adapters.store.rows import event_row, write_events
 from adapters.store.sql import Insert, Sql
-from adapters.store.tables import register_row, register_version
+from adapters.store.tables.register import register_row, register_version
 from routing.register_book import RowChange
 from routing.register_rows import FIELDS, key_of, read_row, text_of
 from routing.register_values import Dated, Delegation, DienstVersion, Endpoint, Mandate

@@ -11,7 +11,8 @@ from sqlalchemy import bindparam, delete, insert, select, text, update
 
 from adapters.store.database import Database
 from adapters.store.register import RegisterBook
-from adapters.store.tables import crl, lease, note, register_version, worker
+from adapters.store.tables.processes import crl, lease, note, worker
+from adapters.store.tables.register import register_version
 from adapters.store.warnings import saw_certificates
 from routing.warning_board import SeenCertificate
 from routing.work import Lease

@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 
 from adapters.store.database import Database
 from adapters.store.sql import Sql
-from adapters.store.tables import AGAIN, DUE, OPEN, ORDERED, RECEIVED_ORDERED, ROUTED
+from adapters.store.tables.deliveries import DUE, OPEN, ORDERED, ROUTED
+from adapters.store.tables.messages import AGAIN, RECEIVED_ORDERED
 from routing.work import Lease, Ticket
 
 #: Rows of one lane looked at in one go: enough to find work behind a few hundred rows that wait for their order key.

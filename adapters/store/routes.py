@@ -11,7 +11,8 @@ from adapters.store.release import Part
 from adapters.store.replaced import close_replaced
 from adapters.store.rows import Row, decision_rows, event_row, ids_of, write_decisions, write_events
 from adapters.store.sql import Insert, Sql
-from adapters.store.tables import AGAIN, ORDERED, UNSENT, delivery
+from adapters.store.tables.deliveries import ORDERED, UNSENT, delivery
+from adapters.store.tables.messages import AGAIN
 from routing.work import NewDelivery, Routable, RoutedMessage, Ticket
 from schemas.events import Event
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from adapters.store.sql import Insert
-from adapters.store.tables import decision, event
+from adapters.store.tables.journal import decision, event
 from routing.work import RecordedDecision
 from schemas import events as avro
 from schemas.events import Event

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from adapters.store.database import Database
 from adapters.store.register_changes import adopt
 from adapters.store.registry import SET_NOTE
-from adapters.store.tables import drop_lifecycle_triggers, lifecycle_triggers
+from adapters.store.tables.lifecycle import drop_lifecycle_triggers, lifecycle_triggers
 from routing.work import StoreUnavailable
 
 #: One number, for PostgreSQL's advisory lock, that means "somebody migrates Koppelpunt's store".

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from adapters.store.board_where import ask, conditions
-from adapters.store.job_rows import found, sees
+from adapters.store.job_rows import found, no_job, sees
 from adapters.store.queries import reference_of
 from adapters.store.sql import Sql
 from routing.actions import Action, CannotAct, Selection, Stand, Subject
@@ -48,6 +48,11 @@ _ON_BOARD: Final = (
     ("refusal", f"{_REFUSAL} JOIN {{items}} AS i ON i.reference = r.reference"),
 )
 _LEFT: Final = "WHERE i.job = :job AND i.state IN ('planned', 'failed', 'skipped')"
+_CLOSED: Final = "WHERE i.job = :job AND i.state = 'succeeded'"
+_CLOSED_BY: Final = (
+    Sql(f"{_COLUMNS} FROM job_item i JOIN delivery d ON d.seq = i.seq {_NEWEST} {_CLOSED} AND i.subject = 'delivery'"),
+    Sql(f"{_MESSAGE} JOIN job_item i ON i.seq = m.seq {_CLOSED} AND i.subject = 'message'"),
+)
 _OF_JOB: Final = (
     Sql(f"{_COLUMNS} FROM job_item i JOIN delivery d ON d.seq = COALESCE(i.made, i.seq) {_NEWEST} {_LEFT} AND i.subject = 'delivery'"),
     Sql(f"{_MESSAGE} JOIN job_item i ON i.seq = m.seq {_LEFT} AND i.subject = 'message'"),
@@ -83,8 +88,9 @@ def selected(connection: Connection, scope: Scope, selection: Selection, action:
     elif selection.job:
         job = found(connection, selection.job)
         if job is None or not sees(scope, job):
-            raise CannotAct(f"There is no job {selection.job[:40]}; `job list` shows them.")
-        rows = [row for left in _OF_JOB for row in left(connection, job=job.seq).all()]
+            raise no_job(selection.job)
+        parts = _CLOSED_BY if action is Action.REOPEN else _OF_JOB
+        rows = [row for part in parts for row in part(connection, job=job.seq).all()]
     elif selection.wanted is not None and not selection.wanted.names_nothing:
         where = conditions(scope, selection.wanted, now_us=now_us)
         rows = []
@@ -92,21 +98,33 @@ def selected(connection: Connection, scope: Scope, selection: Selection, action:
             items = f"(SELECT seq, reference FROM item WHERE kind = '{kind}' AND {where.sql} LIMIT {MOST + 1})"
             rows += ask(connection, found_there.format(items=items), where.values).all()
             if len(rows) > MOST:
-                raise CannotAct(f"This is about more than {MOST} messages, which is too many for one job: choose a narrower filter.")
+                raise CannotAct(
+                    f"This is about more than {MOST} messages, which is too many for one job: choose a narrower filter.",
+                    f"Dit gaat over meer dan {MOST} berichten, te veel voor een opdracht: kies een nauwer filter.",
+                )
     else:
-        raise CannotAct("Say what it is about: an id, a group of failures, or a filter such as a code or a receiver.")
+        raise CannotAct(
+            "Say what it is about: an id, a group of failures, or a filter such as a code or a receiver.",
+            "Zeg waar het over gaat: een id, een groep van uitgevallen berichten, of een filter zoals een code of een ontvanger.",
+        )
     rows.sort(key=_IN_ORDER)
     return rows
 
 
 def _named(connection: Connection, scope: Scope, ids: tuple[str, ...], action: Action) -> list[Any]:
     if len(ids) > MOST_IDS:
-        raise CannotAct(f"{len(ids)} ids are too many to name one by one ({MOST_IDS}); select by a filter instead.")
+        raise CannotAct(
+            f"{len(ids)} ids are too many to name one by one ({MOST_IDS}); select by a filter instead.",
+            f"{len(ids)} id's zijn er te veel om een voor een te noemen ({MOST_IDS}); kies met een filter.",
+        )
     rows: dict[tuple[str, str | None], Any] = {}
     for id in ids:
         meant = [row for row in _of_id(connection, id, action) if _in_scope(scope, row)]
         if not meant:  # what is outside the scope is not there
-            raise CannotAct(f"There is no message, delivery or refusal {id[:60]}; give a reference, delivery_id, MessageID or business id.")
+            raise CannotAct(
+                f"There is no message, delivery or refusal {id[:60]}; give a reference, delivery_id, MessageID or business id.",
+                f"Er is geen bericht, levering of weigering {id[:60]}; geef een referentie, delivery_id, MessageID of bedrijfsdocument.",
+            )
         rows |= {(row.reference, row.delivery): row for row in meant}
     return list(rows.values())
 

@@ -6,7 +6,7 @@ from sqlalchemy import delete, insert, select
 
 from adapters.store.database import Database
 from adapters.store.followed import forget_followed
-from adapters.store.tables import register_snapshot
+from adapters.store.tables.register import register_snapshot
 from routing.following import Made
 
 

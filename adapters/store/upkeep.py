@@ -13,7 +13,8 @@ from adapters.store.release import Part
 from adapters.store.routes import MESSAGE_IDS, UNROUTED, failed_delivery
 from adapters.store.rows import Row, decision_rows, event_row, ids_of, write_decisions, write_events
 from adapters.store.sql import Sql
-from adapters.store.tables import ANSWER_BY, AWAITING_ANSWER, DUE, KEPT, OPEN, ROUTED, UNSENT, WAITING
+from adapters.store.tables.deliveries import ANSWER_BY, AWAITING_ANSWER, DUE, OPEN, ROUTED, UNSENT, WAITING
+from adapters.store.tables.messages import KEPT
 from routing.work import NewDelivery, Ticket, Waiting
 from schemas.events import Event
 from schemas.faults import kind_of

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from adapters.store.sql import Sql
-from adapters.store.tables import OPEN
+from adapters.store.tables.deliveries import OPEN
 from schemas.faults import CODES, Owner
 
 #: Microseconds that a delivery waits before a mailbox that nobody empties is named as the reason. A relay that runs takes far less.

@@ -12,7 +12,8 @@ from sqlalchemy import Connection
 from adapters.store.database import Database
 from adapters.store.lanes import WAITING_IN
 from adapters.store.sql import Insert, Sql
-from adapters.store.tables import DUE, OPEN, ROUTED, STANDING, seen_certificate
+from adapters.store.tables.deliveries import DUE, OPEN, ROUTED
+from adapters.store.tables.warnings import STANDING, seen_certificate
 from routing.warning_board import CertificateUse, KeptWarning, LastHandIn, SeenCertificate, SilentLane
 from routing.warnings import Warning, WarningKind
 from schemas.faults import Owner

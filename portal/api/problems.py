@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from routing.said import Said
 from schemas.openapi import CODE_TYPE, PROBLEM
 from schemas.privacy import plain, redact
 
@@ -160,6 +161,6 @@ def not_found() -> Problem:
     return Problem(404)
 
 
-def cannot(en: str) -> Problem:
-    """It cannot be done as things stand; `en` is the sentence of a rule."""
-    return Problem(409, nl=f"{_STATUSES[409].what[0]} ({en})", en=en)
+def cannot(said: Said) -> Problem:
+    """It cannot be done as things stand."""
+    return Problem(409, nl=said.nl, en=said.en)

@@ -18,18 +18,16 @@ from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
-from portal.api import alerts, groups, items, jobs, messages, parties
+from portal.api import accounts, alerts, groups, items, jobs, messages, parties, proefs
 from portal.api.calls import BASE, Asked, Call, Rows
 from portal.api.description import PATH, description
 from portal.api.problems import Problem, cannot, invalid
 from portal.api.shapes import as_json
 from portal.api.values import read
 from portal.shell import Answer, Ports, Shell, Visit, bearer, network_of, open_to_all, page
-from routing.actions import CannotAct
-from routing.alerts import CannotAcknowledge
-from routing.board import BoardError
 from routing.people import digest_of
 from routing.rate import MOST, Rate
+from routing.said import Said
 from schemas.cells import cell
 
 T = TypeVar("T")
@@ -38,8 +36,8 @@ log = logging.getLogger("koppelpunt.portal")
 
 #: All of them, in the order of the description.
 CALLS: Final[tuple[Call, ...]] = (
-    *(*parties.CALLS, *items.CALLS, *groups.CALLS, *messages.CALLS, *jobs.CALLS),
-    *(*alerts.CALLS, *alerts.WARNING_CALLS),
+    *(*parties.CALLS, *proefs.CALLS, *items.CALLS, *groups.CALLS, *messages.CALLS, *jobs.CALLS),
+    *(*alerts.CALLS, *alerts.WARNING_CALLS, *accounts.CALLS),
 )
 #: How often a minute one address may come with tokens that do not count.
 UNKNOWN_A_MINUTE: Final = 60
@@ -58,6 +56,7 @@ def routes(shell: Shell) -> list[web.RouteDef]:
 def served(ports: Ports) -> list[Call]:
     """The calls for which there is something to ask in this process."""
     without = (() if ports.desk and ports.desk.alerts else alerts.CALLS) + (() if ports.warnings else alerts.WARNING_CALLS)
+    without += () if ports.desk and ports.desk.proefs else proefs.CALLS
     return [call for call in CALLS if call not in without]
 
 
@@ -169,8 +168,8 @@ def _made(call: Call, asked: Asked) -> bytes | Rows:
     """The answer, made in a thread. Raises Problem."""
     try:
         said = call.act(asked)
-    except (CannotAct, CannotAcknowledge, BoardError) as error:
-        raise cannot(str(error)) from error
+    except Said as error:
+        raise cannot(error) from error
     return said if isinstance(said, Rows) else _dumped(said)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from portal.pages.kit import Kit, sentence
+from portal.pages.kit import Kit
 from portal.shell import Answer, Visit, page
 from portal.texts import text
 from routing.actions import CannotAct, checked_reason
@@ -40,7 +40,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
         try:
             await kit.ask(alerts.acknowledge, visit.scope, id, who=visit.account.name, why=why, now_us=kit.now_us)
         except CannotAcknowledge as error:
-            return await show(request, visit, status=409, problem=sentence(error))
+            return await show(request, visit, status=409, problem=error.in_language(visit.language))
         raise web.HTTPSeeOther("/meldingen")
 
     return [web.get("/meldingen", listed), web.post("/meldingen/{id}", take)]

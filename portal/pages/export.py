@@ -15,7 +15,7 @@ from aiohttp import web
 from portal.directory import Directory
 from portal.formats import iso
 from portal.pages.filters import asked_of, sort_of, wanted_of
-from portal.pages.kit import Kit, safe_cell, sentence
+from portal.pages.kit import Kit, safe_cell
 from portal.shell import Answer, Visit, page
 from routing.board import BoardError, Item, ItemFilter, Place, Sort
 from routing.people import Permission, Scope
@@ -58,10 +58,12 @@ def routes(kit: Kit) -> list[web.RouteDef]:
     async def export(request: web.Request, visit: Visit) -> Answer:
         names, who = await kit.directory(), visit.account.name
         try:
-            asked = asked_of(request.query.items(), visit.language)
+            asked = asked_of(request.query.items())
             wanted, sort = await wanted_of(kit, visit, asked), sort_of(asked)
         except BoardError as error:
-            return await kit.show(request, visit, "cannot_act.html", status=400, problem=sentence(error), back="/openstaand")
+            return await kit.show(
+                request, visit, "cannot_act.html", status=400, problem=error.in_language(visit.language), back="/openstaand"
+            )
         if who in busy:
             raise web.HTTPTooManyRequests(reason="export", headers={"Retry-After": "60"})
         busy.add(who)

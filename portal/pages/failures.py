@@ -65,6 +65,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
             detail=found,
             group=found.group,
             items=items.items,
+            places=await kit.places(visit, items.items),
             wanted=wanted,
             said=request.query.get("gedaan"),
         )
@@ -81,7 +82,8 @@ def routes(kit: Kit) -> list[web.RouteDef]:
         try:
             await kit.ask(act)
         except BoardError as error:
-            raise web.HTTPBadRequest from error
+            back, problem = f"{request.path}?{urlencode({'groep': str(key)})}", error.in_language(visit.language)
+            return await kit.show(request, visit, "cannot_act.html", status=400, problem=problem, back=back)
         raise web.HTTPSeeOther(f"{request.path}?{urlencode({'groep': str(key), 'gedaan': form['wat']})}")
 
     return [

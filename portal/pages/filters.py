@@ -18,7 +18,6 @@ from portal.formats import microseconds
 from portal.pages.kit import Kit, Told
 from portal.personal import REFUSED, is_personal
 from portal.shell import Visit
-from portal.texts import text
 from routing.amsterdam import AMSTERDAM
 from routing.board import PARAMETERS, BoardError, ItemFilter, Place, Sort
 from schemas.privacy import redact
@@ -34,31 +33,31 @@ _KNOWN: Final = frozenset({*PARAMETERS, *_OWN})
 _ADDRESS: Final = re.compile(r"[0-9]{8}[0-9A-Za-z]{12}\Z")
 
 
-def asked_of(pairs: Iterable[tuple[str, str]], language: str) -> dict[str, str]:
+def asked_of(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """What is asked for, by name, without what was left empty. Raises Told."""
     found: dict[str, str] = {}
     length = 0
     for name, value in pairs:
         length += len(name) + len(value)
         if length > LONGEST:
-            raise Told(text("items.filter.long", language))
+            raise Told("items.filter.long")
         if name == REFUSED or is_personal(name, value):
-            raise Told(text("items.number.personal", language))
+            raise Told("items.number.personal")
         if name not in _KNOWN:
-            raise Told(text("items.filter.unknown", language, name=redact(name)[:40]))
+            raise Told("items.filter.unknown", name=redact(name)[:40])
         if found.setdefault(name, value) != value:
-            raise Told(text("items.filter.twice", language, name=name))
+            raise Told("items.filter.twice", name=name)
     return {name: value for name, value in found.items() if value.strip()}
 
 
-def asked_in(query: str, language: str) -> dict[str, str]:
+def asked_in(query: str) -> dict[str, str]:
     """The same, of what a form sends back to us as one text. Raises Told."""
     try:
-        return asked_of(parse_qsl(query, keep_blank_values=True, max_num_fields=MOST_PARAMETERS), language)
+        return asked_of(parse_qsl(query, keep_blank_values=True, max_num_fields=MOST_PARAMETERS))
     except BoardError:
         raise
     except ValueError:
-        raise Told(text("items.filter.long", language)) from None
+        raise Told("items.filter.long") from None
 
 
 def query_of(wanted: ItemFilter, asked: Mapping[str, str]) -> str:
@@ -82,7 +81,7 @@ def filter_of(query: Mapping[str, str], names: Directory) -> ItemFilter:
         wanted = replace(wanted, failed_since_us=_moment(since))
     if (number := query.get("nummer", "").strip()) != "":
         if redact(number) != number:
-            raise Told(text("items.number.personal", "nl"))
+            raise Told("items.number.personal")
         wanted = replace(wanted, address=number.upper()) if _ADDRESS.match(number) else replace(wanted, reference=number)
     return wanted
 
@@ -91,7 +90,9 @@ def _moment(text: str) -> int:
     try:
         at = datetime.strptime(text, "%Y-%m-%dT%H:%M")  # noqa: DTZ007 - its zone is the next thing that is said
     except ValueError:
-        raise BoardError("sinds is a moment in Amsterdam, such as 2026-02-01T10:00.") from None
+        raise BoardError(
+            "sinds is a moment in Amsterdam, such as 2026-02-01T10:00.", "sinds is een moment in Amsterdam, zoals 2026-02-01T10:00."
+        ) from None
     return microseconds(at.replace(tzinfo=AMSTERDAM, year=min(max(at.year, 2000), 2099)))
 
 
@@ -116,7 +117,7 @@ def sort_of(query: Mapping[str, str]) -> Sort:
     """The order. Raises BoardError."""
     asked = query.get("sorteer") or Sort.OLDEST
     if asked not in set(Sort):
-        raise BoardError(f"sorteer is {', '.join(Sort)}.")
+        raise BoardError(f"sorteer is {', '.join(Sort)}.", f"sorteer is {', '.join(Sort)}.")
     return Sort(asked)
 
 

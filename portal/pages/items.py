@@ -17,11 +17,13 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from portal.directory import Directory
+from portal.formats import moment
 from portal.pages.filters import PLACES, SEARCH, address_of, asked_in, asked_of, place_of, query_of, sort_of, wanted_of
-from portal.pages.kit import Kit, Told, sentence
+from portal.pages.kit import Kit, Told
 from portal.personal import may_be_personal
 from portal.shell import Answer, Visit, page
 from portal.texts import text
+from routing.amsterdam import amsterdam_day
 from routing.board import MOST, PAGE, BoardError, ItemFilter, Page, Sort, View, order_text, subject_text
 from routing.people import SEE, Permission
 from schemas.faults import CODES, Owner
@@ -40,14 +42,14 @@ def routes(kit: Kit) -> list[web.RouteDef]:
     async def items(request: web.Request, visit: Visit) -> Answer:
         asked: dict[str, str] = {}
         try:
-            asked = asked_of(request.query.items(), visit.language)
+            asked = asked_of(request.query.items())
             if "lijst" not in asked and "status" not in asked:
                 asked["lijst"] = str(View.OPEN)
             wanted = await wanted_of(kit, visit, asked)
             sort = sort_of(asked)
             after, backwards = place_of(asked)
         except BoardError as error:
-            return await _show(kit, request, visit, ItemFilter(view=View.OPEN), asked, problem=sentence(error))
+            return await _show(kit, request, visit, ItemFilter(view=View.OPEN), asked, problem=error.in_language(visit.language))
         found, count = await asyncio.gather(
             kit.ask(kit.board.items, visit.scope, wanted, now_us=kit.now_us, sort=sort, after=after, backwards=backwards),
             kit.ask(kit.board.count, visit.scope, wanted, now_us=kit.now_us),
@@ -59,9 +61,9 @@ def routes(kit: Kit) -> list[web.RouteDef]:
         """A pupil or a ketenId: POSTed, hashed, and forgotten."""
         form = await request.post()
         try:
-            back = asked_in(str(form.get("terug", "")), visit.language)
+            back = asked_in(str(form.get("terug", "")))
         except BoardError as error:
-            return await _show(kit, request, visit, ItemFilter(view=View.OPEN), {}, problem=sentence(error))
+            return await _show(kit, request, visit, ItemFilter(view=View.OPEN), {}, problem=error.in_language(visit.language))
         back.pop(SEARCH, None)
         number, keten = (re.sub(r"[\s.]", "", str(form.get(name, ""))) for name in ("leerling", "keten"))
         if number and not _PUPIL.match(number):
@@ -78,11 +80,11 @@ def routes(kit: Kit) -> list[web.RouteDef]:
         form = await request.post()
         name = " ".join(str(form.get("naam", "")).split())
         try:
-            asked = asked_in(str(form.get("terug", "")), visit.language)
+            asked = asked_in(str(form.get("terug", "")))
             if may_be_personal(name):
-                raise Told(text("views.personal", visit.language))
+                raise Told("views.personal")
         except BoardError as error:
-            return await _show(kit, request, visit, ItemFilter(view=View.OPEN), {}, problem=sentence(error))
+            return await _show(kit, request, visit, ItemFilter(view=View.OPEN), {}, problem=error.in_language(visit.language))
         kept = {key: value for key, value in asked.items() if key not in (SEARCH, *PLACES)}
         if name:
             await kit.ask(kit.desk.views.save, visit.account.name, name[:60], urlencode(kept), now_us=kit.now_us)
@@ -93,7 +95,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
         form = await request.post()
         await kit.ask(kit.desk.views.forget, visit.account.name, str(form.get("naam", "")))
         try:
-            asked = asked_in(str(form.get("terug", "")), visit.language)
+            asked = asked_in(str(form.get("terug", "")))
         except BoardError:
             asked = {}
         raise web.HTTPSeeOther(address_of(asked))
@@ -143,7 +145,19 @@ async def _show(
         chips=chips(asked, names, visit.language),
         views=await kit.ask(kit.desk.views.views, visit.account.name),
         selectable=visit.may(Permission.ACT),
+        places=await kit.places(visit, found.items if found else ()),
+        ready=ready(kit.now_us),
     )
+
+
+def ready(now_us: int) -> list[tuple[str, str]]:
+    """Lists that people ask for every day: the key of their word, and their address."""
+    today = amsterdam_day(moment(now_us))
+    return [
+        ("never", address_of({"lijst": str(View.ALL), "nooit": "ja"})),
+        ("today", address_of({"lijst": str(View.FALLEN), "sinds": f"{today}T00:00"})),
+        ("old", address_of({"lijst": str(View.OPEN), "ouder": "172800"})),
+    ]
 
 
 def hashed(kit: Kit, number: str, keten: str) -> bytes:

@@ -13,13 +13,14 @@ from multidict import MultiDictProxy
 
 from portal.live import stream
 from portal.pages.filters import address_of, asked_in, wanted_of
-from portal.pages.kit import Kit, Told, sentence
+from portal.pages.kit import Kit, Told
 from portal.shell import Answer, Visit, page
 from portal.texts import text
 from routing.actions import WHY, Action, CannotAct, Job, Order, Preview, Selection, Why, checked_reason
 from routing.board import MOST, BoardError
 from routing.jobs import JobState, Terms
 from routing.people import SEE, Permission
+from routing.said import Said
 
 _PREVIEW: Final = "voorstel"
 _RESULTS: Final = 100
@@ -44,8 +45,9 @@ def routes(kit: Kit) -> list[web.RouteDef]:
             order = _order(form)
             selection = await _selection(kit, visit, form)
             preview = await kit.ask(actions.preview, visit.scope, selection, order, who=visit.account.name)
-        except (BoardError, CannotAct, ValueError) as error:
-            return await kit.show(request, visit, "cannot_act.html", status=409, problem=sentence(error), back=_back(form, visit.language))
+        except Said as error:
+            problem = error.in_language(visit.language)
+            return await kit.show(request, visit, "cannot_act.html", status=409, problem=problem, back=_back(form))
         handle = await _keep(kit, visit, preview, _listed(form))
         raise web.HTTPSeeOther(f"/opdrachten/voorstel/{handle}")
 
@@ -61,11 +63,20 @@ def routes(kit: Kit) -> list[web.RouteDef]:
         form = await request.post()
         terms = Terms()
         try:
-            terms = _terms(form, visit.language)
+            terms = _terms(form)
             reason = checked_reason(str(form.get("waarom", "")))
-            job = await kit.ask(actions.confirm, visit.scope, preview["id"], who=visit.account.name, reason=reason, terms=terms)
-        except (CannotAct, ValueError) as error:
-            return await _propose(kit, request, visit, preview, terms, problem=sentence(error), reason=str(form.get("waarom", ""))[:500])
+            job = await kit.ask(
+                actions.confirm,
+                visit.scope,
+                preview["id"],
+                who=visit.account.name,
+                reason=reason,
+                terms=terms,
+                deliver_again=_again(form),
+            )
+        except Said as error:
+            problem = error.in_language(visit.language)
+            return await _propose(kit, request, visit, preview, terms, problem=problem, reason=str(form.get("waarom", ""))[:500])
         raise web.HTTPSeeOther(f"/opdrachten/{job.id}")
 
     @page(permission=SEE)
@@ -83,7 +94,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
         try:
             await kit.ask(act, visit.scope, found.id, who=visit.account.name)
         except CannotAct as error:
-            return await _show(kit, request, visit, found, status=409, problem=sentence(error))
+            return await _show(kit, request, visit, found, status=409, problem=error.in_language(visit.language))
         raise web.HTTPSeeOther(f"/opdrachten/{found.id}")
 
     @page(permission=Permission.APPROVE)
@@ -93,7 +104,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
         try:
             await kit.ask(actions.approve, visit.scope, found.id, who=visit.account.name)
         except CannotAct as error:
-            return await _show(kit, request, visit, found, status=409, problem=sentence(error))
+            return await _show(kit, request, visit, found, status=409, problem=error.in_language(visit.language))
         raise web.HTTPSeeOther(f"/opdrachten/{found.id}")
 
     @page(permission=SEE)
@@ -122,9 +133,17 @@ Form = MultiDictProxy[Any]
 
 
 def _order(form: Form) -> Order:
-    """Raises ValueError."""
-    again = {"ja": True, "nee": False}.get(str(form.get("opnieuw", "")))
-    return Order(action=Action(str(form.get("actie", ""))), endpoint=str(form.get("endpoint", "")) or None, deliver_again=again)
+    """Raises Told."""
+    action = str(form.get("actie", ""))
+    if action not in set(Action):
+        raise Told("act.unknown")
+    endpoint = str(form.get("endpoint", "")) if action == Action.REDIRECT else ""
+    return Order(action=Action(action), endpoint=endpoint or None, deliver_again=_again(form))
+
+
+def _again(form: Form) -> bool | None:
+    """Of a return: whether its source is to hand it in again; None: by its code."""
+    return {"ja": True, "nee": False}.get(str(form.get("opnieuw", "")))
 
 
 async def _selection(kit: Kit, visit: Visit, form: Form) -> Selection:
@@ -134,21 +153,24 @@ async def _selection(kit: Kit, visit: Visit, form: Form) -> Selection:
     if form.get("welke") != "alle":
         ids = tuple(str(id) for id in form.getall("id", ()))
         if not ids:
-            raise Told(text("act.none", visit.language))
+            raise Told("act.none")
         return Selection(ids=ids)
-    return Selection(wanted=await wanted_of(kit, visit, asked_in(str(form.get("filter", "")), visit.language)))
+    asked = asked_in(str(form.get("filter", "")))
+    if since := str(form.get("sinds", "")).strip():  # only what fell out since then
+        asked["sinds"] = since
+    return Selection(wanted=await wanted_of(kit, visit, asked))
 
 
 def _listed(form: Form) -> int | None:
     """How many the list had of which all were chosen, and one more than `MOST` when there are more; None for what was no list."""
     given = str(form.get("getoond", ""))
-    if form.get("welke") != "alle" or not (given.isascii() and given.isdigit() and len(given) < 10):
+    if form.get("welke") != "alle" or form.get("sinds") or not (given.isascii() and given.isdigit() and len(given) < 10):
         return None
     return min(int(given), MOST + 1)
 
 
-def _terms(form: Form, language: str) -> Terms:
-    """Raises ValueError with one sentence."""
+def _terms(form: Form) -> Terms:
+    """Raises CannotAct, and TermsWrong."""
 
     def number(name: str, otherwise: float) -> float:
         given = str(form.get(name, "")).strip().replace(",", ".")
@@ -157,7 +179,7 @@ def _terms(form: Form, language: str) -> Terms:
         except ValueError:
             found = math.nan
         if not math.isfinite(found):
-            raise Told(text("preview.number", language, name=text(_NUMBERS[name], language)))
+            raise CannotAct(*(text("preview.number", language, name=text(_NUMBERS[name], language)) for language in ("en", "nl")))
         return found
 
     plain = Terms()
@@ -253,8 +275,8 @@ def _other_than_listed(preview: Mapping[str, Any]) -> int | None:
     return None if listed is None or listed == min(preview["count"], MOST + 1) else listed
 
 
-def _back(form: Form, language: str) -> str:
+def _back(form: Form) -> str:
     try:
-        return address_of(asked_in(str(form.get("filter", "")), language))
+        return address_of(asked_in(str(form.get("filter", ""))))
     except BoardError:
         return "/openstaand"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from aiohttp import web
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from portal.charts import sparkline, split
 from portal.desk import Desk
@@ -18,8 +18,9 @@ from portal.personal import REFUSED
 from portal.rendering import render
 from portal.shell import Shell, Visit
 from portal.texts import TEXTS, text
-from routing.actions import CannotAct, Job
+from routing.actions import REDIRECTABLE, CannotAct, Job, Place
 from routing.board import BoardError, FailureGroup, Item, Kind
+from routing.people import Permission
 from schemas.cells import cell
 from schemas.faults import CODES, FaultKind, remedy_of
 from schemas.glossary import DELIVERY_STATES, GLOSSARY, MESSAGE_STATES
@@ -65,6 +66,13 @@ class Kit:
     async def directory(self) -> Directory:
         """Names, as the register has them now."""
         return await self.ask(self._directories.now)
+
+    async def places(self, visit: Visit, items: Sequence[Item]) -> Sequence[Place]:
+        """Where these may be redirected to; nowhere unless they are for one receiver, and this visit may."""
+        could = [one for one in items if one.kind is Kind.DELIVERY and one.state in REDIRECTABLE]
+        if not visit.may(Permission.ACT) or len({one.receiver for one in could}) != 1:
+            return ()
+        return await self.ask(self.desk.actions.places, visit.scope, could[0].id)
 
     async def show(self, request: web.Request, visit: Visit, template: str, *, status: int = 200, **values: Any) -> web.Response:
         """A page; templates find besides what is given: `f` (portal.formats), `names` (portal.directory), `word`, `tone`, `fault`,
@@ -142,12 +150,11 @@ def with_query(request: web.Request, **changes: str | None) -> str:
 
 
 class Told(CannotAct, BoardError):
-    """It cannot be done; the text is a sentence in the visitor's language."""
+    """It cannot be done, and why is for a page to say."""
 
-
-def sentence(error: Exception) -> Markup:
-    """What an error says, for a page. The backbone's own errors are in English, and marked so for whoever has pages read out."""
-    return escape(error) if isinstance(error, Told) else Markup('<span lang="en">{}</span>').format(error)
+    def __init__(self, key: str, **values: object) -> None:
+        """`key`: of portal.texts."""
+        super().__init__(text(key, "en", **values), text(key, "nl", **values))
 
 
 def csv_answer(name: str, rows: str) -> web.Response:

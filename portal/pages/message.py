@@ -12,7 +12,7 @@ from portal.pages.kit import Kit
 from portal.personal import REFUSED
 from portal.shell import Answer, Visit, page
 from portal.texts import TEXTS, text
-from routing.actions import CannotAct, checked_reason
+from routing.actions import REDIRECTABLE, CannotAct, checked_reason
 from routing.board import ItemFilter, MessageView
 from routing.people import SEE, Permission
 from schemas.events import Event
@@ -39,7 +39,7 @@ FACTS: Final = (
 )
 #: Kinds of event that are an operator's own act.
 ACTS: Final = frozenset(
-    {"retried", "lane_held", "lane_let_go", "redirected", "archived", "reopened", "resent", "content_opened", "resolved"}
+    {"retried", "returned", "redirected", "archived", "reopened", "resent", "refusal_closed", "content_opened", "resolved", "proef_asked"}
 )
 
 
@@ -122,13 +122,14 @@ async def _show(
 ) -> web.Response:
     names = await kit.directory()
     acts = visit.may(Permission.ACT) and view.whole
-    redirectable = [str(one["id"]) for one in view.deliveries if one["state"] in ("failed", "routed", "postponed")][:10] if acts else []
+    redirectable = [str(one["id"]) for one in view.deliveries if one["state"] in REDIRECTABLE][:10] if acts and view.kept else []
     places = {id: await kit.ask(kit.desk.actions.places, visit.scope, id) for id in redirectable}
     return await kit.show(
         request,
         visit,
         "message.html",
         places_of=places,
+        whole_acts=whole_acts(view) if acts else (),
         states=list(dict.fromkeys(str(one["state"]) for one in view.deliveries)),
         stops=[one for one in (view.facts, *view.deliveries) if one.get("code") and one["state"] in ("failed", "refused")],
         status=status,
@@ -142,6 +143,20 @@ async def _show(
         why=why,
         wanted=ItemFilter(reference=str(view.facts["reference"])),
     )
+
+
+def whole_acts(view: MessageView) -> list[str]:
+    """What may be done with a message or refusal that has no delivery."""
+    if view.deliveries:
+        return []
+    match view.facts["state"]:
+        case "refused":
+            return ["archive"] if view.items else []
+        case "failed":
+            return [*(["retry"] if view.kept else []), "return", "archive"]
+        case "archived":
+            return [*(["reopen"] if view.kept else []), "return"]
+    return []
 
 
 def timeline(view: MessageView, language: str, name: Any) -> list[Moment]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from adapters.store import Store
 from adapters.store.board_keeper import BoardKeeper
 from routing.work import LeaseLost
 from schemas.ids import new_id
+from schemas.oin import school_oin
 from tests.support.board import chain, fail_whole, keep, keeper_of, on_board, take, whole_board
 from tests.support.store import (
     DAY,
@@ -19,6 +21,7 @@ from tests.support.store import (
     SECOND,
     SENDER,
     SYSTEM,
+    YES,
     a_delivery,
     a_message,
     a_refusal,
@@ -34,6 +37,8 @@ from tests.support.store import (
     waiting_delivery,
 )
 from tests.support.store import take as take_in
+
+SCHOOL = school_oin("01AA")
 
 
 def test_a_message_is_on_the_board_until_its_delivery_is_confirmed(store: Store) -> None:
@@ -233,7 +238,7 @@ def test_what_passed_is_counted_by_hour_party_and_season(store: Store) -> None:
     (one,) = route(store, handed.reference)
     deliver(store, lead(store))
     confirm(store, one.id, now_us=NOW + 3_600 * SECOND)
-    hand_in(store, a_refusal(sender=SENDER, dienst="proef", bericht="proefBericht"))
+    hand_in(store, a_refusal(sender=SENDER, dienst="proef", bericht="proefBericht", decisions=(YES,)))
     keep(store)
     hour = NOW // 3_600_000_000
     passed = {
@@ -247,6 +252,31 @@ def test_what_passed_is_counted_by_hour_party_and_season(store: Store) -> None:
     assert seasons == {(2025, "from", SENDER, 1), (2025, "to", RECEIVER, 1)}
     (fell,) = run_sql(store, "SELECT * FROM fallout")
     assert (fell.code, fell.owner, fell.school, fell.n) == ("Client.DK0004", "supplier", SENDER, 1)
+
+
+def test_a_refusal_whose_sender_was_not_proven_counts_for_the_connection_and_never_for_the_school_it_names(store: Store) -> None:
+    """Anybody may write a school's OIN in wsa:From: with a bad signature, or without a mandate."""
+    no = replace(YES, outcome="no", code="Client.DK0002")
+    hand_in(
+        store,
+        a_refusal("bad signature", sender=SCHOOL, code="Client.DK0003"),
+        a_refusal("no mandate", sender=SCHOOL, code="Client.DK0002", decisions=(no,)),
+        a_refusal("mandated", sender=SCHOOL, decisions=(YES,)),
+        a_refusal("its own", sender=SYSTEM),
+    )
+    keep(store)
+    fell = {(row.code, row.system, row.school): row.n for row in run_sql(store, "SELECT * FROM fallout")}
+    assert fell == {
+        ("Client.DK0003", SYSTEM, ""): 1,
+        ("Client.DK0002", SYSTEM, ""): 1,
+        ("Client.DK0004", SYSTEM, SCHOOL): 1,
+        ("Client.DK0004", SYSTEM, SYSTEM): 1,
+    }
+    parties = {(row.organisation, row.system): row.refused for row in run_sql(store, "SELECT * FROM traffic_party")}
+    assert parties == {(SCHOOL, SYSTEM): 1, (SYSTEM, SYSTEM): 1}
+    assert [row.refused for row in run_sql(store, "SELECT sum(refused) AS refused FROM traffic WHERE system = :s", s=SYSTEM)] == [4]
+    items = {(row.code, row.school, row.brin) for row in run_sql(store, "SELECT * FROM item WHERE sender = :s", s=SCHOOL)}
+    assert items == {("Client.DK0003", None, "01AA"), ("Client.DK0002", None, "01AA"), ("Client.DK0004", SCHOOL, "01AA")}
 
 
 def test_a_group_that_was_solved_opens_by_itself_when_it_comes_back(store: Store) -> None:

@@ -12,9 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.support.board import keep
-from tests.support.pages import ALL, BOX, LAS, NOW, PUPIL, SECRET, Pages, alert_of, an_id, mine, others, pages
+from tests.support.pages import ALL, BOX, LAS, NOW, PUPIL, SCHOOL, SECRET, TOWN, Pages, alert_of, an_id, mine, others, pages
 from tests.support.portal import Browser
-from tests.support.store import DAY, kinds, run_sql, states
+from tests.support.store import DAY, kinds, lead, run_sql, states
 
 KEY = "NOT_OUR_RESIDENT~school~vva~00000003900000001000~00000003900000003000"
 
@@ -111,13 +111,16 @@ def test_everything_that_failed_since_a_moment_in_amsterdam_is_one_list(looked_a
     browser, cause = looked_at.signed_in("anna"), "/openstaand?lijst=uitval&code=NOT_OUR_RESIDENT"
     assert "/bericht/mine1-id" in browser.get(f"{cause}&sinds=2026-01-15T01:00").text, "it is midnight in UTC"
     assert "Niets voldoet aan deze filters" in browser.get(f"{cause}&sinds=2026-01-15T01:01").text
-    assert "sinds is a moment" in browser.get(f"{cause}&sinds=gisteren").text
+    assert "sinds is een moment" in browser.get(f"{cause}&sinds=gisteren").text
 
 
 def test_a_filter_that_cannot_be_says_so_on_the_page(looked_at: Pages) -> None:
     answer = looked_at.signed_in("anna").get("/openstaand?van=gisteren")
     assert answer.status_code == 400
-    assert "van is a day" in answer.text
+    assert "van is een dag" in answer.text
+    browser = looked_at.signed_in("anna")
+    browser.get("/?taal=en")
+    assert "van is a day" in browser.get("/openstaand?van=gisteren").text
 
 
 def test_what_nobody_is_told_about_stays_empty_with_a_sentence(looked_at: Pages) -> None:
@@ -244,6 +247,80 @@ def test_all_that_a_filter_finds_is_closed_after_a_second_person_said_yes(portal
     assert "akkoord van bert" in portal.signed_in("bert").submit(f"{job}/akkoord", page=job).text
 
 
+def confirmed(browser: Browser, action: str, **form: str) -> str:
+    """The page of a job that was done at once."""
+    return browser.submit(propose(browser, action, **form), waarom="afgesproken, ticket 12", proef="0").url
+
+
+def test_what_was_refused_is_closed_from_its_own_page(portal: Pages) -> None:
+    browser = portal.signed_in("anna")
+    assert 'value="archive"' in browser.get("/bericht/miner-id").text
+    confirmed(browser, "archive", id="miner-id")
+    after = browser.get("/bericht/miner-id").text
+    assert 'value="archive"' not in after
+    assert "Gesloten: er komt niets meer" in after
+    assert "door anna" in after
+
+
+def test_a_message_that_found_no_receiver_can_be_dealt_with_on_its_own_page(portal: Pages) -> None:
+    browser = portal.signed_in("anna")
+    text = browser.get("/bericht/minef-id").text
+    assert all(f'value="{action}"' in text for action in ("retry", "return", "archive"))
+    confirmed(browser, "archive", id="minef-id")
+    assert 'value="reopen"' in browser.get("/bericht/minef-id").text
+
+
+def test_of_an_erased_message_only_what_needs_no_body_is_offered(portal: Pages) -> None:
+    run_sql(portal.store, "UPDATE message SET kept = false")
+    text = portal.signed_in("anna").get("/bericht/mine1-id").text
+    assert 'value="return"' in text
+    assert not any(f'value="{action}"' in text for action in ("retry", "redirect", "resend", "reopen"))
+
+
+@pytest.mark.parametrize(("chosen", "told"), [("ja", True), ("nee", False), ("", True)])
+def test_whoever_returns_something_says_whether_its_source_is_to_hand_it_in_again(portal: Pages, chosen: str, told: bool) -> None:
+    browser = portal.signed_in("anna")
+    preview = propose(browser, "return", id="mine1-delivery")
+    assert "Moet de bron het opnieuw aanleveren?" in browser.get(preview).text
+    browser.submit(preview, waarom="afgesproken", proef="0", opnieuw=chosen)
+    assert [bool(row.deliver_again) for row in run_sql(portal.store, "SELECT deliver_again FROM retour")] == [told]
+    text = browser.get("/bericht/mine1-id").text
+    assert "door anna" in text
+    assert "Opnieuw aanleveren" in text
+
+
+def test_what_a_job_closed_is_opened_again_as_it_was_closed(portal: Pages) -> None:
+    browser = portal.signed_in("anna")
+    job = confirmed(browser, "archive", welke="alle", filter=f"lijst=uitval&groep={KEY}")
+    assert "Heropenen wat gesloten is" in browser.get(urlsplit(job).path).text
+    confirmed(portal.signed_in("bert"), "reopen", rest=job.rsplit("/", 1)[1])
+    assert states(portal.store)["mine1-delivery"] == "failed"
+
+
+def test_all_that_failed_since_a_moment_with_one_cause_is_one_action_of_its_group(portal: Pages) -> None:
+    browser = portal.signed_in("anna")
+    filters = {"welke": "alle", "filter": f"lijst=uitval&groep={KEY}", "getoond": "1"}
+    assert 'name="sinds"' in browser.get(f"/uitval/groep?groep={KEY}").text
+    late = browser.submit("/opdrachten/voorstel", page="/openstaand", actie="retry", sinds="2099-01-01T00:00", **filters)
+    assert late.status_code == 409
+    assert "/opdrachten/voorstel/" in browser.get(propose(browser, "retry", sinds="2020-01-01T10:00", **filters)).url
+
+
+def test_a_group_of_one_receiver_is_redirected_to_where_the_register_has_it_now(portal: Pages) -> None:
+    browser = portal.signed_in("anna")
+    text = browser.get(f"/uitval/groep?groep={KEY}").text
+    (place,) = re.findall(r'<option value="([^"]+)">Dorpsbalie · Postbus', text)
+    confirmed(browser, "redirect", welke="alle", filter=f"lijst=uitval&groep={KEY}", endpoint=place)
+    assert states(portal.store)["mine1-delivery"] == "routed"
+
+
+def test_lists_that_are_asked_for_every_day_are_a_press_away(looked_at: Pages) -> None:
+    browser = looked_at.signed_in("anna")
+    addresses = re.findall(r'class="kp-chip" href="(/openstaand[^"]+)"', browser.get("/openstaand").text)
+    assert [browser.get(address.replace("&amp;", "&")).status_code for address in addresses] == [200, 200, 200]
+    assert "/bericht/minef-id" in browser.get("/openstaand?lijst=alles&nooit=ja").text
+
+
 def test_a_preview_is_of_one_session(portal: Pages) -> None:
     preview = propose(portal.signed_in("anna"), "retry", id="mine1-delivery")
     assert portal.signed_in("bert").get(preview).status_code == 404
@@ -264,6 +341,37 @@ def test_an_endpoint_is_paused_and_resumed_by_an_operator(portal: Pages) -> None
     assert "Hervatten" in paused.text
     browser.submit(f"{path}/pauze", page=path, wachtrij=lane, wat="hervatten")
     assert not [row for row in portal.store.board.lanes(ALL, now_us=NOW) if row.state == "held"]
+
+
+def test_a_proef_is_sent_from_the_page_of_its_receiver_and_its_outcome_stands_there(portal: Pages) -> None:
+    browser, path, lane = portal.signed_in("olga"), f"/partijen/{BOX}", f"mailbox {BOX}"
+    asked = browser.submit(f"{path}/proef", page=path, wachtrij=lane)
+    assert "Het proefbericht is gevraagd" in asked.text
+    assert "Wordt gemaakt" in asked.text
+    assert 'hx-trigger="every 1s"' in asked.text, "it follows what comes of it"
+    (one,) = portal.store.proefs.proefs(ALL)
+    assert (one.lane, one.organisation, one.asked_by) == (lane, TOWN, "olga")
+    assert "nog onderweg" in browser.submit(f"{path}/proef", page=path, wachtrij=lane).text
+    lease = lead(portal.store, "proefs", "timetable-1")
+    portal.store.proefs.refuse(one, code="UNKNOWN_DIENST", owner="us", reason="dat <kan> niet", lease=lease, now_us=NOW)
+    for page in (path, f"/partijen/{TOWN}"):
+        text = browser.get(page).text
+        assert "Niet aangekomen" in text
+        assert "dat &lt;kan&gt; niet" in text
+        assert "hx-trigger" not in text[text.index('id="proeven"') :].partition("</section>")[0], "nothing more will come"
+
+
+def test_the_page_says_why_no_proef_may_go(portal: Pages) -> None:
+    browser, path, lane = portal.signed_in("olga"), f"/partijen/{BOX}", f"mailbox {BOX}"
+    portal.store.outbox.hold(lane, who="bert", now_us=NOW)
+    refused = browser.submit(f"{path}/proef", page=path, wachtrij=lane)
+    assert refused.status_code == 409
+    assert "gepauzeerd door bert" in refused.text
+    assert "paused by bert" in browser.submit(f"{path}/proef", page=f"{path}?taal=en", wachtrij=lane).text
+    school = browser.submit(f"/partijen/{SCHOOL}/proef", page=path)
+    assert school.status_code == 409
+    assert "De Eik has mandated no system yet that receives proef version 1" in school.text
+    assert portal.store.proefs.proefs(ALL) == []
 
 
 def test_an_alert_is_taken_with_a_reason_once(portal: Pages) -> None:

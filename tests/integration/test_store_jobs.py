@@ -10,6 +10,7 @@ import pytest
 
 from adapters.store import Store, open_store, previews, selections
 from routing.actions import Action, CannotAct, Order, Selection, Subject, Why
+from routing.board import ItemFilter
 from routing.jobs import Figures, JobState
 from routing.people import Role, Scope, new_account
 from routing.work import LeaseLost
@@ -335,6 +336,26 @@ def test_a_refused_hand_in_in_the_selection_is_counted_and_left_to_its_sender(be
         (Subject.REFUSAL, "skipped", "refused"),
         (Subject.DELIVERY, "under_way", None),
     ]
+
+
+def test_refusals_of_which_nothing_more_will_come_are_closed_with_the_rest_of_a_selection(bench: Bench, store: Store) -> None:
+    refusal = a_refusal(code="Client.DK0004")
+    hand_in(store, refusal)
+    refused = refusal.reference
+    (failed,) = bench.fail("1")
+    preview = bench.preview(Action.ARCHIVE, systems=(SYSTEM,))
+    assert (preview.count, preview.acts) == (2, 2)
+    job = bench.confirm(preview, reason="kwam per telefoon")
+    assert {(result.reference, result.state) for result in bench.desk.results(ALL, job.id)} == {
+        (refused, "succeeded"),
+        (failed, "succeeded"),
+    }
+    keep(store)
+    assert store.board.count(ALL, ItemFilter(), now_us=NOW) == 0
+    closed = store.journal.of_message(refused)[-1]
+    assert (closed.kind, closed.actor, closed.reason, closed.details) == ("refusal_closed", ANNA, "kwam per telefoon", {"job": job.id})
+    again = bench.act(Action.ARCHIVE, refused)
+    assert [(result.state, result.why) for result in bench.desk.results(ALL, again.id)] == [("skipped", "gone")]
 
 
 def test_only_what_was_never_attempted_can_be_selected(bench: Bench, store: Store) -> None:

@@ -34,10 +34,11 @@ def _unprivileged() -> str | None:
 
 
 @cache
-def server(durable: bool = False) -> str:
+def server(durable: bool = False, keep: Path | None = None) -> str:
     """The server's URL without a database name; started once per test run. Skips without PostgreSQL, but fails in CI.
 
     `durable`: with synced commits, for a benchmark. What is tested is what it does, not whether this machine's disk survives a power cut.
+    `keep`: a folder in which its data stays, and is found again.
     """
     initdb, control = _program("initdb"), _program("pg_ctl")
     if initdb is None or control is None:
@@ -53,14 +54,20 @@ def server(durable: bool = False) -> str:
     def run(*command: str) -> None:
         subprocess.run(command, check=True, capture_output=True, cwd=folder, user=user, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"})
 
-    run(initdb, "-D", str(folder / "data"), "-U", "tests", "--auth=trust", "--no-sync", "-E", "UTF8")
+    data = keep or folder / "data"
+    if not (data / "PG_VERSION").exists():
+        data.mkdir(parents=True, exist_ok=True)
+        if user:
+            shutil.chown(data, user)
+        run(initdb, "-D", str(data), "-U", "tests", "--auth=trust", "--no-sync", "-E", "UTF8")
     options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync={'on' if durable else 'off'} -c max_connections=60"
-    run(control, "-D", str(folder / "data"), "-l", str(folder / "log"), "-w", "-o", options, "start")
+    if durable:  # what is copied into new tables is not logged besides
+        options += " -c wal_level=minimal -c max_wal_senders=0 -c max_wal_size=8GB"
+    run(control, "-D", str(data), "-l", str(folder / "log"), "-w", "-t", "600", "-o", options, "start")
 
     def stop() -> None:
-        subprocess.run(
-            [control, "-D", str(folder / "data"), "-m", "immediate", "stop"], check=False, capture_output=True, cwd=folder, user=user
-        )
+        how = "fast" if keep else "immediate"
+        subprocess.run([control, "-D", str(data), "-m", how, "-t", "600", "stop"], check=False, capture_output=True, cwd=folder, user=user)
         shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(stop)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from adapters.store import schema
-from adapters.store.tables import lifecycle_triggers
+from adapters.store.tables.lifecycle import lifecycle_triggers
 
 FOLDER = Path(schema.__file__).parent / "migrations" / "versions"
 #: The first revision that may run beside the version before it.

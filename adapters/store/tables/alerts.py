@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text
 
-from adapters.store.tables import metadata
-
-_Bytewise = Text().with_variant(Text(collation="C"), "postgresql")
+from adapters.store.tables.shared import BYTEWISE, metadata, partial
 
 STANDING: Final = "state <> 'closed'"
 UNSENT: Final = "sent_us IS NULL AND given_up_us IS NULL"
 
-
-def _partial(predicate: str) -> dict[str, Any]:
-    return {"sqlite_where": text(predicate), "postgresql_where": text(predicate)}
-
-
 contact = Table(
     "contact",
     metadata,
-    Column("id", _Bytewise, primary_key=True),
-    Column("party", _Bytewise, nullable=False),
-    Column("dienst", _Bytewise, nullable=False),  # empty: every one
+    Column("id", BYTEWISE, primary_key=True),
+    Column("party", BYTEWISE, nullable=False),
+    Column("dienst", BYTEWISE, nullable=False),  # empty: every one
     Column("role", Text, nullable=False),
     Column("channel", Text, nullable=False),
     Column("address", Text, nullable=False),
@@ -40,13 +33,13 @@ Index("contact_party", contact.c.party)
 alert = Table(
     "alert",
     metadata,
-    Column("id", _Bytewise, primary_key=True),  # follows from the five columns behind it
-    Column("kind", _Bytewise, nullable=False),
-    Column("partner", _Bytewise, nullable=False),
-    Column("dienst", _Bytewise, nullable=False),
-    Column("code", _Bytewise, nullable=False),
-    Column("about", _Bytewise, nullable=False),
-    Column("state", _Bytewise, nullable=False),
+    Column("id", BYTEWISE, primary_key=True),  # follows from the five columns behind it
+    Column("kind", BYTEWISE, nullable=False),
+    Column("partner", BYTEWISE, nullable=False),
+    Column("dienst", BYTEWISE, nullable=False),
+    Column("code", BYTEWISE, nullable=False),
+    Column("about", BYTEWISE, nullable=False),
+    Column("state", BYTEWISE, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("since_us", BigInteger, nullable=False),
     Column("last_us", BigInteger, nullable=False),
@@ -55,18 +48,18 @@ alert = Table(
     Column("closed_us", BigInteger),
     Column("more", Text, nullable=False),  # JSON: what nobody searches by
 )
-Index("alert_standing", alert.c.partner, **_partial(STANDING))
+Index("alert_standing", alert.c.partner, **partial(STANDING))
 Index("alert_closed", alert.c.closed_us)
 
 #: The outbox of mails and webhooks: written with what they tell of, sent afterwards, by id as often as it takes.
 telling = Table(
     "telling",
     metadata,
-    Column("id", _Bytewise, primary_key=True),  # its Message-ID, and its webhook-id
-    Column("key", _Bytewise, nullable=False, unique=True),  # what is made once: a day's digest for a contact
-    Column("kind", _Bytewise, nullable=False),
-    Column("contact", _Bytewise, nullable=False),
-    Column("party", _Bytewise, nullable=False),
+    Column("id", BYTEWISE, primary_key=True),  # its Message-ID, and its webhook-id
+    Column("key", BYTEWISE, nullable=False, unique=True),  # what is made once: a day's digest for a contact
+    Column("kind", BYTEWISE, nullable=False),
+    Column("contact", BYTEWISE, nullable=False),
+    Column("party", BYTEWISE, nullable=False),
     Column("alerts", Text, nullable=False),  # JSON: ids
     Column("subject", Text, nullable=False),
     Column("content", Text, nullable=False),  # JSON; empty once it is old
@@ -77,16 +70,16 @@ telling = Table(
     Column("given_up_us", BigInteger),
     Column("error", Text),
 )
-Index("telling_unsent", telling.c.due_us, **_partial(UNSENT))
+Index("telling_unsent", telling.c.due_us, **partial(UNSENT))
 Index("telling_made", telling.c.made_us)
 
 #: How many failures of a cause were counted in each ten minutes of the last day, and how many ever.
 tally = Table(
     "alert_tally",
     metadata,
-    Column("cause", _Bytewise, primary_key=True),
+    Column("cause", BYTEWISE, primary_key=True),
     Column("slot", BigInteger, primary_key=True, autoincrement=False),
     Column("n", BigInteger, nullable=False),
 )
 Index("alert_tally_slot", tally.c.slot)
-total = Table("alert_total", metadata, Column("cause", _Bytewise, primary_key=True), Column("total", BigInteger, nullable=False))
+total = Table("alert_total", metadata, Column("cause", BYTEWISE, primary_key=True), Column("total", BigInteger, nullable=False))
