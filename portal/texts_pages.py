@@ -24,6 +24,14 @@ _OVERVIEW: Final[Mapping[str, tuple[str, str]]] = {
         "Het overzicht wordt opnieuw opgebouwd; ouder verkeer kan nog ontbreken.",
         "The board is being made anew; older traffic may still be missing.",
     ),
+    "health.no_broker": (
+        "De berichtenmakelaar (broker) is weg: berichten worden bewaard en gaan verder zodra hij er weer is.",
+        "The broker is away: messages are kept, and go on as soon as it is back.",
+    ),
+    "health.no_worker": (
+        "Er draait geen {name}: berichten blijven liggen. De beheerder start hem opnieuw.",
+        "No {name} runs: messages stay where they are. The operator starts it again.",
+    ),
     "health.behind": ("Het overzicht loopt {age} achter op het journaal.", "The board is {age} behind the journal."),
     "health.held": ("{name} is met de hand gepauzeerd; {n} wachten.", "{name} is paused by hand; {n} wait."),
     "health.paused": ("{name} antwoordt niet; {n} wachten al {age}.", "{name} does not answer; {n} have waited for {age}."),

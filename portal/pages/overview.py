@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -48,7 +48,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
             visit,
             "overview.html",
             overview=found,
-            health=judge(found, now_us=now_us, mine=mine_of(visit)),
+            health=judge(found, now_us=now_us, mine=mine_of(visit), processes=await processes_of(kit, visit)),
             chart=hours_chart(found.diensten, formats, now_us),
             totals=totals(found),
             hourly=any(flow != Flow() for line in found.diensten for flow in line.hours) or visit.scope.everything,
@@ -81,6 +81,11 @@ def mine_of(visit: Visit) -> frozenset[Owner]:
     if visit.scope.everything:
         return OURS
     return frozenset().union(*(turns for role, turns in _TURNS.items() if role in visit.account.roles))
+
+
+async def processes_of(kit: Kit, visit: Visit) -> Sequence[Mapping[str, Any]]:
+    """Our own, for those who see everything."""
+    return await kit.ask(kit.desk.processes) if visit.scope.everything and kit.desk.processes else ()
 
 
 def totals(overview: Overview) -> dict[str, int | None]:
