@@ -657,7 +657,18 @@ def _portal_desk(parts: Parts) -> Any:
         processes=store.registry.workers,
         alerts=store.alerts,
         changes=_portal_register(parts),
+        reports=_portal_reports(parts, register),
     )
+
+
+def _portal_reports(parts: Parts, register: Callable[[], Any]) -> Any:
+    """What leaves partners' reports for whatever tells people."""
+    from adapters.store.report_post import ReportRows
+    from workers.report_desk import ReportDesk
+
+    store, words = parts.store, _words(parts.settings, register)
+    ready = parts.settings.mail_server is not None
+    return ReportDesk(ReportRows(store.database), store.alerts.contacts, store.board, words, ready=ready)
 
 
 def _portal_register(parts: Parts) -> Any:

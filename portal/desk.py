@@ -13,6 +13,7 @@ from routing.board import Board
 from routing.people import Scope
 from routing.register import Register
 from routing.register_changing import RegisterChanges
+from routing.reporting import ReportPost
 
 
 class LaneKeeper(Protocol):
@@ -94,3 +95,4 @@ class Desk:
     alerts: Alerts | None = None  #: and whom to ask at a party
     prober: Prober | None = None
     changes: RegisterChanges | None = None  #: of the service register
+    reports: ReportPost | None = None  #: partners' reports by mail

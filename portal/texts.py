@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from portal.texts_accounts import ACCOUNT_TEXTS
 from portal.texts_pages import PAGE_TEXTS
 from schemas.glossary import GLOSSARY
 
@@ -121,7 +122,7 @@ _SHELL: Final[Mapping[str, Text]] = {
     "error.back": ("Naar het overzicht", "To the overview"),
 }
 
-TEXTS: Final[Mapping[str, Text]] = MappingProxyType({**_SHELL, **PAGE_TEXTS})
+TEXTS: Final[Mapping[str, Text]] = MappingProxyType({**_SHELL, **PAGE_TEXTS, **ACCOUNT_TEXTS})
 
 
 def text(key: str, language: str, **values: object) -> str:

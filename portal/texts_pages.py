@@ -503,6 +503,37 @@ _REPORTS: Final[Mapping[str, tuple[str, str]]] = {
     "reports.times": ("Keer", "Times"),
     "reports.schools": ("Scholen", "Schools"),
     "reports.none_fell": ("Niets viel uit.", "Nothing failed."),
+    "reports.mail": ("Rapport per e-mail", "Report by e-mail"),
+    "reports.mail.do": ("Verstuur per e-mail …", "Send by e-mail …"),
+    "reports.mail.to": ("Naar", "To"),
+    "reports.mail.send": ("Versturen", "Send"),
+    "reports.mail.how": (
+        "Wat hieronder staat gaat naar wie is aangevinkt, en in het journaal komt dat u het verstuurde.",
+        "What stands below goes to whoever is ticked, and the journal says that you sent it.",
+    ),
+    "reports.mail.quiet": ("stil {hours}; gaat daarna", "quiet {hours}; goes after that"),
+    "reports.mail.attached": ("Bijlage: {name}", "Attached: {name}"),
+    "reports.mail.nobody": ("Kies naar wie het gaat.", "Choose to whom it is to go."),
+    "reports.mail.no_contacts": (
+        "Van {party} is geen e-mailadres bekend. De beheerder voegt het toe met `run.py contacts add`.",
+        "There is no mail address of {party}. The operator adds it with `run.py contacts add`.",
+    ),
+    "reports.mail.no_server": (
+        "Er is geen mailserver ingesteld (KOPPELPUNT_MAIL_SERVER): dit rapport wacht tot die er is, ten hoogste twee dagen.",
+        "No mail server is set (KOPPELPUNT_MAIL_SERVER): this report waits until there is one, for two days at most.",
+    ),
+    "reports.mail.done": (
+        "Het rapport staat klaar om te worden verstuurd; hieronder staat of het aankwam bij de mailserver.",
+        "The report is ready to be sent; below stands whether the mail server took it.",
+    ),
+    "reports.mail.sent": ("Per e-mail verstuurd", "Sent by e-mail"),
+    "reports.mail.address": ("Adres", "Address"),
+    "reports.mail.asked": ("Gevraagd", "Asked for"),
+    "reports.mail.by_itself": ("vanzelf, op maandag", "by itself, on Monday"),
+    "reports.mail.by_person": ("door iemand", "by somebody"),
+    "reports.mail.taken": ("verstuurd {at}", "sent {at}"),
+    "reports.mail.failed": ("niet aangekomen", "did not arrive"),
+    "reports.mail.waits": ("gaat {at}", "goes {at}"),
     "reports.empty": ("Van deze week is er geen verkeer.", "There is no traffic in this week."),
 }
 

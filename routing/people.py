@@ -40,6 +40,7 @@ class Permission(StrEnum):
     ACT_TECHNICAL = "act_technical"  #: pause, resume, send a test message
     APPROVE = "approve"  #: the second person for what is large
     GROUPS = "groups"  #: notes, assignment and life cycle of failure groups
+    TELL = "tell"  #: send a partner its report
     MANAGE_ACCOUNTS = "manage_accounts"
     EXPORT = "export"
     SEE_REGISTER = "see_register"
@@ -60,6 +61,7 @@ MAY: Final[Mapping[Permission, frozenset[Role]]] = MappingProxyType(
         _P.ACT_TECHNICAL: frozenset({_R.CHAIN_MANAGER, _R.OPERATOR}),
         _P.APPROVE: frozenset({_R.CHAIN_MANAGER, _R.OPERATOR}),
         _P.GROUPS: frozenset({_R.CHAIN_MANAGER, _R.OPERATOR}),
+        _P.TELL: frozenset({_R.CHAIN_MANAGER, _R.OPERATOR}),
         _P.MANAGE_ACCOUNTS: frozenset({_R.OPERATOR}),
         _P.EXPORT: frozenset({_R.CHAIN_MANAGER, _R.OPERATOR, _R.AUDITOR, _R.PARTNER, _R.SCHOOL}),
         _P.SEE_REGISTER: frozenset(_R),
@@ -162,6 +164,14 @@ def not_ours(name: str) -> AccountError:
     )
 
 
+def nobody_manages(name: str) -> AccountError:
+    """It is the last that may manage accounts."""
+    return AccountError(
+        f"Account {name} is the last one that may manage accounts: give another one that role first.",
+        f"Account {name} is het laatste dat accounts mag beheren: geef eerst een ander account die rol.",
+    )
+
+
 def new_account(
     name: str,
     roles: Iterable[str],
@@ -248,8 +258,9 @@ class People(Protocol):
     def add(self, account: Account, *, password: str, one_time: bool, totp: bytes | None, who: str, now_us: int) -> None:
         """A new local account. Raises AccountError when the name is taken."""
 
-    def change(self, account: Account, *, who: str, now_us: int) -> None:
-        """Its roles, OINs, and whether it is disabled, which ends its sessions. Raises AccountError when there is none."""
+    def change(self, account: Account, *, who: str, now_us: int, managed: bool = False) -> None:
+        """Its roles, OINs, and whether it is disabled, which ends its sessions. Raises AccountError when there is none, and (`managed`)
+        when nobody could manage accounts any more."""
 
     def set_password(self, name: str, password: str, *, one_time: bool, who: str, now_us: int, keep: bytes | None = None) -> None:
         """Another argon2 hash; ends its sessions but `keep`. Raises AccountError when there is no such local account."""

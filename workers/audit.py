@@ -118,7 +118,7 @@ class Auditor:
         outgoing = [to_tell(telling) for telling in queued]
         fates = await self._worker.insist_async("tell", lambda: self._publisher.publish_many(outgoing)) if outgoing else []
         fate_of = list(zip(queued, fates, strict=True))
-        done = [telling.event_id for telling in tellings if telling not in queued]
+        done = [telling.event_id for telling in tellings if _asks_itself(register, telling.system)]
         done += [telling.event_id for telling, fate in fate_of if fate == "confirmed"]
         deaf = [telling for telling, fate in fate_of if fate != "confirmed"]
         if deaf:

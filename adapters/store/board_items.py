@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from adapters.store import board_where
+from adapters.store.board_standing import counted
 from adapters.store.board_where import MANY_PARTIES, Driver, Where, ask, best, by, check_by, conditions, drivers, only, reading, views_of
 from adapters.store.database import Database
 from adapters.store.sql import Sql
@@ -66,6 +67,8 @@ class BoardItems:
         """See routing.board."""
         where = conditions(scope, wanted, now_us=now_us)
         with reading(self._db) as connection:
+            if (known := counted(connection, scope, wanted)) is not None:
+                return min(known, most + 1)
             driver, few = best(connection, drivers(scope, wanted), where.values)
             source = _few(connection, driver, where) if driver and few else _all(connection)
             sql = f"SELECT count(*) FROM (SELECT 1 {source} AND {where.sql} LIMIT {most + 1}) AS found"

@@ -10,9 +10,10 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from adapters.store.board_groups import FALLOUT_SIDES, groups_of
-from adapters.store.board_overview import SEASON_SIDES, TRAFFIC_SIDES, flow_of, lane_lines
-from adapters.store.board_traffic import FLOW, day_number, hour_of, season_of
-from adapters.store.board_where import Where, ask, mine, of_scope, only, reading
+from adapters.store.board_overview import SEASON_SIDES, flow_of, lane_lines
+from adapters.store.board_standing import counts_of
+from adapters.store.board_traffic import FLOW, TRAFFIC_SIDES, day_number, hour_of, season_of
+from adapters.store.board_where import Where, ask, of_scope, only, reading
 from adapters.store.database import Database
 from routing.amsterdam import amsterdam_day, end_of_day, start_of_day
 from routing.board import BoardError, Flow, OrganisationLine, Party, PartyLine, Report, ReportLine
@@ -102,10 +103,10 @@ def _reports(connection: Connection, scope: Scope, wanted: list[str], monday: da
     )
     for row in ask(connection, sql, only(sql, {**where.values, **values})):
         fell.setdefault(row.system, []).append(row)
-    table, where = mine(connection, scope, index="item_group")
+    table, where = counts_of(connection, scope)
     columns = "fallen, code, owner, dienst, system, receiver_system"
     sql = (
-        f"SELECT {columns}, count(*) AS n, min(received_us) AS oldest_us FROM {table} "
+        f"SELECT {columns}, sum(n) AS n, min(first_us) AS oldest_us FROM {table} "
         f"WHERE (system IN @wanted OR receiver_system IN @wanted) AND {where.sql} GROUP BY {columns}"
     )
     there: dict[str, list[Any]] = {}
@@ -139,7 +140,7 @@ def _report(system: str, monday: date, flows: Mapping[str, dict[str, Flow]], fel
     still: Counter[tuple[str, ...]] = Counter()
     for row in there:
         if row.fallen and row.system == system:
-            still[row.code, row.owner or "", row.dienst or ""] += row.n
+            still[row.code, row.owner, row.dienst] += int(row.n)
     return Report(
         system=system,
         monday=monday,
@@ -156,8 +157,8 @@ def _report(system: str, monday: date, flows: Mapping[str, dict[str, Flow]], fel
             )
             for row in fell
         ),
-        waiting=sum(row.n for row in there if not row.fallen),
-        fallen=sum(row.n for row in there if row.fallen),
+        waiting=sum(int(row.n) for row in there if not row.fallen),
+        fallen=sum(int(row.n) for row in there if row.fallen),
         oldest_us=min((row.oldest_us for row in there if not row.fallen), default=None),
     )
 
@@ -211,15 +212,15 @@ def _add_week(connection: Connection, scope: Scope, found: dict[str, dict[str, A
 
 def _add_items(connection: Connection, scope: Scope, found: dict[str, dict[str, Any]]) -> None:
     """What is on the board."""
-    table, where = mine(connection, scope, index="item_parties")
-    columns = "dienst, system, receiver_system, fallen"
-    sql = f"SELECT {columns}, count(*) AS n, min(received_us) AS oldest_us FROM {table} WHERE {where.sql} GROUP BY {columns}"
+    table, where = counts_of(connection, scope)
+    columns = "system, receiver_system, fallen"
+    sql = f"SELECT {columns}, sum(n) AS n, min(first_us) AS oldest_us FROM {table} WHERE {where.sql} GROUP BY {columns}"
 
-    def add(system: str | None, name: str, row: Any) -> None:
+    def add(system: str, name: str, row: Any) -> None:
         if not system or (not scope.everything and not scope.organisations and system not in scope.systems):
             return
         one = found.setdefault(system, {})
-        one[name] = one.get(name, 0) + row.n
+        one[name] = one.get(name, 0) + int(row.n)
         if name == "waiting":
             one["oldest_us"] = min(one.get("oldest_us") or row.oldest_us, row.oldest_us)
 

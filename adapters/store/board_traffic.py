@@ -15,6 +15,8 @@ from schemas.oin import institution_of
 
 FLOW: Final = ("handed_in", "refused", "delivered", "failed", "took_s", "in_minute", "in_hour", "in_day")
 HOUR_US: Final = 3_600_000_000
+#: The parties of a row of `traffic`, and which part of a scope names such.
+TRAFFIC_SIDES: Final = {"system": "systems", "receiver_system": "systems"}
 _EPOCH: Final = date(1970, 1, 1)
 #: The school year begins in August (rule 4: in Amsterdam).
 _FIRST_MONTH: Final = 8

@@ -15,6 +15,7 @@ from routing.people import (
     ABSOLUTE,
     IDLE,
     Account,
+    Permission,
     Role,
     Session,
     SignIn,
@@ -22,6 +23,7 @@ from routing.people import (
     TokenRow,
     digest_of,
     no_account,
+    nobody_manages,
     not_ours,
     short,
     taken,
@@ -70,12 +72,16 @@ class People:
             tx.execute(insert(account), {**_columns(new), **secrets, "made_us": now_us})
             _journal(tx, "account_added", new.name, who, now_us, _described(new))
 
-    def change(self, changed: Account, *, who: str, now_us: int) -> None:
+    def change(self, changed: Account, *, who: str, now_us: int, managed: bool = False) -> None:
         """See `routing.people.People`."""
         with self._db.write() as tx:
+            if managed:
+                self._db.one_at_a_time(tx, [digest_of("who manages accounts")])
             if _find(tx, changed.name) is None:
                 raise no_account(changed.name)
             tx.execute(update(account).where(account.c.name == changed.name).values(**_columns(changed)))
+            if managed and not _is_managed(tx):
+                raise nobody_manages(changed.name)
             if changed.disabled:
                 _end_all(tx, changed.name)
             _journal(tx, "account_changed", changed.name, who, now_us, _described(changed))
@@ -301,6 +307,11 @@ def _require_local(tx: Connection, name: str) -> None:
     row = _find(tx, name)
     if row is None or row.source != Source.LOCAL:
         raise no_account(name) if row is None else not_ours(name)
+
+
+def _is_managed(tx: Connection) -> bool:
+    """Whether there is an account left that may manage the others."""
+    return any(Permission.MANAGE_ACCOUNTS in _account(row).permissions for row in tx.execute(select(account)))
 
 
 def _end_all(tx: Connection, name: str, keep: bytes | None = None) -> int:

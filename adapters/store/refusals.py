@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from adapters.store.board_standing import OF_ITEM, Changes
 from adapters.store.rows import event_row, write_events
 from adapters.store.sql import Sql
 from schemas.events import Event
@@ -16,7 +17,7 @@ _CLOSE: Final = Sql(
     "INSERT INTO refusal_closed (reference, at_us, who, why) VALUES (:reference, :now, :who, :why) "
     "ON CONFLICT DO NOTHING RETURNING reference"
 )
-_OFF: Final = Sql("DELETE FROM item WHERE reference IN @references AND state = 'refused'")
+_OFF: Final = Sql(f"DELETE FROM item WHERE reference IN @references AND state = 'refused' RETURNING {', '.join(OF_ITEM)}")
 
 
 def close_refusals(
@@ -28,7 +29,9 @@ def close_refusals(
     rows = _THESE(tx, references=list(references)).all()
     closed = [row for row in rows if _CLOSE(tx, reference=row.reference, now=now_us, who=who, why=why).first() is not None]
     if closed:
-        _OFF(tx, references=[row.reference for row in closed])
+        changes = Changes()
+        changes.go(_OFF(tx, references=[row.reference for row in closed]).all())
+        changes.write(tx)
     write_events(tx, [event_row(_event(row, who, why, now_us, details)) for row in closed])
     return {row.reference for row in closed}
 

@@ -1,4 +1,4 @@
-"""One message with all that happened to it; never its content."""
+"""One message with all that happened to it; and its content, with a reason that is journalled."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from portal.api.calls import Asked, found, get, post
 from portal.api.values import ID, Field, text_of
+from routing.actions import CannotAct, checked_reason
 from routing.actions import Place as Place_
-from routing.actions import checked_reason
 from routing.board import MessageView
 from routing.people import SEE, Permission
 
@@ -32,6 +32,15 @@ class Places:
     """Where the register would let a delivery go now."""
 
     places: tuple[Place_, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """A message as it was handed in."""
+
+    reference: str
+    why: str  #: as the journal has it
+    content: str  #: XML
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +90,26 @@ def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @post(
+    "/messages/{reference}/content",
+    tag="messages",
+    summary="Its content, which the journal says that you saw, and why",
+    permission=Permission.SEE_CONTENT,
+    answer=Content,
+    place=(_REFERENCE,),
+    body=(Field(name="why", kind=text_of(500), required=True, about="Why you must see it, for the journal."),),
+)
+def message_content(asked: Asked) -> Content:
+    """Break-glass, as the page of the message does it."""
+    view: MessageView = found(asked.desk.board.message(asked.scope, asked["reference"]))
+    found(True if view.whole else None)
+    reference, why = str(view.facts["reference"]), checked_reason(asked["why"])
+    opened = asked.desk.contents.open(reference, who=asked.who, why=why, now_us=asked.now_us)
+    if opened is None:
+        raise CannotAct("There is no content of this message any more.", "De inhoud van dit bericht is er niet meer.")
+    return Content(reference=reference, why=why, content=opened.decode("utf-8", "replace"))
+
+
+@post(
     "/refusals/{reference}/close",
     tag="messages",
     summary="Take a refusal off the board: nothing more will come of it",
@@ -111,4 +140,4 @@ def delivery_places(asked: Asked) -> Places:
     return Places(places=tuple(asked.desk.actions.places(asked.scope, asked["id"])))
 
 
-CALLS: Final = (find_message, message, close_refusal, delivery_places)
+CALLS: Final = (find_message, message, message_content, close_refusal, delivery_places)

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
-from portal.api import alerts, groups, items, jobs, messages, parties
+from portal.api import accounts, alerts, groups, items, jobs, messages, parties
 from portal.api.calls import BASE, Asked, Call, Rows
 from portal.api.description import PATH, description
 from portal.api.problems import Problem, cannot, invalid
@@ -37,7 +37,7 @@ log = logging.getLogger("koppelpunt.portal")
 #: All of them, in the order of the description.
 CALLS: Final[tuple[Call, ...]] = (
     *(*parties.CALLS, *items.CALLS, *groups.CALLS, *messages.CALLS, *jobs.CALLS),
-    *(*alerts.CALLS, *alerts.WARNING_CALLS),
+    *(*alerts.CALLS, *alerts.WARNING_CALLS, *accounts.CALLS),
 )
 #: How often a minute one address may come with tokens that do not count.
 UNKNOWN_A_MINUTE: Final = 60

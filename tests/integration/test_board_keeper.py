@@ -276,7 +276,7 @@ def test_a_refusal_whose_sender_was_not_proven_counts_for_the_connection_and_nev
     assert parties == {(SCHOOL, SYSTEM): 1, (SYSTEM, SYSTEM): 1}
     assert [row.refused for row in run_sql(store, "SELECT sum(refused) AS refused FROM traffic WHERE system = :s", s=SYSTEM)] == [4]
     items = {(row.code, row.school, row.brin) for row in run_sql(store, "SELECT * FROM item WHERE sender = :s", s=SCHOOL)}
-    assert items == {("Client.DK0003", None, None), ("Client.DK0002", None, None), ("Client.DK0004", SCHOOL, "01AA")}
+    assert items == {("Client.DK0003", None, "01AA"), ("Client.DK0002", None, "01AA"), ("Client.DK0004", SCHOOL, "01AA")}
 
 
 def test_a_group_that_was_solved_opens_by_itself_when_it_comes_back(store: Store) -> None:

@@ -10,12 +10,13 @@ from typing import Any, Final
 from adapters.endpoints import may_call
 from adapters.store import Store, open_store
 from adapters.store.contents import Contents
+from adapters.store.report_post import ReportRows
 from adapters.store.views import SavedViews
 from portal.desk import Desk
 from routing.alerts import Alert, AlertState, Cause, Kind, Plan
-from routing.contacts import ContactRole
+from routing.contacts import Channel, Contact, ContactRole
 from routing.people import Role, Scope
-from routing.tellings import Written
+from routing.tellings import Written, new_id
 from schemas.oin import Oin, school_oin
 from tests.support.board import fail_whole, keep
 from tests.support.portal import Portal
@@ -35,8 +36,10 @@ from tests.support.store import (
     route,
 )
 from workers.actions import ActionDesk
+from workers.alert_words import Words
 from workers.register_cache import RegisterCache
 from workers.register_changes import RegisterChanges
+from workers.report_desk import ReportDesk
 
 HOUR: Final = 3_600 * SECOND
 SCHOOL, OTHER_SCHOOL = school_oin("01AA"), school_oin("02BB")
@@ -172,6 +175,13 @@ class Pages(Portal):
             index=VAULT.index,
             ordered=(("vva", "mboGangerBericht"),),
             alerts=store.alerts,
+            reports=ReportDesk(
+                ReportRows(store.database),
+                store.alerts.contacts,
+                store.board,
+                Words(portal="", ours="00000001800000999000", name=lambda oin: getattr(register().system(oin), "name", "")),
+                ready=True,
+            ),
             changes=RegisterChanges(store.register, register, self.clock, may_call=lambda address: may_call(address, ())),
         )
 
@@ -180,6 +190,14 @@ class Pages(Portal):
         for name, (role, own) in PEOPLE.items():
             self.account(name, role, **own)
         return self
+
+
+def contact_of(store: Store, party: str, address: str, **more: Any) -> str:
+    """A contact of this party, and its id."""
+    fields: dict[str, Any] = {"role": ContactRole.FUNCTIONAL, "channel": Channel.EMAIL}
+    one = Contact(id=new_id(), party=party, address=address, **(fields | more))
+    store.alerts.book.add(one, secret=None, who="olga", now_us=NOW)
+    return one.id
 
 
 def alert_of(store: Store, partner: str, says: str) -> str:

@@ -13,11 +13,12 @@ from typing import Any, Final
 import requests
 
 from adapters.store import Store, open_store
+from adapters.store.contents import Contents
 from portal.desk import Desk
 from routing.actions import Action, Order, Selection
 from routing.alerts import Alert, AlertState, Cause, Kind, Plan
 from routing.board import ItemFilter, subject_text
-from routing.contacts import ContactRole
+from routing.contacts import Channel, Contact, ContactRole, parse_quiet
 from routing.jobs import Terms
 from routing.people import Scope
 from routing.register import Register, read_register
@@ -142,7 +143,7 @@ class World:
             actions=self.actions,
             register=lambda: self.register,
             lanes=self.store.outbox,
-            contents=nothing,
+            contents=Contents(self.store.database, VAULT),
             views=nothing,
             index=VAULT.index,
             ordered=(("proef", "proefBericht"),),
@@ -157,6 +158,15 @@ class World:
         self.portal.account("operator", "operator")
         self.portal.account("reader", "reader")
         for side in (self.a, self.b):
+            contact = Contact(
+                id=f"{side.name}-id",
+                party=side.system,
+                role=ContactRole.FUNCTIONAL,
+                channel=Channel.EMAIL,
+                address=f"help@{side.name}.example",
+                quiet=parse_quiet("za zo"),
+            )
+            self.store.alerts.book.add(contact, secret=None, who="anna", now_us=NOW)
             self.portal.account(f"partner-{side.name[-1]}", "partner", systems=(side.system, side.mailbox))
             self.portal.account(f"school-{side.name[-1]}", "school", organisations=(side.school, side.receiver))
 
@@ -174,7 +184,20 @@ class World:
 
     def everything(self) -> dict[str, list[Any]]:
         """Every row that a call may change."""
-        tables = ("message", "delivery", "refusal", "item", "event", "lane", "job", "job_item", "alert", "group_life", "group_note")
+        tables = (
+            "message",
+            "delivery",
+            "refusal",
+            "item",
+            "event",
+            "lane",
+            "job",
+            "job_item",
+            "alert",
+            "group_life",
+            "group_note",
+            "account",
+        )
         return {name: sorted(map(repr, run_sql(self.store, f"SELECT * FROM {name}"))) for name in tables}
 
     def _side(self, name: str, n: int) -> Side:

@@ -58,6 +58,23 @@ Index("item_parties", item.c.dienst, item.c.system, item.c.receiver_system, item
 Index("item_overview", item.c.dienst, item.c.fallen, item.c.owner, item.c.received_us)
 Index("item_group", item.c.fallen, item.c.code, item.c.owner, item.c.dienst, item.c.system, item.c.receiver_system, item.c.received_us)
 
+#: How many items there are of each sort, and since when (adapters.store.board_standing), so that no page need count them. `sort` is a hash
+#: of the columns that name it; "" where an item names none.
+standing = Table(
+    "standing",
+    metadata,
+    Column("sort", ID, primary_key=True, autoincrement=False),
+    *(
+        Column(_name, BYTEWISE, nullable=False)
+        for _name in ("dienst", "bericht", "system", "receiver_system", "lane", "state", "code", "owner")
+    ),
+    Column("fallen", Boolean, nullable=False),
+    Column("law_year", Integer, nullable=False),  # of the law's date by which it is to be at its receivers; 0: there is none
+    Column("n", Integer, nullable=False),
+    Column("first_us", BigInteger, nullable=False),  # hand-in of the oldest
+    Column("last_us", BigInteger, nullable=False),  # and of the newest there was
+)
+
 #: What passed, per hour since 1970; hours of long ago are added up in the first hour of their day. Delivered and failed stand in the hour
 #: in which they were. Counter `board_count` is the last block of the journal that is in it.
 traffic = Table(
