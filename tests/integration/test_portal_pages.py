@@ -181,6 +181,11 @@ def test_a_report_of_a_week_says_what_fell_out_as_page_and_as_file(looked_at: Pa
     rows = list(csv.DictReader(io.StringIO(browser.get(f"/rapporten.csv?systeem={LAS}").content.decode("utf-8-sig"))))
     assert {row["code"] for row in rows if row["what"] == "fallen"} >= {"NOT_OUR_RESIDENT", "ROUTE_UNKNOWN_PARTY"}
     assert browser.get("/rapporten?week=2026-W99").status_code == 400
+    received = browser.get(f"/rapporten?systeem={BOX}").text
+    assert "Wat uitviel van wat voor dit systeem was" in received
+    assert "Niets viel uit" not in received
+    rows = list(csv.DictReader(io.StringIO(browser.get(f"/rapporten.csv?systeem={BOX}").content.decode("utf-8-sig"))))
+    assert [row["code"] for row in rows if row["what"] == "received:fallen"] == ["NOT_OUR_RESIDENT"]
 
 
 def test_a_party_is_found_by_a_part_of_its_name(looked_at: Pages) -> None:
