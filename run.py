@@ -208,6 +208,7 @@ class Parts:
         self.consumers: list[Any] = []
         self.closing: list[Any] = []  #: what else is to be closed when the worker ends
         self.on_hangup: list[Callable[[], None]] = []  #: what is done on SIGHUP
+        from adapters.checks import broker_answers
         from adapters.operations import Operations
 
         #: the register as routing asks it
@@ -215,6 +216,8 @@ class Parts:
         self.operations = Operations(settings, store, worker, now=clock.now)
         if publisher is not None:
             self.operations.connections.append(publisher)
+            broker = broker_answers(self.operations.connections)
+            worker.broker_away = lambda: broker() is not None
 
     def hang_up(self) -> None:
         """SIGHUP came."""
@@ -717,6 +720,7 @@ def _portal_desk(parts: Parts) -> Any:
         index=parts.vault.index,
         ordered=[(kind.dienst, kind.name) for kind in contracts_of(settings).kinds if kind.order_key],
         heeds=heeds,
+        processes=store.registry.workers,
         alerts=store.alerts,
         changes=_portal_register(parts),
         reports=_portal_reports(parts, register),

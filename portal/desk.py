@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Protocol
+from typing import Any, Protocol
 
 from routing.actions import Actions
 from routing.alerts import Alerts
@@ -77,6 +77,7 @@ class Desk:
     views: SavedViews
     index: Callable[[str], bytes]  #: the keyed hash of a pupil or a ketenId
     ordered: Sequence[tuple[str, str]] = ()  #: dienst and kind of the messages that have an order key
+    processes: Callable[[], Sequence[Mapping[str, Any]]] | None = None  #: our own: name, state, started_us, seen_us
     heeds: Callable[[Scope], Sequence[Heed]] | None = None
     alerts: Alerts | None = None  #: and whom to ask at a party
     changes: RegisterChanges | None = None  #: of the service register

@@ -95,14 +95,7 @@ def _reports(connection: Connection, scope: Scope, wanted: list[str], monday: da
     """Of these systems, in this order; all that is counted is counted of all of them at once."""
     values = {"wanted": wanted, "first": hours[0], "until": hours[1], "monday": day_number(monday)}
     flows = {side: _week_flows(connection, scope, side, values) for side in ("from", "to")}
-    fell: dict[str, list[Any]] = {}
-    where = of_scope(scope, columns=FALLOUT_SIDES)
-    sql = (
-        "SELECT system, code, owner, dienst, sum(n) AS fallen, count(DISTINCT school) AS schools FROM fallout WHERE system IN @wanted "
-        f"AND hour >= :first AND hour < :until AND {where.sql} GROUP BY system, code, owner, dienst ORDER BY 5 DESC, 2"
-    )
-    for row in ask(connection, sql, only(sql, {**where.values, **values})):
-        fell.setdefault(row.system, []).append(row)
+    fell = {column: _fell(connection, scope, column, values) for column in ("system", "receiver_system")}
     table, where = counts_of(connection, scope)
     columns = "fallen, code, owner, dienst, system, receiver_system"
     sql = (
@@ -114,9 +107,29 @@ def _reports(connection: Connection, scope: Scope, wanted: list[str], monday: da
         for system in filter(None, {row.system, row.receiver_system} if row.system else ()):
             there.setdefault(system, []).append(row)
     return [
-        _report(system, monday, {side: found.get(system, {}) for side, found in flows.items()}, fell.get(system, []), there.get(system, []))
+        _report(
+            system,
+            monday,
+            {side: found.get(system, {}) for side, found in flows.items()},
+            {column: found.get(system, []) for column, found in fell.items()},
+            there.get(system, []),
+        )
         for system in wanted
     ]
+
+
+def _fell(connection: Connection, scope: Scope, column: str, values: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """What fell out in the week, by code, of what the systems of this column handed in or were to receive."""
+    where = of_scope(scope, columns=FALLOUT_SIDES)
+    sql = (
+        f"SELECT {column} AS party, code, owner, dienst, sum(n) AS fallen, count(DISTINCT school) AS schools FROM fallout "
+        f"WHERE {column} IN @wanted AND hour >= :first AND hour < :until AND {where.sql} "
+        f"GROUP BY {column}, code, owner, dienst ORDER BY 5 DESC, 2"
+    )
+    found: dict[str, list[Any]] = {}
+    for row in ask(connection, sql, only(sql, {**where.values, **values})):
+        found.setdefault(row.party, []).append(row)
+    return found
 
 
 def _week_flows(connection: Connection, scope: Scope, side: str, values: Mapping[str, Any]) -> dict[str, dict[str, Flow]]:
@@ -135,31 +148,36 @@ def _week_flows(connection: Connection, scope: Scope, side: str, values: Mapping
     return found
 
 
-def _report(system: str, monday: date, flows: Mapping[str, dict[str, Flow]], fell: list[Any], there: list[Any]) -> Report:
+def _report(system: str, monday: date, flows: Mapping[str, dict[str, Flow]], fell: Mapping[str, list[Any]], there: list[Any]) -> Report:
     """`there`: what is on the board, that it sent or is to receive."""
-    still: Counter[tuple[str, ...]] = Counter()
-    for row in there:
-        if row.fallen and row.system == system:
-            still[row.code, row.owner, row.dienst] += int(row.n)
     return Report(
         system=system,
         monday=monday,
         flows=flows["from"],
         received=flows["to"],
-        codes=tuple(
-            ReportLine(
-                code=row.code,
-                owner=row.owner,
-                dienst=row.dienst,
-                fallen=int(row.fallen),
-                schools=row.schools,
-                still_open=still[row.code, row.owner, row.dienst],
-            )
-            for row in fell
-        ),
+        codes=_codes(fell["system"], [row for row in there if row.fallen and row.system == system]),
+        received_codes=_codes(fell["receiver_system"], [row for row in there if row.fallen and row.receiver_system == system]),
         waiting=sum(int(row.n) for row in there if not row.fallen),
         fallen=sum(int(row.n) for row in there if row.fallen),
         oldest_us=min((row.oldest_us for row in there if not row.fallen), default=None),
+    )
+
+
+def _codes(fell: list[Any], there: list[Any]) -> tuple[ReportLine, ...]:
+    """`there`: what of it is on the board."""
+    still: Counter[tuple[str, ...]] = Counter()
+    for row in there:
+        still[row.code, row.owner, row.dienst] += int(row.n)
+    return tuple(
+        ReportLine(
+            code=row.code,
+            owner=row.owner,
+            dienst=row.dienst,
+            fallen=int(row.fallen),
+            schools=row.schools,
+            still_open=still[row.code, row.owner, row.dienst],
+        )
+        for row in fell
     )
 
 

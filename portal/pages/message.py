@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from portal.pages.kit import Kit
+from portal.pages.kit import Kit, reason_words
 from portal.personal import REFUSED
 from portal.shell import Answer, Visit, page
 from portal.texts import TEXTS, text
@@ -193,7 +193,7 @@ def timeline(view: MessageView, language: str, name: Any) -> list[Moment]:
     """Events, decisions and attempts as one story, in order."""
     found = [_of_event(event, language, name) for event in view.events]
     found += [_of_decision(decision, language) for decision in view.decisions]
-    found += [_of_attempt(delivery, tried, language) for delivery in view.deliveries for tried in delivery.get("tries", ())]
+    found += [_of_attempt(delivery, tried, language, name) for delivery in view.deliveries for tried in delivery.get("tries", ())]
     return sorted(found, key=lambda moment: (moment.at_us, moment.order))
 
 
@@ -226,13 +226,16 @@ def _of_event(event: Event, language: str, name: Any) -> Moment:
     if event.receiver_system:
         lines.append((text("col.receiver_system", language), name(event.receiver_system)))
     lines += [(_words("detail", key, language), value) for key, value in sorted(event.details.items())]
+    said = reason_words(event.reason, event.code)
+    if event.kind == "received" and event.dienst:  # or else it would have been refused
+        said = text("event.received.said", language, dienst=event.dienst, versie=event.versie or "")
     return Moment(
         at_us=event.at_us,
         kind="act" if event.kind in ACTS else "event",
         title=_words("event", event.kind, language),
         tone=_tone(event.kind, event.state),
         lines=tuple(lines),
-        said=event.reason,
+        said=said,
         delivery=event.delivery,
         actor=event.actor,
         order=2,
@@ -258,10 +261,18 @@ def _of_decision(decision: Mapping[str, Any], language: str) -> Moment:
     )
 
 
-def _of_attempt(delivery: Mapping[str, Any], tried: Mapping[str, Any], language: str) -> Moment:
+def _place(delivery: Mapping[str, Any], tried: Mapping[str, Any], language: str, name: Any) -> str:
+    """Where it was offered: a mailbox, an address, or the id that the register had for it then."""
+    lane = str(delivery.get("lane") or "").split(" ")
+    if tried["endpoint"] != delivery.get("endpoint") or len(lane) < 2:
+        return str(tried["endpoint"])
+    return text("lane.mailbox_of", language, name=name(lane[1])) if lane[0] == "mailbox" else lane[-1]
+
+
+def _of_attempt(delivery: Mapping[str, Any], tried: Mapping[str, Any], language: str, name: Any) -> Moment:
     lines = [(text("col.took", language), f"{int(tried['took_us']) // 1_000} ms")]
     if tried.get("endpoint"):
-        lines.insert(0, (text("col.endpoint", language), str(tried["endpoint"])))
+        lines.insert(0, (text("col.endpoint", language), _place(delivery, tried, language, name)))
     if tried.get("code"):
         lines.append((text("col.code", language), _code(str(tried["code"]), language)))
     outcome = str(tried.get("outcome", ""))
@@ -271,7 +282,7 @@ def _of_attempt(delivery: Mapping[str, Any], tried: Mapping[str, Any], language:
         title=f"{text('attempt.n', language, n=tried['number'])}: {_words('outcome', outcome, language)}",
         tone="bad" if outcome in ("failed", "refused") else "wait" if outcome in ("postponed", "uncertain") else "good",
         lines=tuple(lines),
-        said=tried.get("reason"),
+        said=reason_words(tried.get("reason"), tried.get("code")),
         delivery=str(delivery["id"]),
         order=3,
     )
