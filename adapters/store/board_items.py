@@ -26,9 +26,7 @@ _ORDER: Final = {
     Sort.DEADLINE: ("deadline_us", False, "item_deadline"),
 }
 _FIELDS: Final = tuple(name for name in Item.__dataclass_fields__ if name != "again")
-_ROWS: Final = Sql(f"SELECT n, {', '.join(_FIELDS)} FROM item WHERE n IN @numbers")
-#: Not joined: the two references are of different collations, so that PostgreSQL would read every message.
-_KEPT: Final = Sql("SELECT reference FROM message WHERE reference IN @references AND kept")
+_ROWS: Final = Sql(f"SELECT n, {', '.join(_FIELDS)}, kept FROM item WHERE n IN @numbers")
 _OF_MESSAGE: Final = Sql("SELECT n FROM item WHERE reference = :reference ORDER BY seq, n")
 _TALLIED: Final = 100
 
@@ -169,13 +167,12 @@ def read_items(connection: Connection, numbers: list[int]) -> tuple[Item, ...]:
         return ()
     rows = {row.n: row for row in _ROWS(connection, numbers=numbers)}
     there = [rows[n] for n in numbers if n in rows]
-    kept = set(_KEPT(connection, references=sorted({row.reference for row in there})).scalars())
-    waits = explained(connection, ({**row._mapping, "hold_code": None, "kept": row.reference in kept} for row in there))
+    waits = explained(connection, ({**row._mapping, "hold_code": None} for row in there))
     return tuple(as_item({**row, "code": row["code"] or row["hold_code"]}) for row in waits)
 
 
 def as_item(row: Mapping[str, Any]) -> Item:
-    """A row of the table, with `kept` of its message."""
+    """A row of the table."""
     again = bool(row["kept"]) and row["kind"] != Kind.REFUSAL
     values = {name: row[name] for name in _FIELDS} | {"kind": Kind(row["kind"])}
     if values["kind"] is Kind.REFUSAL:  # the sender's words, which nobody checked

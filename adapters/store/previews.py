@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
+from adapters.store.board_where import reading
 from adapters.store.database import Database
 from adapters.store.job_rows import job_event, job_of, locked, scope_text
 from adapters.store.people import names_of_person
@@ -37,10 +38,11 @@ _NEW: Final = Sql(
     ":digest, :who, :now, :now, :planned, :skipped) RETURNING seq"
 )
 _ITEMS: Final = Insert(job_item, "job", "number", "subject", "seq", "reference", "state", "why")
-#: On PostgreSQL as two arrays for each group of those that begin alike: row by row the driver takes longer than the database.
+#: On PostgreSQL as arrays for each group of those that begin alike: row by row the driver takes longer than the database. (A reference is a
+#: UUID, so it needs no quotes in an array.)
 _ITEMS_AT_ONCE: Final = text(
-    "INSERT INTO job_item (job, number, subject, seq, state, why) SELECT :job, n, :subject, s, :state, :why "
-    "FROM unnest(CAST(:numbers AS integer[]), CAST(:seqs AS bigint[])) AS rows (n, s)"
+    "INSERT INTO job_item (job, number, subject, seq, reference, state, why) SELECT :job, n, :subject, s, r, :state, :why "
+    "FROM unnest(CAST(:numbers AS integer[]), CAST(:seqs AS bigint[]), CAST(:references AS text[])) AS rows (n, s, r)"
 )
 _OVER: Final = Sql(f"SELECT seq, id FROM job WHERE {ACTIVE} AND state = 'preview' AND made_us < :before ORDER BY seq LIMIT 1")
 _SWEEP: Final = Sql(
@@ -83,7 +85,7 @@ class Previews:
     ) -> Preview:
         """Freezes what is selected, in place of what this person froze before and did not confirm. `shown`: the selection in words.
         `allowed`: whether what is for this receiver, dienst and version may go to the order's endpoint. Raises CannotAct."""
-        with self._db.read() as connection:
+        with reading(self._db) as connection:
             rows = selected(connection, scope, selection, order.action, now_us)
         if not rows:
             raise CannotAct(
@@ -237,13 +239,13 @@ def _begins(verdict: Verdict) -> tuple[str, str | None]:
 
 
 def _write_items(tx: Connection, items: Sequence[tuple[Any, ...]]) -> None:
-    alike: dict[tuple[Any, ...], list[tuple[int, int]]] = {}
-    if tx.dialect.name != "sqlite":
-        for job, number, subject, seq, reference, state, why in items:
-            if reference is None:
-                alike.setdefault((job, subject, state, why), []).append((number, seq))
-        items = [item for item in items if item[4] is not None]
+    if tx.dialect.name == "sqlite":
+        _ITEMS(tx, items)
+        return
+    alike: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+    for job, number, subject, seq, reference, state, why in items:
+        alike.setdefault((job, subject, state, why), []).append((number, "NULL" if seq is None else seq, reference or "NULL"))
     for (job, subject, state, why), rows in alike.items():
-        numbers, seqs = ("{" + ",".join(map(str, column)) + "}" for column in zip(*rows, strict=True))
-        tx.execute(_ITEMS_AT_ONCE, {"job": job, "subject": subject, "state": state, "why": why, "numbers": numbers, "seqs": seqs})
-    _ITEMS(tx, items)
+        columns = ("{" + ",".join(map(str, column)) + "}" for column in zip(*rows, strict=True))
+        own = {"job": job, "subject": subject, "state": state, "why": why}
+        tx.execute(_ITEMS_AT_ONCE, own | dict(zip(("numbers", "seqs", "references"), columns, strict=True)))

@@ -42,6 +42,7 @@ item = Table(
     Column("lane", BYTEWISE),
     Column("endpoint", Text),
     Column("attempts", Integer, nullable=False),
+    Column("kept", Boolean, nullable=False, server_default=text("true")),  # of its message; nothing is erased while it is on the board
 )
 #: One for each thing that people narrow a list down by, in the order in which lists are shown.
 for _name in (

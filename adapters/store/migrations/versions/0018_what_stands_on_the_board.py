@@ -38,8 +38,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("year", "dienst", "system", "receiver_system"),
         sqlite_with_rowid=False,
     )
+    op.add_column("item", sa.Column("kept", sa.Boolean(), nullable=False, server_default=sa.text("true")))
 
 
 def downgrade() -> None:
+    op.drop_column("item", "kept")
     op.drop_table("traffic_year")
     op.drop_table("standing")
