@@ -22,7 +22,7 @@ from adapters.cli import Arguments, Parser, Wired, given, home_and_json, home_op
 from adapters.cli import run as run_command  # noqa: E402
 
 if TYPE_CHECKING:
-    from adapters.assembly import Assembly
+    from adapters.assembly import Assembly, PortalAssembly
     from adapters.store import Store
     from broker_config.settings import Settings
     from schemas.contracts import Contracts
@@ -50,7 +50,7 @@ COMMANDS = {
     "topology": "what the broker must look like: check or apply",
     "crl": "revocation lists: fetch them now, so that a revocation counts within seconds",
     "certificate": "our own certificate, the next one, and which is used towards whom",
-    "account": "who may look at the portal: accounts, passwords, API tokens",
+    "account": "who may look at the portal: accounts, passwords, API tokens; and the portal's own keys",
     "register": "the service register: load, show, change, plan, explain",
     "wsdl": "the WSDL of a dienst version, for a supplier's software",
     "openapi": "the OpenAPI description of everything under /rest, for a supplier's software",
@@ -65,6 +65,7 @@ COMMANDS = {
     "job": "what became of actions on many; pause, resume, approve",
     "resolve": "record whether a delivery of which nobody knew it has arrived",
     "lanes": "receivers' endpoints that fail or are held; hold one, or let it go",
+    "proef": "send a test message to a receiver's endpoint, and see what comes back",
     "alerts": "what is amiss, and who was told: take an alert, try an address",
     "contacts": "whom parties want to be told, and how",
     "journal": "the hash-chained journal: verify; and the board that is made of it",
@@ -116,6 +117,7 @@ def commands() -> dict[str, Wired]:
         "job": (of(f"{failed}:job_arguments", both), on(f"{failed}:job", "desk", who="who")),
         "resolve": (of(f"{cmds}:resolve_arguments", both), on(f"{cmds}:resolve", "store", who="who")),
         "lanes": (of("workers.lane_commands:arguments", both), on("workers.lane_commands:lanes", "store.outbox", "register", who="who")),
+        "proef": (of("workers.proef_commands:arguments", both), on("workers.proef_commands:proef", "proefs", who="who")),
         "alerts": (of("workers.alert_commands:alerts_arguments", both), alerts),
         "contacts": (of("workers.alert_commands:contacts_arguments", within=both), contacts),
         "journal": (of(f"{cmds}:journal_arguments", both), on(f"{cmds}:journal", "store")),
@@ -124,18 +126,22 @@ def commands() -> dict[str, Wired]:
 
 
 def workers() -> dict[str, Callable[[Parts, Assembly], Tasks]]:
-    """What each worker runs: `tasks` of its module, which gets these adapters besides its parts."""
+    """What each worker but the portal runs: `tasks` of its module, which gets these adapters besides its parts."""
     return {
         "audit": given("workers.dead:tasks"),
         "deliver": given("workers.deliver:tasks", "forwarder", "passes_through"),
         "gateway": _gateway,
         "intake": given("workers.intake:tasks", "contracts", "amqp_verifier"),
-        "portal": _portal,
         "push": _push,
         "relay": given("workers.relay:tasks", "keeper"),
         "route": given("workers.route:tasks", "contracts.kind"),
         "timetable": _timetable,
     }
+
+
+def every_worker() -> list[str]:
+    """What may be named."""
+    return sorted((*workers(), "portal"))
 
 
 #: Two of the one that works hardest: verifying is half of what a message costs us.
@@ -219,6 +225,13 @@ class Here:
         return action_desk_of(self.settings, self.store)
 
     @property
+    def proefs(self) -> Any:
+        """Where people ask for a test message."""
+        from workers.proefs import ProefDesk
+
+        return ProefDesk(self.store.proefs, self.register, self.clock)
+
+    @property
     def keeper(self) -> Any:
         """What looks after the broker."""
         from adapters.broker_keeper import Keeper
@@ -244,7 +257,7 @@ class Here:
 
 
 def work_arguments(parser: Parser) -> None:
-    parser.add_argument("name", choices=sorted(workers()), metavar="NAME", help=", ".join(sorted(workers())))
+    parser.add_argument("name", choices=every_worker(), metavar="NAME", help=", ".join(every_worker()))
     home_option(parser)
 
 
@@ -259,16 +272,19 @@ def work(arguments: Arguments) -> int:
 
 
 async def _work(name: str, settings: Settings) -> None:
-    from adapters.assembly import Assembly
+    from adapters.assembly import Assembly, PortalAssembly
     from workers.clock import Clock
     from workers.loop import Worker
     from workers.register_cache import RegisterCache
 
     store, clock = open_store_of(settings), Clock()
     worker, register = Worker(name, store.registry, clock), RegisterCache(store.register)
-    its = Assembly(settings, store, worker, register, clock.now)
+    its = PortalAssembly(settings, store, worker, clock.now) if name == "portal" else Assembly(settings, store, worker, register, clock.now)
     async with its:
-        tasks = workers()[name](parts_of(its, worker, register, clock), its)
+        if isinstance(its, PortalAssembly):
+            tasks = _portal(its, worker, register, clock)
+        else:
+            tasks = workers()[name](parts_of(its, worker, register, clock), its)
         worker.on_hangup = its.hang_up
         worker.metrics_address = its.operations.start()
         await worker.run(*tasks, prompt=name in ("gateway", "portal"))
@@ -278,6 +294,7 @@ def parts_of(its: Assembly, worker: Worker, register: RegisterCache, clock: Cloc
     """What every worker is built from. Raises UsageError."""
     from workers.parts import Parts
 
+    worker.broker_away = its.broker_away
     return Parts(
         settings=its.settings,
         worker=worker,
@@ -286,19 +303,20 @@ def parts_of(its: Assembly, worker: Worker, register: RegisterCache, clock: Cloc
         vault=its.vault,
         publisher=its.publisher,
         register=register,
-        asking=_asking(its.settings, register, clock),
+        asking=_asking(its.settings, register, clock, lambda outcome: worker.counts.update([("asked", outcome)])),
         consumer=its.consumer,
         systems=its.systems,
     )
 
 
-def _asking(settings: Settings, cache: Any, clock: Any) -> Any:
-    """The register as routing asks it: ours, another one too, or another one instead. Raises UsageError."""
+def _asking(settings: Settings, cache: Any, clock: Any, heard: Callable[[str], None] = lambda outcome: None) -> Any:
+    """The register as routing asks it: ours, another one too, or another one instead. `heard`: what became of each question to that one.
+    Raises UsageError."""
     from adapters.osr_watch import asked_register
     from routing.amsterdam import amsterdam_day
     from workers.asking import AskingCache
 
-    other, source = asked_register(settings, clock.now), cast("Any", settings.register_source)
+    other, source = asked_register(settings, clock.now, heard), cast("Any", settings.register_source)
     return cache if other is None else AskingCache(cache, other, lambda: amsterdam_day(clock.now()), source=source)
 
 
@@ -360,7 +378,10 @@ def judge_apart(settings: Settings) -> Any:
 def _timetable(parts: Parts, its: Assembly) -> Tasks:
     from adapters.chores import chores, own_certificate
     from adapters.mailroom import Mailroom
+    from adapters.proef import compose
     from adapters.snapshot import maker
+    from adapters.store.contents import Contents
+    from adapters.store.job_retention import JobRetention
     from adapters.telling import rules
     from workers.chores import tasks
     from workers.snapshots import chore
@@ -371,12 +392,15 @@ def _timetable(parts: Parts, its: Assembly) -> Tasks:
     return tasks(
         parts,
         store,
-        list(its.contracts.kinds),
+        its.contracts,
         chores=[*chores(its, parts.register, other), ("register snapshot", 30, snapshots)],
         mailroom=Mailroom(its.amqp),
         channels=its.channels(),
         rules=rules(settings),
         own=own_certificate(settings, store.certificates.read),
+        retention=JobRetention(store.database),
+        contents=Contents(store.database, its.vault),
+        compose=compose,
     )
 
 
@@ -389,28 +413,38 @@ def _follower(settings: Settings, store: Store, clock: Any, actor: str) -> Follo
     return Follower(store.register, clock, actor=actor, issuer=other.issuer, fetch=other.fetch, read=other.read)
 
 
-def _portal(parts: Parts, its: Assembly) -> Tasks:
+def _portal(its: PortalAssembly, worker: Worker, register: RegisterCache, clock: Clock) -> Tasks:
     from adapters.connections import Connections
     from adapters.passwords import Passwords
     from adapters.portal_reach import context_of, most_connections, provider_of, proxied
     from portal.server import PortalServer
     from portal.shell import Ports, Shell
+    from routing.people import Role
 
-    settings, provider = its.settings, provider_of(its.settings)
+    settings, store, provider = its.settings, its.store, provider_of(its.settings)
     if provider is not None:
         its.closing.append(provider)
     ports = Ports(
-        people=its.store.people,
-        passwords=Passwords(its.vault),
-        clock=parts.clock,
-        worker=parts.worker,
+        people=store.people,
+        passwords=Passwords(its.keys),
+        clock=clock,
+        worker=worker,
         provider=provider,
-        desk=_portal_desk(its, parts),
-        warnings=its.store.warnings,
+        desk=_portal_desk(its, register, clock),
+        warnings=store.warnings,
     )
-    https, calls = settings.portal_https, settings.api_calls
+    shell = Shell(
+        ports=ports,
+        url=settings.portal_url,
+        https=settings.portal_https,
+        proxied=proxied(settings),
+        api_calls=settings.api_calls,
+        second_factor=frozenset(map(Role, settings.portal_second_factor)),
+        token_days=settings.oidc_token_days,
+        one_time_h=settings.portal_one_time_h,
+    )
     server = PortalServer(
-        Shell(ports=ports, url=settings.portal_url, https=https, proxied=proxied(settings), api_calls=calls),
+        shell,
         host=settings.portal_host,
         port=settings.portal_port,
         connections=Connections(*most_connections(settings)),
@@ -418,33 +452,40 @@ def _portal(parts: Parts, its: Assembly) -> Tasks:
         observe=its.operations.pages,
     )
     its.operations.checks["port"] = lambda: None if server.port else f"port {settings.portal_port} cannot be had"
-    del its.operations.checks["register"]  # people may look before there is one
+    del its.operations.checks["register"], its.operations.checks["broker"]  # people may look before there is one, and it needs no other
     return [server.run()]
 
 
-def _portal_desk(its: Assembly, parts: Parts) -> Any:
+def _portal_desk(its: PortalAssembly, register: RegisterCache, clock: Clock) -> Any:
     """What the portal's pages ask."""
     from adapters.endpoints import may_call
-    from adapters.store.contents import Contents
+    from adapters.store.contents import ContentRequests
+    from adapters.store.report_post import ReportRows
     from adapters.store.views import SavedViews
     from portal.desk import Desk, heeds_of
     from workers.actions import ActionDesk
+    from workers.alert_words import words_of
+    from workers.proefs import ProefDesk
     from workers.register_changes import RegisterChanges
+    from workers.report_desk import ReportDesk
 
-    settings, store, register = its.settings, its.store, parts.register
-    may = partial(may_call, allowed=settings.push_networks)
+    settings, store, words = its.settings, its.store, words_of(its.settings, register.for_people)
+    may, mail = partial(may_call, allowed=settings.push_networks), settings.mail_server is not None
     return Desk(
         board=store.board,
-        actions=ActionDesk(store.jobs, register, parts.clock, approve_above=settings.approve_above),
+        actions=ActionDesk(store.jobs, register, clock, approve_above=settings.approve_above),
         register=register.for_people,
         lanes=store.outbox,
-        contents=Contents(store.database, its.vault),
+        contents=ContentRequests(store.database),
         views=SavedViews(store.database),
-        index=its.vault.index,
+        index=its.keys.index,
         ordered=[(kind.dienst, kind.name) for kind in its.contracts.kinds if kind.order_key],
         heeds=heeds_of(store.warnings),
+        processes=store.registry.workers,
         alerts=store.alerts,
-        changes=RegisterChanges(store.register, register, parts.clock, may_call=may),
+        changes=RegisterChanges(store.register, register, clock, may_call=may),
+        reports=ReportDesk(ReportRows(store.database), store.alerts.contacts, store.board, words, ready=mail),
+        proefs=ProefDesk(store.proefs, register, clock),
     )
 
 
@@ -466,7 +507,7 @@ def up(arguments: Arguments) -> int:
 
     settings, processes = read_settings(arguments), partial(Supervisor, ROOT / "run.py")
     configure(settings.log_level)
-    return up_cli.run(arguments, settings, os.environ, known=workers(), workers=processes, until_signal=until_signal)
+    return up_cli.run(arguments, settings, os.environ, known=every_worker(), workers=processes, until_signal=until_signal)
 
 
 def demo(arguments: Arguments) -> int:
@@ -606,12 +647,28 @@ def certificate(arguments: Arguments) -> int:
 
 def account(arguments: Arguments) -> int:
     """Who may look at the portal."""
+    from datetime import timedelta
+
+    from adapters import portal_keys
     from adapters.passwords import Passwords, show_qr
     from workers.account_commands import Desk, run
+    from workers.tables import print_json
 
     here = Here(arguments)
-    people, passwords, address = here.store.people, Passwords(here.vault()), here.settings.portal_address
-    return run(arguments, Desk(people=people, passwords=passwords, clock=here.clock, who=here.who, address=address, show_qr=show_qr))
+    settings = here.settings
+    if arguments.does == "keys":  # which needs no store
+        return portal_keys.make(arguments, settings, print_json=print_json)
+    desk = Desk(
+        people=here.store.people,
+        passwords=Passwords(portal_keys.portal_keys(settings)),
+        clock=here.clock,
+        who=here.who,
+        address=settings.portal_address,
+        show_qr=show_qr,
+        one_time=timedelta(hours=settings.portal_one_time_h),
+        token_days=settings.oidc_token_days,
+    )
+    return run(arguments, desk)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,17 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 from ssl import SSLContext
-from typing import Any
+from typing import Any, Self
 
 from adapters.broker_keeper import Keeper, followed_systems
+from adapters.checks import broker_answers
 from adapters.credentials import Credentials, RollOverSigner, ours
 from adapters.crls import FollowingVerifier
 from adapters.forwarding import Forwarding
 from adapters.home import amqp_urls
 from adapters.metrics import Working
 from adapters.operations import Operations
+from adapters.portal_keys import PortalKeys
 from adapters.rabbit import Consumer, Publisher
 from adapters.reloading import Following, keep_looking, look_again
 from adapters.store import Store
@@ -29,8 +31,53 @@ from routing.tellings import Sender
 from schemas.contracts import Contracts, load_contracts
 
 
-class Assembly:
-    """What a worker is given. As a context manager it closes all of it, the store too."""
+class Surroundings:
+    """What every worker's process has. As a context manager it closes all of it, the store too."""
+
+    def __init__(self, settings: Settings, store: Store, worker: Working, now: Callable[[], datetime]) -> None:
+        self.settings, self.store, self.now = settings, store, now
+        self.operations = Operations(settings, store, worker, now=now)
+        self.closing: list[Any] = []  #: what has a `close`, in the order in which that is called
+        self.on_hangup: list[Callable[[], None]] = [look_again]  #: what is done on SIGHUP
+        self._name = worker.id
+
+    async def __aenter__(self) -> Self:
+        self._look_no_more = keep_looking(self._name)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._look_no_more()
+        self.operations.close()
+        await self.close()
+
+    async def close(self) -> None:
+        """Lets go of everything that was made here, and of the store."""
+        for one in self.closing:
+            await one.close()
+        self.store.close()
+
+    def hang_up(self) -> None:
+        """SIGHUP came."""
+        for act in self.on_hangup:
+            act()
+
+    @cached_property
+    def contracts(self) -> Contracts:
+        """Every dienst of the settings."""
+        return load_contracts(*self.settings.diensten)
+
+
+class PortalAssembly(Surroundings):
+    """The portal's: what people reach has neither the key that opens messages nor a way to the broker."""
+
+    def __init__(self, settings: Settings, store: Store, worker: Working, now: Callable[[], datetime]) -> None:
+        """Raises VaultError without the portal's keys."""
+        super().__init__(settings, store, worker, now)
+        self.keys = PortalKeys.read(settings.portal_secrets)
+
+
+class Assembly(Surroundings):
+    """That of every worker that handles messages."""
 
     def __init__(
         self,
@@ -43,42 +90,24 @@ class Assembly:
         publisher: Publisher | None = None,
     ) -> None:
         """Raises VaultError first of all: without the master key nothing may be taken in."""
-        self.settings, self.store, self.now = settings, store, now
         self.vault = open_vault(settings.master_key)
+        super().__init__(settings, store, worker, now)
         self.amqp, self.management = amqp_urls(settings)
         self.publisher = publisher or Publisher(self.amqp)
-        self.operations = Operations(settings, store, worker, now=now)
         self.operations.connections.append(self.publisher)
-        self.closing: list[Any] = []  #: what else has a `close`
-        self.on_hangup: list[Callable[[], None]] = [look_again]  #: what is done on SIGHUP
-        self._register, self._name = register, worker.id
+        self._broker, self._register = broker_answers(self.operations.connections), register
         self._consumers: list[Consumer] = []
 
-    async def __aenter__(self) -> Assembly:
-        self._look_no_more = keep_looking(self._name)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._look_no_more()
-        self.operations.close()
-        await self.close()
-
     async def close(self) -> None:
-        """Lets go of everything that was made here, and of the store."""
-        for connection in (*self._consumers, *self.closing):
-            await connection.close()
-        await self.publisher.close()
-        self.store.close()
+        """As `Surroundings`."""
+        for consumer in self._consumers:
+            await consumer.close()
+        self.closing.append(self.publisher)
+        await super().close()
 
-    def hang_up(self) -> None:
-        """SIGHUP came."""
-        for act in self.on_hangup:
-            act()
-
-    @cached_property
-    def contracts(self) -> Contracts:
-        """Every dienst of the settings."""
-        return load_contracts(*self.settings.diensten)
+    def broker_away(self) -> bool:
+        """Whether one of the connections is lost, or takes no messages now."""
+        return self._broker() is not None
 
     def channels(self) -> dict[Channel, Sender]:
         """How contacts are told."""

@@ -11,7 +11,10 @@ from adapters.credentials import ours
 from adapters.crls import CrlFetcher
 from adapters.osr_register import OsrRegister
 from adapters.osr_watch import Watch
+from adapters.passwords import reseal
+from adapters.portal_keys import PortalKeys
 from adapters.second_opinions import SecondOpinions
+from adapters.vault import read_master_key
 from broker_config.settings import Settings
 from routing.register import Register
 from routing.rollover import RollOver
@@ -30,12 +33,20 @@ def chores(its: Assembly, register: Callable[[], Register], other: OsrRegister |
         ("crl files", 2, crls.follow),
         ("topology", 2, keeper.follow_register),
         ("second opinion", 600, SecondOpinions(its.store, its.vault).ask),
+        ("accounts", 60, partial(asyncio.to_thread, _catch_up, its)),
         ("log", 2, partial(asyncio.to_thread, its.store.database.tidy_log)),
     ]
     if other is not None:
         watch = Watch(other, its.store.registry, register, its.now, key=its.settings.osr_key is not None)
         found.append(("other register", 30, watch.act))
     return found
+
+
+def _catch_up(its: Assembly) -> None:
+    """Makes what a version before left of accounts as this one has it."""
+    settings, people, now_us = its.settings, its.store.people, int(its.now().timestamp() * 1e6)
+    people.catch_up(now_us=now_us, one_time_until_us=now_us + settings.portal_one_time_h * 3_600_000_000)
+    reseal(people, its.vault, PortalKeys.of(read_master_key(settings.master_key)))
 
 
 def own_certificate(settings: Settings, state: Callable[[], RollOver]) -> Callable[[], OwnCertificate | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from routing.ports import Outgoing, Publisher, Store
@@ -26,11 +26,13 @@ FOLLOW: Final = 20
 REST_S: Final = 0.1
 #: A system whose receipt queue is full or gone is tried again after this.
 DEAF_S: Final = 30.0
+#: `json.dumps` with options makes such an encoder anew each time, for as much again.
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def receipt(*, accepted: bool, reference: str, received_us: int, code: str | None, reason: str | None, warnings: Sequence[str]) -> bytes:
     """The receipt a sender gets at hand-in (design section 4)."""
-    return json.dumps(
+    return _JSON(
         {
             "accepted": accepted,
             "reference": reference,
@@ -38,16 +40,14 @@ def receipt(*, accepted: bool, reference: str, received_us: int, code: str | Non
             "code": code,
             "reason": reason,
             "warnings": list(warnings),
-        },
-        ensure_ascii=False,
-        separators=(",", ":"),
+        }
     ).encode()
 
 
 def outcome(event: Event) -> bytes:
     """A later outcome, as the sender's software reads it: whose turn it is, and what to do."""
     remedy_nl, remedy_en = remedy_of(event.code, event.owner)
-    return json.dumps(
+    return _JSON(
         {
             "reference": event.reference,
             "state": event.kind,
@@ -57,9 +57,7 @@ def outcome(event: Event) -> bytes:
             "receiver": event.receiver,
             "reason": event.reason,
             **(_retour(event) if event.kind == "returned" else {}),
-        },
-        ensure_ascii=False,
-        separators=(",", ":"),
+        }
     ).encode()
 
 
@@ -92,8 +90,11 @@ def to_tell(telling: Telling) -> Outgoing:
 class Auditor:
     """The journal's one writer, and the one that tells."""
 
-    def __init__(self, worker: Worker, store: Store, publisher: Publisher, register: Callable[[], Register]) -> None:
-        self._worker, self._store, self._publisher, self._register = worker, store, publisher, register
+    def __init__(
+        self, worker: Worker, store: Store, publisher: Publisher, register: Callable[[], Register], *, own: Collection[str] = ()
+    ) -> None:
+        """`own`: our own OINs. What becomes of messages that we sent ourselves (routing.proef) stands where we look; nobody is told."""
+        self._worker, self._store, self._publisher, self._register, self._own = worker, store, publisher, register, frozenset(own)
         self._leader = Leader(worker, store.registry, "audit")
 
     async def run(self) -> None:
@@ -114,11 +115,12 @@ class Auditor:
         if not tellings:
             return 0
         register = await self._worker.insist("register", self._register)
-        queued = [telling for telling in tellings if not _asks_itself(register, telling.system)]
+        quiet = {system for system in {one.system for one in tellings} if system in self._own or _asks_itself(register, system)}
+        queued = [telling for telling in tellings if telling.system not in quiet]
         outgoing = [to_tell(telling) for telling in queued]
         fates = await self._worker.insist_async("tell", lambda: self._publisher.publish_many(outgoing)) if outgoing else []
         fate_of = list(zip(queued, fates, strict=True))
-        done = [telling.event_id for telling in tellings if telling not in queued]
+        done = [telling.event_id for telling in tellings if telling.system in quiet]
         done += [telling.event_id for telling, fate in fate_of if fate == "confirmed"]
         deaf = [telling for telling, fate in fate_of if fate != "confirmed"]
         if deaf:

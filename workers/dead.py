@@ -176,7 +176,7 @@ def tasks(parts: Parts) -> Tasks:
     """What the worker `audit` runs."""
     worker, store, dead = parts.worker, parts.store, Dead(parts.worker, parts.store, parts.publisher)
     return [
-        Auditor(worker, store, parts.publisher, parts.register).run(),
+        Auditor(worker, store, parts.publisher, parts.register, own=parts.settings.own_oins).run(),
         BoardKeeping(worker, store.registry, store.board_keeper).run(),
         consume(worker, parts.consumer("dead", prefetch=1), dead.handle, limit=1),
     ]

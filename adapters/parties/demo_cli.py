@@ -19,7 +19,7 @@ from adapters.home import alone_in
 from adapters.parties import demo, demo_accounts
 from adapters.parties.world import build_world
 from adapters.passwords import Passwords
-from adapters.vault import open_vault
+from adapters.portal_keys import portal_keys
 
 
 class Progress(demo.Progress, Protocol):
@@ -72,7 +72,8 @@ def _home(given: Path | None) -> Iterator[Path]:
 def _environment(environment: Mapping[str, str], home: Path, port: int) -> dict[str, str]:
     """Without anybody's settings."""
     private = {name: value for name, value in environment.items() if not name.startswith("KOPPELPUNT_") and name != "AMQP_URL"}
-    return private | {"KOPPELPUNT_LOG_LEVEL": "WARNING", "KOPPELPUNT_HOME": str(home), "KOPPELPUNT_PORTAL_PORT": str(port)}
+    portal = {"KOPPELPUNT_PORTAL_PORT": str(port), "KOPPELPUNT_PORTAL_SECOND_FACTOR": "none"}  # whoever looks at a demo has its passwords
+    return private | {"KOPPELPUNT_LOG_LEVEL": "WARNING", "KOPPELPUNT_HOME": str(home), **portal}
 
 
 async def _run(
@@ -109,6 +110,6 @@ def _show_accounts(backbone: Backbone, port: int, terminal: Terminal) -> None:
     settings, store = backbone.settings, backbone.store
     assert store is not None
     wanted = demo_accounts.accounts(build_world(settings.own_oins[0]))
-    rows = demo_accounts.make(store.people, Passwords(open_vault(settings.master_key)), wanted, now_us=time.time_ns() // 1_000)
+    rows = demo_accounts.make(store.people, Passwords(portal_keys(settings)), wanted, now_us=time.time_ns() // 1_000)
     title = f"The portal: http://localhost:{port}, and who may sign in there"
     terminal.print_table(("name", "password", "role", "sees"), rows, title=title)
