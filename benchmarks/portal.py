@@ -53,6 +53,8 @@ TURNS: Final = 60
 #: Messages that are retried at once.
 BULK: Final = 100_000
 EVERYTHING: Final = Scope(everything=True)
+#: Of the PostgreSQL server: memory as a small database machine has it; and what is copied into new tables is not logged besides.
+SERVER: Final = ("shared_buffers=1GB", "wal_level=minimal", "max_wal_senders=0", "max_wal_size=8GB")
 
 
 def quantile(times: Sequence[float], share: float) -> float:
@@ -180,7 +182,7 @@ def _postgres(keep: Path | None) -> str:
 
     from tests.support import postgres
 
-    url = postgres.server(durable=True, keep=keep)
+    url = postgres.server(durable=True, keep=keep, settings=SERVER)
     engine = create_engine(url.format(database="postgres"), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         if not connection.execute(text("SELECT 1 FROM pg_database WHERE datname = 'portal_bench'")).first():

@@ -75,9 +75,14 @@ class Proef:
 class NoProef(CannotAct):
     """It cannot be sent; one sentence in each language that says why, and what to do."""
 
-    def __init__(self, en: str, nl: str, *, after_s: int | None = None) -> None:
-        super().__init__(en, nl)
+    def __init__(self, nl: str, en: str, *, after_s: int | None = None) -> None:
+        super().__init__(en)
+        self.nl, self.en = nl, en
         self.after_s = after_s  #: seconds after which it may be tried again
+
+    def in_words(self, language: str) -> str:
+        """The sentence in this language."""
+        return self.en if language == "en" else self.nl
 
 
 class Proefs(Protocol):
@@ -124,14 +129,14 @@ def _receivers(register: Register, organisation: str | None, system: str | None,
 
 def _no_way(found: Resolution | None, organisation: str | None, system: str | None) -> NoProef:
     if found is not None:
-        return NoProef(found.decision.text_en, found.decision.text_nl)
+        return NoProef(found.decision.text_nl, found.decision.text_en)
     whom_nl, whom_en = "dit adres", "this address"
     if organisation or system:
         whom_nl = f"organisatie {organisation}" if organisation else f"systeem {system}"
         whom_en = f"organisation {organisation}" if organisation else f"system {system}"
     return NoProef(
-        f"In the service register {whom_en} has no endpoint for {DIENST} version {VERSIE} now; its supplier must record one.",
         f"In het serviceregister heeft {whom_nl} nu geen endpoint voor {DIENST} versie {VERSIE}; de leverancier moet het vastleggen.",
+        f"In the service register {whom_en} has no endpoint for {DIENST} version {VERSIE} now; its supplier must record one.",
     )
 
 
@@ -157,23 +162,23 @@ def judge_own(register: Register, *, own: Oin, kind: MessageKind, now: datetime)
 def paused(lane: str, who: str) -> NoProef:
     """An operator holds it: nothing leaves for it, a proef neither."""
     return NoProef(
-        f"This address was paused by {who}: nothing goes there, and no test message either. Resume it first.",
         f"Dit adres is gepauzeerd door {who}: er gaat niets heen, ook geen proefbericht. Hervat het eerst.",
+        f"This address was paused by {who}: nothing goes there, and no test message either. Resume it first.",
     )
 
 
 def waits() -> NoProef:
     """An earlier one to this endpoint has not ended."""
     return NoProef(
-        "The test message before is still on its way to this address; see first what comes of that.",
         "Het vorige proefbericht naar dit adres is nog onderweg; kijk eerst wat daarvan komt.",
+        "The test message before is still on its way to this address; see first what comes of that.",
     )
 
 
 def too_soon(after_s: int) -> NoProef:
     """One was sent a moment ago, or many in an hour."""
     return NoProef(
-        f"A test message went there a moment ago; in {after_s} s there may be another.",
         f"Hierheen ging net al een proefbericht; over {after_s} s kan het weer.",
+        f"A test message went there a moment ago; in {after_s} s there may be another.",
         after_s=after_s,
     )

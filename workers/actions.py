@@ -54,7 +54,9 @@ class JobBook(Protocol):
         now_us: int,
     ) -> Preview: ...
 
-    def confirm(self, scope: Scope, preview: str, *, who: str, reason: str, terms: Terms, now_us: int) -> Job: ...
+    def confirm(
+        self, scope: Scope, preview: str, *, who: str, reason: str, terms: Terms, deliver_again: bool | None, now_us: int
+    ) -> Job: ...
 
     def jobs(self, scope: Scope, *, limit: int) -> list[Job]: ...
 
@@ -183,10 +185,11 @@ class ActionDesk:
             now_us=self._clock.now_us(),
         )
 
-    def confirm(self, scope: Scope, preview: str, *, who: str, reason: str, terms: Terms) -> Job:
+    def confirm(self, scope: Scope, preview: str, *, who: str, reason: str, terms: Terms, deliver_again: bool | None = None) -> Job:
         """See the Protocol."""
         now_us = self._clock.now_us()
-        job = self._jobs.confirm(scope, preview, who=who, reason=checked_reason(reason), terms=terms, now_us=now_us)
+        reason = checked_reason(reason)
+        job = self._jobs.confirm(scope, preview, who=who, reason=reason, terms=terms, deliver_again=deliver_again, now_us=now_us)
         planned = job.figures.planned
         if job.state is not JobState.RUNNING or planned > AT_ONCE or 0 < terms.trial < planned:
             return job

@@ -26,11 +26,13 @@ FOLLOW: Final = 20
 REST_S: Final = 0.1
 #: A system whose receipt queue is full or gone is tried again after this.
 DEAF_S: Final = 30.0
+#: `json.dumps` with options makes such an encoder anew each time, for as much again.
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def receipt(*, accepted: bool, reference: str, received_us: int, code: str | None, reason: str | None, warnings: Sequence[str]) -> bytes:
     """The receipt a sender gets at hand-in (design section 4)."""
-    return json.dumps(
+    return _JSON(
         {
             "accepted": accepted,
             "reference": reference,
@@ -38,16 +40,14 @@ def receipt(*, accepted: bool, reference: str, received_us: int, code: str | Non
             "code": code,
             "reason": reason,
             "warnings": list(warnings),
-        },
-        ensure_ascii=False,
-        separators=(",", ":"),
+        }
     ).encode()
 
 
 def outcome(event: Event) -> bytes:
     """A later outcome, as the sender's software reads it: whose turn it is, and what to do."""
     remedy_nl, remedy_en = remedy_of(event.code, event.owner)
-    return json.dumps(
+    return _JSON(
         {
             "reference": event.reference,
             "state": event.kind,
@@ -57,9 +57,7 @@ def outcome(event: Event) -> bytes:
             "receiver": event.receiver,
             "reason": event.reason,
             **(_retour(event) if event.kind == "returned" else {}),
-        },
-        ensure_ascii=False,
-        separators=(",", ":"),
+        }
     ).encode()
 
 

@@ -40,6 +40,8 @@ AMQP_LIMIT: Final = 1024 * 1024
 #: Without Expires a Timestamp is good for this long, and clocks may differ by the skew (facts 3.5).
 MAX_AGE: Final = timedelta(minutes=10)
 SKEW: Final = timedelta(minutes=5)
+#: `json.dumps` with options makes such an encoder anew each time, for as much again.
+_JSON: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +207,7 @@ def as_message(
         size=len(envelope.xml),
         warnings=(*content.warnings, *unknown_receiver(kind, envelope.receiver, register)),
         register_version=register.version,
-        sealed=vault.seal(reference, envelope.xml, json.dumps(content.facts, separators=(",", ":")).encode()),
+        sealed=vault.seal(reference, envelope.xml, _JSON(content.facts).encode()),
         decisions=decisions,
         step=StreamStep(key=index(f"stream {kind.dienst} {envelope.sender} {step.key}"), number=step.number, status=step.status)
         if step

@@ -19,6 +19,8 @@ log = logging.getLogger("koppelpunt.supervisor")
 RESTART_PAUSE_S: Final = 2.0
 #: After the drain, what still runs is killed.
 KILL_AFTER_S: Final = DRAIN_S + 5.0
+#: What a worker's environment leaves out: people reach the portal, and it needs no broker.
+NOT_FOR: Final = {"portal": frozenset({"AMQP_URL", "KOPPELPUNT_AMQP_MANAGEMENT"})}
 
 
 class Supervisor:
@@ -42,14 +44,16 @@ class Supervisor:
             self._keepers.append(asyncio.create_task(self._keep(key)))
 
     async def _launch(self, key: str) -> None:
+        name = key.partition("#")[0]
+        environment = {variable: value for variable, value in self._environment.items() if variable not in NOT_FOR.get(name, ())}
         output = self._log_file.open("ab") if self._log_file else None
         try:
             self._processes[key] = await asyncio.create_subprocess_exec(
                 sys.executable,
                 str(self._program),
                 "work",
-                key.partition("#")[0],
-                env=self._environment,
+                name,
+                env=environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from adapters.store.database import Database
 from adapters.store.mailboxes import may_have_left
+from adapters.store.refusals import close_refusals
 from adapters.store.routes import supersede
 from adapters.store.rows import Row, decision_rows, event_row, ids_of, write_decisions, write_events
 from adapters.store.selections import stand_of
@@ -119,10 +120,13 @@ def perform(database: Database, tx: Connection, act: Act, errands: Sequence[Erra
     of = {Subject.DELIVERY: _deliveries(database, tx, errands), Subject.MESSAGE: _messages(tx, errands)}
     written, going = _Written(), dict[Subject, list[tuple[Errand, Any]]]()
     late: list[tuple[Errand, Any]] = []
+    _close_refusals(tx, act, [errand for errand in errands if errand.subject is Subject.REFUSAL], written)
     for errand in errands:
-        row = of.get(errand.subject, {}).get(errand.seq or 0)
+        if errand.subject is Subject.REFUSAL:
+            continue
+        row = of[errand.subject].get(errand.seq or 0)
         if row is None:
-            written.done.append(Done(errand.number, ItemState.SKIPPED, str(Why.REFUSED if errand.seq is None else Why.GONE)))
+            written.done.append(Done(errand.number, ItemState.SKIPPED, str(Why.GONE)))
             continue
         verdict, aim = judge(act.order.action, stand_of(row)), aims.get(row.seq)
         if verdict.supersedes:
@@ -145,6 +149,17 @@ def perform(database: Database, tx: Connection, act: Act, errands: Sequence[Erra
     if written.nudged:
         NUDGE(tx, value=str(act.now_us))
     return written.done
+
+
+def _close_refusals(tx: Connection, act: Act, some: Sequence[Errand], written: _Written) -> None:
+    if act.order.action is not Action.ARCHIVE:
+        written.done += [Done(errand.number, ItemState.SKIPPED, str(Why.REFUSED)) for errand in some]
+        return
+    references = [errand.reference for errand in some]
+    closed = close_refusals(tx, references, who=act.actor, why=act.reason, now_us=act.now_us, details={"job": act.job} if act.job else {})
+    for errand in some:
+        gone = errand.reference not in closed
+        written.done.append(Done(errand.number, ItemState.SKIPPED if gone else ItemState.SUCCEEDED, str(Why.GONE) if gone else None))
 
 
 def _deliveries(database: Database, tx: Connection, errands: Iterable[Errand]) -> dict[int, Any]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from adapters.store.board_own import hours_of, links_of
 from adapters.store.board_standing import counts_of
-from adapters.store.board_traffic import FLOW, HOUR_US, TRAFFIC_SIDES, day_number, hour_of, season_of
-from adapters.store.board_where import Where, ask, of_scope, reading
+from adapters.store.board_traffic import FLOW, HOUR_US, TRAFFIC_SIDES, day_number, first_hour, hour_of, season_of
+from adapters.store.board_where import Where, ask, of_scope, only, reading
 from adapters.store.database import Database
 from adapters.store.sql import Sql
-from routing.amsterdam import amsterdam_day, start_of_day
+from routing.amsterdam import amsterdam_day
 from routing.board import FEW, LEGAL_DATES, CalendarLine, DienstLine, Flow, Freshness, LaneLine, LegalDate, Link, Overview, Silent
 from routing.people import Scope
 from routing.release import Circuit, CircuitState, as_of, is_mailbox
@@ -70,16 +71,20 @@ class BoardOverview:
         """See routing.board."""
         links: dict[tuple[str, str, str], dict[str, int]] = {}
         where = of_scope(scope, columns=TRAFFIC_SIDES) if not scope.organisations else Where("FALSE")
-        if scope.organisations:  # who sends to whom is counted per system only; what is open is known of everybody
+        if scope.organisations:  # of those `links_of` knows who sends to whom
             where = of_scope(Scope(systems=scope.systems, everything=scope.everything), columns=TRAFFIC_SIDES)
         with reading(self._db) as connection:
-            passed = ask(
-                connection,
-                "SELECT dienst, system, receiver_system, sum(delivered) AS delivered, sum(failed) AS failed FROM traffic "
-                f"WHERE hour >= :hour AND {where.sql} GROUP BY dienst, system, receiver_system",
-                {**where.values, "hour": hour_of(since_us)},
+            year, hour = season_of(amsterdam_day(_moment(now_us))), hour_of(since_us)
+            table, span = ("traffic_year", "year = :year") if hour <= first_hour(year) else ("traffic", "hour >= :hour")
+            sql = (
+                f"SELECT dienst, system, receiver_system, sum(delivered) AS delivered, sum(failed) AS failed FROM {table} "
+                f"WHERE {span} AND {where.sql} GROUP BY dienst, system, receiver_system"
             )
+            passed = ask(connection, sql, only(sql, {**where.values, "hour": hour, "year": year}))
             for row in passed:
+                if row.delivered or row.failed:
+                    links.setdefault((row.dienst, row.system, row.receiver_system), {}).update(delivered=row.delivered, failed=row.failed)
+            for row in links_of(connection, scope, hour_of(since_us), hour_of(now_us)):
                 if row.delivered or row.failed:
                     links.setdefault((row.dienst, row.system, row.receiver_system), {}).update(delivered=row.delivered, failed=row.failed)
             table, ours = counts_of(connection, scope)
@@ -146,28 +151,28 @@ def _diensten(connection: Connection, scope: Scope, standing: list[Any], now_us:
     today = amsterdam_day(_moment(now_us))
     august = date(season_of(today), 8, 1)
     hours: dict[str, dict[int, Flow]] = {}
-    days: dict[str, list[Flow]] = {}
     season: dict[str, list[Flow]] = {}
     if scope.everything or scope.systems:
         where = of_scope(scope, columns=TRAFFIC_SIDES)
         sql = f"SELECT dienst, hour, {_SUMS} FROM traffic WHERE hour > :hour AND {where.sql} GROUP BY dienst, hour"
         for row in ask(connection, sql, {**where.values, "hour": hour - 24}):
             hours.setdefault(row.dienst, {})[row.hour] = flow_of(row._mapping)
-        sql = f"SELECT dienst, {_SUMS} FROM traffic WHERE hour >= :hour AND {where.sql} GROUP BY dienst"
-        for row in ask(connection, sql, {**where.values, "hour": hour_of(_us(start_of_day(august)))}):
+        sql = f"SELECT dienst, {_SUMS} FROM traffic_year WHERE year = :year AND {where.sql} GROUP BY dienst"
+        for row in ask(connection, sql, {**where.values, "year": august.year}):
             season.setdefault(row.dienst, []).append(flow_of(row._mapping))
     if not scope.everything and scope.organisations:
         not_twice = "AND NOT (system IN @mine)" if scope.systems else ""
         values = {"organisations": sorted(scope.organisations), "mine": sorted(scope.systems)}
-        for since, found in ((today - timedelta(days=1), days), (august, season)):
-            where_day = f"organisation IN @organisations AND day >= :day {not_twice}"
-            sql = f"SELECT dienst, {_SUMS} FROM traffic_party WHERE {where_day} GROUP BY dienst"
-            given = {**values, "day": day_number(since)}
-            if not scope.systems:
-                del given["mine"]
-            for row in ask(connection, sql, given):
-                found.setdefault(row.dienst, []).append(flow_of(row._mapping))
-    names = sorted({*hours, *days, *season, *(row.dienst for row in standing)})
+        sql = f"SELECT dienst, {_SUMS} FROM traffic_party WHERE organisation IN @organisations AND day >= :day {not_twice} GROUP BY dienst"
+        given = {**values, "day": day_number(august)}
+        if not scope.systems:
+            del given["mine"]
+        for row in ask(connection, sql, given):
+            season.setdefault(row.dienst, []).append(flow_of(row._mapping))
+        for dienst, at, flow in hours_of(connection, scope, hour - 23, hour):
+            passed = hours.setdefault(dienst, {})
+            passed[at] = plus([flow, passed.get(at, Flow())])
+    names = sorted({*hours, *season, *(row.dienst for row in standing)})
     lines = []
     for name in names:
         passed = hours.get(name, {})
@@ -176,7 +181,7 @@ def _diensten(connection: Connection, scope: Scope, standing: list[Any], now_us:
             DienstLine(
                 dienst=name,
                 hour=plus(flow for at, flow in passed.items() if at >= hour - 1),
-                day=plus([*passed.values(), *days.get(name, ())]),
+                day=plus(passed.values()),
                 season=plus(season.get(name, ())),
                 waiting=sum(int(row.n) for row in there if not row.fallen),
                 fallen=sum(int(row.n) for row in there if row.fallen),

@@ -17,6 +17,8 @@ from schemas.events import Event
 
 #: What the first block follows.
 GENESIS: Final = bytes(32)
+#: How the events begin that are grouped.
+_FAILURES: Final = (avro.head("failed"), avro.head("refused"))
 
 _UNCHAINED: Final = Sql("SELECT id, schema, payload FROM event WHERE block IS NULL ORDER BY id LIMIT :limit")
 _LAST_BLOCK: Final = Sql("SELECT seq, hash FROM journal ORDER BY seq DESC LIMIT 1")
@@ -40,19 +42,20 @@ class Journal:
     def chain(self, lease: Lease, *, now_us: int, limit: int = 1000) -> int:
         """Binds up to `limit` unchained events in one new block; returns how many. Raises LeaseLost."""
         with self._db.read() as connection:  # only the leader binds events, so what is read here is still unbound below
-            rows = _UNCHAINED(connection, limit=limit).all()
+            rows: Sequence[Any] = _UNCHAINED(connection, limit=limit).all()
         if not rows:
             return 0
-        digests = [avro.digest(row.payload, row.schema) for row in rows]
-        # decoding costs as much as all the rest: only what may be a failure is
-        failures = [avro.decode(row.payload, row.schema) for row in rows if b"failed" in row.payload or b"refused" in row.payload]
+        ids = [id for id, _, _ in rows]
+        digests = [avro.digest(payload, schema) for _, schema, payload in rows]
+        # decoding costs as much as all the rest: only what is a failure is
+        failures = [avro.decode(payload, schema) for _, schema, payload in rows if payload.startswith(_FAILURES)]
         with self._db.write() as tx:
             self._db.require(tx, lease)
             last = _LAST_BLOCK(tx).first()
             number, previous = (last.seq + 1, bytes(last.hash)) if last else (1, GENESIS)
             block = {"seq": number, "previous": previous, "hash": avro.link(previous, number, digests), "events": len(rows)}
-            tx.execute(insert(journal), block | {"first_id": rows[0].id, "last_id": rows[-1].id, "at_us": now_us})
-            _BIND(tx, ids=[row.id for row in rows], number=number)
+            tx.execute(insert(journal), block | {"first_id": ids[0], "last_id": ids[-1], "at_us": now_us})
+            _BIND(tx, ids=ids, number=number)
             self._group(tx, failures)
         return len(rows)
 
@@ -60,7 +63,7 @@ class Journal:
         """Counts failures by code, owner, dienst and the two systems."""
         groups: dict[tuple[str, str, str, str, str], list[Event]] = {}
         for e in happened:
-            if e.kind in ("failed", "refused") and e.code:
+            if e.code:
                 groups.setdefault((e.code, e.owner or "", e.dienst or "", e.system or "", e.receiver_system or ""), []).append(e)
         for (code, owner, dienst, system, receiver_system), members in sorted(groups.items()):
             _COUNT(

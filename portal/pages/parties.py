@@ -13,13 +13,13 @@ from portal.directory import Directory
 from portal.formats import Formats, moment
 from portal.pages.kit import Kit
 from portal.pages.overview import hours_of
-from portal.personal import REFUSED
 from portal.shell import Answer, Visit, page
 from portal.texts import text
 from routing.amsterdam import amsterdam_day
 from routing.board import LaneLine, Party, PartyLine
 from routing.people import SEE, Permission
 from routing.proef import DIENST, NoProef, Proef
+from routing.register_people import whose_of
 from routing.release import CircuitState
 
 #: Test messages that a page shows.
@@ -50,7 +50,6 @@ def routes(kit: Kit) -> list[web.RouteDef]:
             every_kind=KINDS,
             kind=kind,
             words=words,
-            problem=text("items.number.personal", visit.language) if request.query.get(REFUSED) else None,
             hits=[hit for hit in hits if hit[0] not in kinds],
             heeds=await _heeds(kit, visit),
         )
@@ -83,7 +82,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
         try:
             await kit.ask(kit.desk.proefs.ask, visit.scope, **to, lane=lane, who=visit.account.name)
         except NoProef as error:
-            return await _show(kit, request, visit, found, status=409, problem=error.in_language(visit.language))
+            return await _show(kit, request, visit, found, status=409, problem=error.in_words(visit.language))
         raise web.HTTPSeeOther(f"/partijen/{quote(found.oin)}?gedaan=proef#proeven")
 
     return [
@@ -131,7 +130,18 @@ async def _show(kit: Kit, request: web.Request, visit: Visit, found: Party, *, s
         may_send=may_send,
         problem=problem,
         said=request.query.get("gedaan"),
+        in_register=await kit.ask(_in_register, kit, visit, found.oin),
     )
+
+
+def _in_register(kit: Kit, visit: Visit, oin: str) -> str | None:
+    """Where the register's page of it is, that the visitor sees."""
+    register = kit.desk.register()
+    whose = whose_of(visit.account, register)
+    if oin in register.systems and whose.sees_system(oin):
+        return f"/register/systeem/{oin}"
+    known = oin in register.organisations or oin in register.boards
+    return f"/register/organisatie/{oin}" if known and whose.sees_organisation(oin) else None
 
 
 def _chart(found: Party, formats: Formats, now_us: int) -> Chart | None:

@@ -33,7 +33,7 @@ from tests.support.portal import Browser
 
 
 class _Home:
-    """A home without a broker."""
+    """A home without a broker; and without the master key, which is elsewhere."""
 
     def __init__(self, folder: Path, more: Mapping[str, str] | None = None) -> None:
         self.folder, self.port = folder, unused_port()
@@ -48,6 +48,7 @@ class _Home:
             **(more or {}),
         }
         self.settings = make_private_home(Settings.from_environment(self.environment), environment=self.environment)
+        self.settings.master_key.unlink()
         self.store = program.open_store_of(self.settings)
 
     @contextmanager
