@@ -229,7 +229,7 @@ class Here:
         """Where people ask for a test message."""
         from workers.proefs import ProefDesk
 
-        return ProefDesk(self.store.proefs, self.register, self.clock)
+        return ProefDesk(self.store.proefs, _asking(self.settings, self.register, self.clock), self.clock)
 
     @property
     def keeper(self) -> Any:
@@ -303,10 +303,15 @@ def parts_of(its: Assembly, worker: Worker, register: RegisterCache, clock: Cloc
         vault=its.vault,
         publisher=its.publisher,
         register=register,
-        asking=_asking(its.settings, register, clock, lambda outcome: worker.counts.update([("asked", outcome)])),
+        asking=_asking(its.settings, register, clock, partial(_heard, worker)),
         consumer=its.consumer,
         systems=its.systems,
     )
+
+
+def _heard(worker: Worker, outcome: str) -> None:
+    """Counts what became of a question to another register."""
+    worker.counts.update([("asked", outcome)])
 
 
 def _asking(settings: Settings, cache: Any, clock: Any, heard: Callable[[str], None] = lambda outcome: None) -> Any:
@@ -430,7 +435,7 @@ def _portal(its: PortalAssembly, worker: Worker, register: RegisterCache, clock:
         clock=clock,
         worker=worker,
         provider=provider,
-        desk=_portal_desk(its, register, clock),
+        desk=_portal_desk(its, register, clock, partial(_heard, worker)),
         warnings=store.warnings,
     )
     shell = Shell(
@@ -456,7 +461,7 @@ def _portal(its: PortalAssembly, worker: Worker, register: RegisterCache, clock:
     return [server.run()]
 
 
-def _portal_desk(its: PortalAssembly, register: RegisterCache, clock: Clock) -> Any:
+def _portal_desk(its: PortalAssembly, register: RegisterCache, clock: Clock, heard: Callable[[str], None]) -> Any:
     """What the portal's pages ask."""
     from adapters.endpoints import may_call
     from adapters.store.contents import ContentRequests
@@ -485,7 +490,7 @@ def _portal_desk(its: PortalAssembly, register: RegisterCache, clock: Clock) -> 
         alerts=store.alerts,
         changes=RegisterChanges(store.register, register, clock, may_call=may),
         reports=ReportDesk(ReportRows(store.database), store.alerts.contacts, store.board, words, ready=mail),
-        proefs=ProefDesk(store.proefs, register, clock),
+        proefs=ProefDesk(store.proefs, _asking(settings, register, clock, heard), clock),
     )
 
 
