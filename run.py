@@ -138,6 +138,7 @@ def work(arguments: Arguments) -> int:
 
 async def _work(name: str, settings: Settings) -> None:
     from adapters.home import amqp_urls
+    from adapters.portal_keys import PortalKeys
     from adapters.rabbit import Publisher
     from adapters.reloading import keep_looking, look_again
     from adapters.vault import Vault, read_master_key
@@ -147,12 +148,15 @@ async def _work(name: str, settings: Settings) -> None:
 
     store = open_store_of(settings)
     clock = Clock()
-    vault = Vault(read_master_key(settings.master_key))  # first of all: without the key nothing may be taken in
+    keys: Any  # first of all: without the key nothing may be taken in
+    if name == "portal":  # what people reach has neither the key that opens messages nor a way to the broker
+        keys, publisher, amqp = PortalKeys.read(settings.portal_secrets), None, ""
+    else:
+        keys, amqp = Vault(read_master_key(settings.master_key)), amqp_urls(settings)[0]
+        publisher = Publisher(amqp)
     worker = Worker(name, store.registry, clock)
     register = RegisterCache(store.register)
-    amqp, _ = amqp_urls(settings)
-    publisher = Publisher(amqp)
-    parts = Parts(settings, store, worker, vault, register, publisher, clock, amqp)
+    parts = Parts(settings, store, worker, keys, register, publisher, clock, amqp)
     look_no_more = keep_looking(worker.id)
     try:
         tasks = WORKERS[name](parts)
@@ -165,17 +169,19 @@ async def _work(name: str, settings: Settings) -> None:
         parts.operations.close()
         for connection in (*parts.consumers, *parts.closing):
             await connection.close()
-        await publisher.close()
+        if publisher is not None:
+            await publisher.close()
         store.close()
 
 
-def _asking(settings: Settings, cache: Any, clock: Any) -> Any:
-    """The register as routing asks it: ours, another one too, or another one instead. Raises UsageError."""
+def _asking(settings: Settings, cache: Any, clock: Any, heard: Callable[[str], None] = lambda outcome: None) -> Any:
+    """The register as routing asks it: ours, another one too, or another one instead. `heard`: what became of each question to that one.
+    Raises UsageError."""
     from adapters.osr_watch import asked_register
     from routing.amsterdam import amsterdam_day
     from workers.asking import AskingCache
 
-    other = asked_register(settings, clock.now)
+    other = asked_register(settings, clock.now, heard)
     return cache if other is None else AskingCache(cache, other, lambda: amsterdam_day(clock.now()), source=settings.register_source)
 
 
@@ -202,11 +208,16 @@ class Parts:
         self.consumers: list[Any] = []
         self.closing: list[Any] = []  #: what else is to be closed when the worker ends
         self.on_hangup: list[Callable[[], None]] = []  #: what is done on SIGHUP
+        from adapters.checks import broker_answers
         from adapters.operations import Operations
 
-        self.asking = _asking(settings, register, clock)  #: the register as routing asks it
+        #: the register as routing asks it
+        self.asking = _asking(settings, register, clock, lambda outcome: worker.counts.update([("asked", outcome)]))
         self.operations = Operations(settings, store, worker, now=clock.now)
-        self.operations.connections.append(publisher)
+        if publisher is not None:
+            self.operations.connections.append(publisher)
+            broker = broker_answers(self.operations.connections)
+            worker.broker_away = lambda: broker() is not None
 
     def hang_up(self) -> None:
         """SIGHUP came."""
@@ -493,7 +504,7 @@ def _audit(parts: Parts) -> list[Any]:
 
     dead = Dead(parts.worker, parts.store, parts.publisher)
     return [
-        Auditor(parts.worker, parts.store, parts.publisher, parts.register).run(),
+        Auditor(parts.worker, parts.store, parts.publisher, parts.register, own=parts.settings.own_oins).run(),
         BoardKeeping(parts.worker, parts.store.registry, parts.store.board_keeper).run(),
         consume(parts.worker, parts.consumer("dead", prefetch=1), dead.handle, limit=1),
     ]
@@ -505,6 +516,11 @@ def _timetable(parts: Parts) -> list[Any]:
     from adapters.crls import CrlFetcher
     from adapters.mailroom import Mailroom
     from adapters.second_opinions import SecondOpinions
+    from adapters.store.contents import Contents
+    from adapters.store.job_retention import JobRetention
+    from routing.people import Role
+    from workers.contents import Opener
+    from workers.job_retention import OldJobs
     from workers.jobs import JobRunner
     from workers.mailboxes import TakingBack, Withdrawal
     from workers.timetable import Job, Timetable
@@ -514,17 +530,21 @@ def _timetable(parts: Parts) -> list[Any]:
     crls = CrlFetcher.of(parts.settings, parts.store.registry)
     parts.on_hangup.append(crls.ask)
     opinions = SecondOpinions(parts.store, parts.vault)
-    room = WaitingRoom(parts.store.outbox, parts.asking, parts.clock, actor=parts.worker.id)
+    states = [kind.action for kind in contracts.kinds if kind.newest_replaces]
+    room = WaitingRoom(parts.store.outbox, parts.asking, parts.clock, actor=parts.worker.id, states=states)
     waiting = Job(name="waiting", every_s=2, act=room.look)
+    old_jobs = OldJobs(JobRetention(parts.store.database), parts.clock, days=parts.settings.jobs_kept_days)
     more = (
         Job(name="crls", every_s=60, act=crls.fetch_due),
         Job(name="crl files", every_s=2, act=crls.follow),
         Job(name="topology", every_s=2, act=keeper.follow_register),
         Job(name="second opinion", every_s=600, act=opinions.ask),
         Job(name="log", every_s=2, act=lambda: asyncio.to_thread(parts.store.database.tidy_log)),
+        Job(name="accounts", every_s=60, act=lambda: asyncio.to_thread(_catch_up, parts)),
         Job(name="register snapshot", every_s=30, act=_snapshots(parts)),
         *_warnings(parts, contracts).jobs(),
         *_watch(parts),
+        Job(name="old jobs", every_s=3600, act=old_jobs.forget),
     )
     return [
         Timetable(parts.worker, parts.store, list(contracts.kinds), parts.clock, (waiting, *more)).run(),
@@ -532,7 +552,51 @@ def _timetable(parts: Parts) -> list[Any]:
         Withdrawal(parts.worker, parts.store, parts.register, parts.clock).run(),
         TakingBack(parts.worker, parts.store, parts.register, Mailroom(parts.amqp), parts.clock).run(),
         _teller(parts).run(),
+        _proefs(parts, contracts).run(),
+        Opener(
+            parts.worker,
+            Contents(parts.store.database, parts.vault),
+            parts.store.people,
+            parts.store.board,
+            parts.clock,
+            second_factor=frozenset(map(Role, parts.settings.portal_second_factor)),
+            token_days=parts.settings.oidc_token_days,
+        ).run(),
     ]
+
+
+def _proefs(parts: Parts, contracts: Contracts) -> Any:
+    """What sends proefs of our own."""
+    from adapters.proef import compose
+    from schemas.oin import Oin
+    from workers.desk import step_judge
+    from workers.proefs import ProefRunner
+
+    store = parts.store
+    return ProefRunner(
+        parts.worker,
+        store.proefs,
+        store.hand_ins,
+        store.registry,
+        parts.register,
+        contracts,
+        parts.vault,
+        compose,
+        step_judge(contracts),
+        parts.clock,
+        own=Oin(parts.settings.own_oins[0]),
+    )
+
+
+def _catch_up(parts: Parts) -> None:
+    """Makes what a version before left of accounts as this one has it."""
+    from adapters.passwords import reseal
+    from adapters.portal_keys import PortalKeys
+    from adapters.vault import read_master_key
+
+    people, now_us = parts.store.people, parts.clock.now_us()
+    people.catch_up(now_us=now_us, one_time_until_us=now_us + parts.settings.portal_one_time_h * 3_600_000_000)
+    reseal(people, parts.vault, PortalKeys.of(read_master_key(parts.settings.master_key)))
 
 
 def _words(settings: Settings, register: Callable[[], Any]) -> Any:
@@ -572,13 +636,14 @@ def _portal(parts: Parts) -> list[Any]:
     from adapters.portal_reach import context_of, most_connections, provider_of, proxied
     from portal.server import PortalServer
     from portal.shell import Ports, Shell
+    from routing.people import Role
 
     settings, store, provider = parts.settings, parts.store, provider_of(parts.settings)
     if provider is not None:
         parts.closing.append(provider)
     ports = Ports(
         people=store.people,
-        passwords=Passwords(parts.vault),
+        passwords=Passwords(parts.vault),  # its own keys: see _work
         clock=parts.clock,
         worker=parts.worker,
         provider=provider,
@@ -592,6 +657,9 @@ def _portal(parts: Parts) -> list[Any]:
             https=settings.portal_https,
             proxied=proxied(settings),
             api_calls=settings.api_calls,
+            second_factor=frozenset(map(Role, settings.portal_second_factor)),
+            token_days=settings.oidc_token_days,
+            one_time_h=settings.portal_one_time_h,
         ),
         host=settings.portal_host,
         port=settings.portal_port,
@@ -600,7 +668,7 @@ def _portal(parts: Parts) -> list[Any]:
         observe=parts.operations.pages,
     )
     parts.operations.checks["port"] = lambda: None if server.port else f"port {settings.portal_port} cannot be had"
-    del parts.operations.checks["register"]  # people may look before there is one
+    del parts.operations.checks["register"], parts.operations.checks["broker"]  # people may look before there is one, and it needs no other
     return [server.run()]
 
 
@@ -623,11 +691,12 @@ def _warnings(parts: Parts, contracts: Contracts) -> Any:
 
 def _portal_desk(parts: Parts) -> Any:
     """What the portal's pages ask."""
-    from adapters.store.contents import Contents
+    from adapters.store.contents import ContentRequests
     from adapters.store.views import SavedViews
     from portal.desk import Desk
     from routing.work import StoreUnavailable
     from workers.actions import ActionDesk
+    from workers.proefs import ProefDesk
 
     settings, store = parts.settings, parts.store
 
@@ -646,14 +715,27 @@ def _portal_desk(parts: Parts) -> Any:
         actions=ActionDesk(store.jobs, parts.register, parts.clock, approve_above=settings.approve_above),
         register=register,
         lanes=store.outbox,
-        contents=Contents(store.database, parts.vault),
+        contents=ContentRequests(store.database),
         views=SavedViews(store.database),
         index=parts.vault.index,
         ordered=[(kind.dienst, kind.name) for kind in contracts_of(settings).kinds if kind.order_key],
         heeds=heeds,
+        processes=store.registry.workers,
         alerts=store.alerts,
         changes=_portal_register(parts),
+        reports=_portal_reports(parts, register),
+        proefs=ProefDesk(store.proefs, parts.asking, parts.clock),
     )
+
+
+def _portal_reports(parts: Parts, register: Callable[[], Any]) -> Any:
+    """What leaves partners' reports for whatever tells people."""
+    from adapters.store.report_post import ReportRows
+    from workers.report_desk import ReportDesk
+
+    store, words = parts.store, _words(parts.settings, register)
+    ready = parts.settings.mail_server is not None
+    return ReportDesk(ReportRows(store.database), store.alerts.contacts, store.board, words, ready=ready)
 
 
 def _portal_register(parts: Parts) -> Any:
@@ -870,6 +952,20 @@ def lanes(arguments: Arguments) -> int:
     return lane_commands.lanes(arguments, store.outbox, RegisterCache(store.register), who=operator(os.environ))
 
 
+def proef(arguments: Arguments) -> int:
+    """Exit 1 unless it arrived."""
+    from workers import proef_commands
+    from workers.clock import Clock
+    from workers.commands import operator
+    from workers.proefs import ProefDesk
+    from workers.register_cache import RegisterCache
+
+    settings, clock = read_settings(arguments), Clock()
+    store = existing_store_of(settings)
+    desk = ProefDesk(store.proefs, _asking(settings, RegisterCache(store.register), clock), clock)
+    return proef_commands.proef(arguments, desk, who=operator(os.environ))
+
+
 def _on_store(name: str) -> Callable[[Arguments], int]:
     """A command that is about the store and nothing else."""
 
@@ -1008,16 +1104,19 @@ def certificate(arguments: Arguments) -> int:
 
 def account(arguments: Arguments) -> int:
     """Who may look at the portal."""
+    if arguments.does == "keys":
+        return _make_portal_keys(arguments)
+    from datetime import timedelta
+
     import segno
 
     from adapters.passwords import Passwords
-    from adapters.vault import Vault, read_master_key
     from workers.account_commands import Desk, run
     from workers.clock import Clock
     from workers.commands import operator
 
     settings = read_settings(arguments)
-    store, passwords = existing_store_of(settings), Passwords(Vault(read_master_key(settings.master_key)))
+    store, passwords = existing_store_of(settings), Passwords(_portal_keys(settings))
     desk = Desk(
         people=store.people,
         passwords=passwords,
@@ -1025,8 +1124,35 @@ def account(arguments: Arguments) -> int:
         who=operator(os.environ),
         address=settings.portal_address,
         show_qr=lambda text: segno.make(text).terminal(compact=True),
+        one_time=timedelta(hours=settings.portal_one_time_h),
+        token_days=settings.oidc_token_days,
     )
     return run(arguments, desk)
+
+
+def _portal_keys(settings: Settings) -> Any:
+    """Those of the portal: from the master key where that is, which is the truth; else from the portal's file."""
+    from adapters.portal_keys import PortalKeys
+    from adapters.vault import read_master_key
+
+    return PortalKeys.of(read_master_key(settings.master_key)) if settings.master_key.exists() else PortalKeys.read(settings.portal_secrets)
+
+
+def _make_portal_keys(arguments: Arguments) -> int:
+    """`account keys`: the portal's keys, out of the master key. Needs no store."""
+    from adapters.portal_keys import PortalKeys
+    from adapters.vault import read_master_key
+    from workers.tables import print_json
+
+    settings = read_settings(arguments)
+    made = PortalKeys.of(read_master_key(settings.master_key)).write(settings.portal_secrets)
+    if arguments.json:
+        print_json({"file": str(settings.portal_secrets), "changed": made})
+    else:
+        print(
+            f"The portal's keys {'are now' if made else 'were already'} in {settings.portal_secrets}, for the portal's machine and user only."
+        )
+    return 0
 
 
 def account_arguments(parser: Parser) -> None:
@@ -1126,7 +1252,8 @@ async def _demo(home: Path, arguments: Arguments) -> int:
 
     private = {name: value for name, value in os.environ.items() if not name.startswith("KOPPELPUNT_") and name != "AMQP_URL"}
     port = portal_port()
-    environment = {**private, "KOPPELPUNT_LOG_LEVEL": "WARNING", "KOPPELPUNT_HOME": str(home), "KOPPELPUNT_PORTAL_PORT": str(port)}
+    portal = {"KOPPELPUNT_PORTAL_PORT": str(port), "KOPPELPUNT_PORTAL_SECOND_FACTOR": "none"}  # whoever looks at a demo has its passwords
+    environment = {**private, "KOPPELPUNT_LOG_LEVEL": "WARNING", "KOPPELPUNT_HOME": str(home), **portal}
     names = (*EVERY_WORKER, "portal") if arguments.stay else EVERY_WORKER
     workers = Supervisor(ROOT / "run.py", names, environment, home / "workers.log")
     with Progress(quiet=arguments.json) as progress:
@@ -1150,12 +1277,11 @@ def _show_demo_accounts(backbone: Any, port: int) -> None:
     from adapters.parties.demo_accounts import accounts, make
     from adapters.parties.world import build_world
     from adapters.passwords import Passwords
-    from adapters.vault import Vault, read_master_key
     from workers.clock import Clock
     from workers.tables import print_table
 
     settings = backbone.settings
-    passwords, world = Passwords(Vault(read_master_key(settings.master_key))), build_world(settings.own_oins[0])
+    passwords, world = Passwords(_portal_keys(settings)), build_world(settings.own_oins[0])
     rows = make(backbone.store.people, passwords, accounts(world), now_us=Clock().now_us())
     print_table(("name", "password", "role", "sees"), rows, title=f"The portal: http://localhost:{port}, and who may sign in there")
 
@@ -1205,7 +1331,7 @@ COMMANDS: dict[str, Command] = {
         "revocation lists: fetch them now, so that a revocation counts within seconds",
     ),
     "certificate": (certificate_arguments, certificate, "our own certificate, the next one, and which is used towards whom"),
-    "account": (account_arguments, account, "who may look at the portal: accounts, passwords, API tokens"),
+    "account": (account_arguments, account, "who may look at the portal: accounts, passwords, API tokens; and the portal's own keys"),
     "register": (register_arguments, register, "the service register: load, show, change, plan, explain"),
     "wsdl": (_of("adapters.descriptions_cli", "wsdl_arguments", _home), wsdl, "the WSDL of a dienst version, for a supplier's software"),
     "openapi": (
@@ -1247,6 +1373,11 @@ COMMANDS: dict[str, Command] = {
         _of("workers.lane_commands", "arguments", _home_and_json),
         lanes,
         "receivers' endpoints that fail or are held; hold one, or let it go",
+    ),
+    "proef": (
+        _of("workers.proef_commands", "arguments", _home_and_json),
+        proef,
+        "send a test message to a receiver's endpoint, and see what comes back",
     ),
     "alerts": (
         _of("workers.alert_commands", "alerts_arguments", _home_and_json),

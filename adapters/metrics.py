@@ -18,6 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from adapters import reloading, timekeeping
+from adapters.osr_watch import standing as standing_of
 from adapters.store import Store
 from adapters.store.database import StoreRefused
 from broker_config.settings import mask
@@ -108,10 +109,16 @@ class OfProcess(Collector):
         )
         hand_ins = CounterMetricFamily("koppelpunt_hand_ins", "Hand-ins answered, by channel and code.", labels=("via", "code"))
         deliveries = CounterMetricFamily("koppelpunt_delivery_attempts", "Attempts to deliver, by what they came to.", labels=("outcome",))
+        tellings = CounterMetricFamily(
+            "koppelpunt_tellings", "Tries to send a mail or webhook, by what they came to.", labels=("channel", "outcome")
+        )
+        asked = CounterMetricFamily(
+            "koppelpunt_register_asked", "Questions to the other register, by what they came to.", labels=("outcome",)
+        )
+        families = {"hand_in": hand_ins, "delivery": deliveries, "telling": tellings, "asked": asked}
         for (what, *labels), count in Tally(worker.counts).items():
-            {"hand_in": hand_ins, "delivery": deliveries}[what].add_metric(labels, count)
-        yield hand_ins
-        yield deliveries
+            families[what].add_metric(labels, count)
+        yield from families.values()
         if (own := self._own()) is not None:
             left = (own.not_valid_after_utc - datetime.now(UTC)).total_seconds()
             yield GaugeMetricFamily("koppelpunt_own_certificate_left_seconds", "Until our certificate in use here ends.", left)
@@ -191,6 +198,14 @@ class OfStore(Collector):
             yield gauge("register_age_seconds", "Since it was loaded.", {(): ages(loaded[1])})
         standing = {(kind,): count for kind, count in self._store.warnings.counts().items()}
         yield gauge("warnings", "What will break unless somebody acts, by kind.", standing, "kind")
+        told = self._store.alerts.figures()
+        yield gauge("alerts", "Alerts that are not over.", told.alerts, "kind", "state")
+        yield gauge("tellings_waiting", "Mails and webhooks that are to be sent.", {(): told.waiting})
+        yield gauge("tellings_failing", "Those of them that were tried, and not taken yet.", {(): told.failing})
+        other = standing_of(self._store.registry) or {}
+        yield gauge("register_away", "Whether the other register did not answer.", {(): bool(other.get("trouble"))} if other else {})
+        answered = {(): ages(int(other["answered_us"]))} if other.get("answered_us") else {}
+        yield gauge("register_answered_age_seconds", "Since the other register answered.", answered)
         crls = self._store.registry.crl_times()
         yield gauge("crl_age_seconds", "Since a CRL was fetched.", {(mask(c.source),): ages(c.fetched_us) for c in crls}, "source")
         left = {(mask(c.source),): (c.next_update_us - now_us) / 1e6 for c in crls}

@@ -57,8 +57,18 @@ class _Trouble:
 class OsrRegister:
     """A `routing.register_asked.OtherRegister`. Its thread begins with the first question, and ends with the process or `close`."""
 
-    def __init__(self, make: Callable[[], OsrClient], name: str, now: Callable[[], datetime], *, keep_s: float) -> None:
-        """`make`: the client, called in the thread that asks. `now`: UTC. `keep_s`: seconds for which what there is is believed."""
+    def __init__(
+        self,
+        make: Callable[[], OsrClient],
+        name: str,
+        now: Callable[[], datetime],
+        *,
+        keep_s: float,
+        heard: Callable[[str], None] = lambda outcome: None,
+    ) -> None:
+        """`make`: the client, called in the thread that asks. `now`: UTC. `keep_s`: seconds for which what there is is believed.
+        `heard`: told, in that thread, what became of each question that was sent: answered, refused (this one) or away."""
+        self._hear = heard
         self._make, self._name, self._now, self._keep_s = make, name, now, keep_s
         self._kept: Recent[Question, _Kept] = Recent(KEPT)
         self._under_way: dict[Question, Future[None]] = {}
@@ -130,11 +140,14 @@ class OsrRegister:
         try:
             found = await ask(self._client)
         except (OsrTooOften, OsrWrong):
+            self._hear("refused")
             raise  # this question, and not the register as a whole
         except OsrError as error:
+            self._hear("away")
             if tells:
                 self._does_not_answer(str(error))
             raise
+        self._hear("answered")
         if tells:
             self._answers()
         return found

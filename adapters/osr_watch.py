@@ -30,8 +30,11 @@ class Notes(Protocol):
     def set_note(self, name: str, value: str) -> None: ...
 
 
-def asked_register(settings: Settings, now: Callable[[], datetime]) -> OsrRegister | None:
-    """The other register of the settings; None where ours alone decides. Raises UsageError without its address, or our certificate."""
+def asked_register(
+    settings: Settings, now: Callable[[], datetime], heard: Callable[[str], None] = lambda outcome: None
+) -> OsrRegister | None:
+    """The other register of the settings; None where ours alone decides. `heard`: as OsrRegister. Raises UsageError without its address, or
+    our certificate."""
     if settings.register_source == "own":
         return None
     if not settings.osr_url:
@@ -43,7 +46,7 @@ def asked_register(settings: Settings, now: Callable[[], datetime]) -> OsrRegist
 
     parts = urlsplit(url)
     name = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
-    return OsrRegister(make, name, now, keep_s=settings.osr_keep_s)
+    return OsrRegister(make, name, now, keep_s=settings.osr_keep_s, heard=heard)
 
 
 class Watch:

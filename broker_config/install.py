@@ -24,7 +24,7 @@ def prepare(arguments: argparse.Namespace) -> int:
     """RabbitMQ (and what the tests need) are there, or installed where we may. Raises NotInstalled."""
     require(*(("rabbitmq", "postgresql") if arguments.tests else ("rabbitmq",)))
     if arguments.tests:
-        for names in (OTHER_STACKS, (BROWSER,)):
+        for names in (OTHER_STACKS, BROWSER):
             try:
                 require(*names, within_s=100)
             except NotInstalled as missing:
@@ -55,11 +55,12 @@ PACKAGES: Final = {
     "wsimport": Package("jaxws", "wsimport", ()),
     "wss4j": Package("libwss4j-java", "wss4j.jar", ("/usr/share/java",)),
     "chromium": Package("chromium", "chromium", ()),
+    "libatomic": Package("libatomic1", "libatomic.so.1", ("/usr/lib/*", "/usr/lib*")),
 }
 #: Other people's SOAP stacks, with which the tests hand in at the gateway. The rest of the tests can do without.
 OTHER_STACKS: Final = ("xmlsec1", "node", "npm", "javac", "wsimport", "wss4j")
-#: A browser, with which the tests look at the portal.
-BROWSER: Final = "chromium"
+#: A browser, with which the tests look at the portal, and what the program that Playwright drives it with is linked to.
+BROWSER: Final = ("chromium", "libatomic")
 #: Keeps a server that was installed from starting by itself: it would take the standard ports, and we start our own nodes.
 POLICY: Final = Path("/usr/sbin/policy-rc.d")
 
@@ -87,7 +88,7 @@ def is_offered(name: str) -> bool:
 
 
 def require(*names: str, within_s: float | None = None) -> None:
-    """Sees to it that the packages are there. Fetching them may take `within_s` seconds in all.
+    """Sees to it that the packages are there. Fetching them may take `within_s` seconds in all; installing what was fetched is not hurried.
 
     Raises NotInstalled, after all of them were tried.
     """
@@ -99,25 +100,26 @@ def require(*names: str, within_s: float | None = None) -> None:
         raise NotInstalled(
             f"{listed} {'is' if len(missing) == 1 else 'are'} not installed, and only root may install it here. {by_hand(*missing)}"
         )
+    sys.stderr.write(f"Installing {', '.join(PACKAGES[name].apt for name in missing)} ...\n")
     until = None if within_s is None else time.monotonic() + within_s
     problems = []
     with _no_service_starts():
-        for name in missing:
-            package = PACKAGES[name]
-            sys.stderr.write(f"Installing {package.apt} ...\n")
-            why = (_apt("update", "-q", until=until) if name == missing[0] else None) or _fetch_and_install(package, until)
+        no_lists = _apt("update", "-q", until=until)
+        not_fetched = {name: _apt(*_install(name), "--download-only", until=until) for name in missing}
+        for name in missing:  # apt that is stopped while it unpacks leaves a broken system: from here on nothing is given up
+            why = (not_fetched[name] and (no_lists or not_fetched[name])) or _apt(*_install(name), "--no-download", until=None)
             if why is not None:
-                problems.append(f"apt-get could not install {package.apt}: {why}. {by_hand(name)}")
-            elif not is_there(package):
-                problems.append(f"{package.apt} was installed, but its program {package.program} cannot be found. {by_hand(name)}")
+                problems.append(f"apt-get could not install {PACKAGES[name].apt}: {why}. {by_hand(name)}")
+            elif not is_there(PACKAGES[name]):
+                problems.append(
+                    f"{PACKAGES[name].apt} was installed, but its program {PACKAGES[name].program} cannot be found. {by_hand(name)}"
+                )
     if problems:
         raise NotInstalled(" ".join(problems))
 
 
-def _fetch_and_install(package: Package, until: float | None) -> str | None:
-    """Only fetching is given up when it takes too long: apt that is stopped while it unpacks leaves a broken system."""
-    install = ("install", "-yq", "--no-install-recommends", package.apt)
-    return _apt(*install, "--download-only", until=until) or _apt(*install, "--no-download", until=None)
+def _install(name: str) -> tuple[str, ...]:
+    return ("install", "-yq", "--no-install-recommends", PACKAGES[name].apt)
 
 
 def _apt(*words: str, until: float | None) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from portal.personal import local, may_be_personal
+from portal.personal import REFUSED, local, may_be_personal
 from portal.shell import SHELL, VISIT, Visit, language_of
 from portal.statics import asset
 from portal.texts import text
@@ -31,7 +31,7 @@ def environment() -> Environment:
 
 def render(request: web.Request, template: str, *, status: int = 200, **values: Any) -> web.Response:
     """A page from a template; `values` are what it names. Every page has besides: `visit` (None: nobody signed in), `may(permission)`,
-    `t(key)`, `language`, `theme`, `csrf`, `path`, `nav`."""
+    `t(key)`, `language`, `theme`, `csrf`, `path`, `nav`, `dropped` (something was taken out of the address)."""
     visit: Visit | None = request.get(VISIT)
     language = visit.language if visit else language_of(request)
     shell = request.app[SHELL]
@@ -47,6 +47,7 @@ def render(request: web.Request, template: str, *, status: int = 200, **values: 
                 "theme": theme_of(request),
                 "csrf": shell.csrf(request),
                 "path": request.path,
+                "dropped": REFUSED in request.query,
                 "switch": partial(_switch, request),
                 "nav": [item for item in request.app[NAV] if visit and visit.permissions & item.permissions],
                 **values,

@@ -65,6 +65,7 @@ _LOOK: Final[Mapping[str, tuple[str, str]]] = {
     "reg.delegation.of": ("Gemeente", "Municipality"),
     "reg.delegation.to": ("Regio die ontvangt", "Region that receives"),
     "reg.itself": ("Sluit zelf aan: eigen endpoints", "Connects itself: its own endpoints"),
+    "reg.traffic": ("Verkeer en uitval", "Traffic and failures"),
     "reg.as_organisation": ("Als organisatie", "As an organisation"),
     "reg.schools": ("Scholen: {n}", "Schools: {n}"),
     "reg.schools.none": ("Geen school noemt dit bestuur.", "No school names this board."),

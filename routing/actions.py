@@ -35,7 +35,7 @@ class Action(StrEnum):
     RETRY = "retry"  #: the same message to the same receiver, with the same ids
     RETURN = "return"  #: retour: the system that handed it in hears that nothing more will come of it here, and what to do
     REDIRECT = "redirect"  #: to another endpoint that the register allows now for this receiver and dienst
-    ARCHIVE = "archive"  #: closed without delivery
+    ARCHIVE = "archive"  #: closed without delivery; of a refusal: nothing more will come of it
     REOPEN = "reopen"  #: what was closed without delivery has failed again, and waits for somebody
     RESEND = "resend"  #: after a final state: a new delivery of the same Body and business id, in our envelope with a new MessageID
 
@@ -100,7 +100,8 @@ WHY: Final[Mapping[Why, tuple[str, str]]] = MappingProxyType(
 )
 
 _FINAL: Final = frozenset({_D.ACKNOWLEDGED, _D.ANSWERED, _D.RETURNED, _D.ARCHIVED, _D.SUPERSEDED})
-_REDIRECTABLE: Final = frozenset({_D.FAILED, _D.ROUTED, _D.POSTPONED})
+#: States of a delivery that may be pointed elsewhere.
+REDIRECTABLE: Final = frozenset({_D.FAILED, _D.ROUTED, _D.POSTPONED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +131,7 @@ _SUPERSEDES: Final = Verdict(supersedes=True, why=Why.NEWER)
 def judge(action: Action, stand: Stand) -> Verdict:
     """May this be done with it, as it stands? Whether the register allows an endpoint (redirect) is not judged here."""
     if stand.subject is Subject.REFUSAL:
-        return Verdict(why=Why.REFUSED)
+        return _ACTS if action is Action.ARCHIVE else Verdict(why=Why.REFUSED)
     if not stand.kept and action is not Action.RETURN and action is not Action.ARCHIVE:
         return Verdict(why=Why.ERASED)
     why = _why_not_message(action, stand) if stand.subject is Subject.MESSAGE else _why_not_delivery(action, _D(stand.state))
@@ -160,7 +161,7 @@ def _why_not_delivery(action: Action, state: _D) -> Why | None:
         return None if state in _FINAL else Why.NOT_FINAL
     if action is Action.REOPEN:
         return None if state is _D.ARCHIVED else Why.NOT_CLOSED
-    if action is Action.REDIRECT and state in _REDIRECTABLE:
+    if action is Action.REDIRECT and state in REDIRECTABLE:
         return None
     if state is _D.FAILED or (action is Action.RETURN and state is _D.ARCHIVED):
         return None
@@ -214,7 +215,7 @@ class Selection:
 
     ids: tuple[str, ...] = ()  #: references, delivery_ids, MessageIDs or business ids: of a message, all that the action is for
     wanted: ItemFilter | None = None  #: what stands on the board: a group of failures, or anything else that a list can be narrowed to
-    job: str | None = None  #: what an earlier job was about and did not finish: failed, left alone, or not begun
+    job: str | None = None  #: what an earlier job was about and did not finish: failed, left alone, or not begun; to reopen: what it closed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,6 +292,7 @@ class Errand:
     versie: str = ""
     target: str = ""
     id: str = ""  #: delivery_id
+    reference: str = ""  #: of a refusal
     placed: bool = True  #: it has an endpoint
 
 
@@ -320,8 +322,9 @@ class Actions(Protocol):
     def preview(self, scope: Scope, selection: Selection, order: Order, *, who: str) -> Preview:
         """Freezes what is selected, and says what would happen."""
 
-    def confirm(self, scope: Scope, preview: str, *, who: str, reason: str, terms: Terms) -> Job:
-        """Lets it begin, or wait for the second person. Whoever made the preview confirms it, within its time, and once."""
+    def confirm(self, scope: Scope, preview: str, *, who: str, reason: str, terms: Terms, deliver_again: bool | None = None) -> Job:
+        """Lets it begin, or wait for the second person. Whoever made the preview confirms it, within its time, and once. `deliver_again`:
+        of a return, in place of what its order said."""
 
     def jobs(self, scope: Scope, *, limit: int = 50) -> list[Job]:
         """The newest first; under a scope only those that were made under the same one, or a part of it."""

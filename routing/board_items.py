@@ -154,6 +154,8 @@ _IN_URLS: Final = {
 PARAMETERS: Final = tuple(_IN_URLS.values())
 #: A day that something is compared with: before our time and after it, all days are alike.
 _FIRST_DAY, _LAST_DAY = date(2000, 1, 1), date(2099, 12, 31)
+#: An OIN or routeringskenmerk, whose letters may have been typed in lower case.
+_OIN: Final = re.compile(r"[0-9]{8}[0-9A-Za-z]{12}\Z")
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 
 
@@ -246,6 +248,8 @@ def _read(name: str, key: str, text: str) -> Any:
         return text in ("ja", "yes", "1", "on")
     if name in ("systems", "receiver_systems"):
         return tuple(part for part in (piece.strip() for piece in text.split(",")) if part)[:200]
+    if name in ("school", "receiver", "party", "address") and not _OIN.match(text):
+        return text  # such as `gemeentecode 0501`
     return text.upper() if name in ("brin", "school", "receiver", "party", "address") else text
 
 

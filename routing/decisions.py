@@ -40,9 +40,11 @@ _ROWS: Final = (
     # Is it signed? Answered by the verifier; recorded here in the same shape.
     Rule("signature-good", "signature", "yes", None, None, "De ondertekening van systeem {system} klopt.", "The signature of system {system} is good."),
     Rule("connection-good", "signature", "yes", None, None, "Het bericht is niet ondertekend; de verbinding is die van systeem {system} (tweezijdig TLS), en de dienst staat dat toe.", "The message is not signed; the connection is that of system {system} (mutual TLS), and the dienst allows that."),
+    Rule("made-here", "signature", "yes", None, None, "Het Koppelpunt maakte dit bericht zelf, en ondertekent het bij het verzenden.", "The backbone made this message itself, and signs it when it is sent."),
     # May this system send this for this organisation? (Edukoppeling facts 5.4, steps 2, 4 and 5)
     Rule("mandate", "sender", "yes", None, None, "{sender_name} heeft {system_name} gemachtigd voor {dienst}.", "{sender_name} has mandated {system_name} for {dienst}."),
     Rule("own-certificate", "sender", "yes", None, None, "{sender_name} sluit aan met een eigen certificaat; een mandaat is niet nodig.", "{sender_name} connects with its own certificate and needs no mandate."),
+    Rule("own-proef", "sender", "yes", None, None, "Het Koppelpunt stuurt zelf een proefbericht om een adres te beproeven; van dienst {dienst}, en van geen andere, mag dat zonder mandaat.", "The backbone itself sends a test message to try an address; of dienst {dienst}, and of no other, it may without a mandate."),
     Rule("system-unknown", "sender", "no", _NOT_ALLOWED, _O.SUPPLIER, "Het systeem met certificaat-OIN {system} staat niet in het serviceregister; de leverancier moet het aanmelden.", "The system with certificate OIN {system} is not in the service register; its supplier must register it."),
     Rule("system-ended", "sender", "no", _NOT_ALLOWED, _O.SUPPLIER, "{system_name} mocht tot en met {until} aanleveren.", "{system_name} could hand in up to and including {until}."),
     Rule("system-not-yet", "sender", "no", _NOT_ALLOWED, _O.SUPPLIER, "{system_name} mag pas vanaf {from} aanleveren.", "{system_name} may hand in from {from} only."),

@@ -53,6 +53,12 @@ GLOSSARY: Final[Mapping[str, Term]] = MappingProxyType(
             "Een klein deel van een opdracht dat eerst gaat. Mislukt dat, dan stopt de rest.",
             "A small part of a job that goes first. If it fails, the rest stops.",
         ),
+        "proefbericht": Term(
+            "Proefbericht",
+            "Test message",
+            "Een bericht zonder persoonsgegevens dat het Koppelpunt zelf stuurt, om te zien of een adres het aanneemt.",
+            "A message without personal data that the backbone itself sends, to see whether an address takes it.",
+        ),
         "inhoud_inzien": Term(
             "Inhoud inzien met reden",
             "Look inside, with a reason",

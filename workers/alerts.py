@@ -269,6 +269,7 @@ class Teller:
                 return
             await self._ask("sent", lambda: self._store.sent(due.id, now_us=self._worker.clock.now_us()))
             self._worker.handled += 1
+            self._count(due, "sent")
             log.info("message_sent", extra=facts)
         except Stopping:
             return
@@ -291,10 +292,14 @@ class Teller:
             wait_s = max(wait_s, min(error.after_s, 86_400.0))
         again_us = None if wait_s is None else now_us + int(wait_s * 1e6)
         await self._ask("not sent", lambda: self._store.not_sent(due.id, str(error), again_us=again_us, now_us=now_us))
+        self._count(due, "given_up" if again_us is None else "put_off")
         if again_us is None:
             log.error("message_given_up", extra={**facts, "attempts": due.attempts + 1, "error": str(error)})
         else:
             log.warning("message_not_sent", extra={**facts, "attempts": due.attempts + 1, "error": str(error), "retry_in_s": wait_s})
+
+    def _count(self, due: Due, outcome: str) -> None:
+        self._worker.counts["telling", str(due.contact.channel), outcome] += 1
 
 
 def scope_of(party: str, register: Register) -> Scope:

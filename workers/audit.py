@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from routing.ports import Outgoing, Publisher, Store
@@ -90,8 +90,11 @@ def to_tell(telling: Telling) -> Outgoing:
 class Auditor:
     """The journal's one writer, and the one that tells."""
 
-    def __init__(self, worker: Worker, store: Store, publisher: Publisher, register: Callable[[], Register]) -> None:
-        self._worker, self._store, self._publisher, self._register = worker, store, publisher, register
+    def __init__(
+        self, worker: Worker, store: Store, publisher: Publisher, register: Callable[[], Register], *, own: Collection[str] = ()
+    ) -> None:
+        """`own`: our own OINs. What becomes of messages that we sent ourselves (routing.proef) stands where we look; nobody is told."""
+        self._worker, self._store, self._publisher, self._register, self._own = worker, store, publisher, register, frozenset(own)
         self._leader = Leader(worker, store.registry, "audit")
 
     async def run(self) -> None:
@@ -112,11 +115,12 @@ class Auditor:
         if not tellings:
             return 0
         register = await self._worker.insist("register", self._register)
-        queued = [telling for telling in tellings if not _asks_itself(register, telling.system)]
+        quiet = {system for system in {one.system for one in tellings} if system in self._own or _asks_itself(register, system)}
+        queued = [telling for telling in tellings if telling.system not in quiet]
         outgoing = [to_tell(telling) for telling in queued]
         fates = await self._worker.insist_async("tell", lambda: self._publisher.publish_many(outgoing)) if outgoing else []
         fate_of = list(zip(queued, fates, strict=True))
-        done = [telling.event_id for telling in tellings if _asks_itself(register, telling.system)]
+        done = [telling.event_id for telling in tellings if telling.system in quiet]
         done += [telling.event_id for telling, fate in fate_of if fate == "confirmed"]
         deaf = [telling for telling, fate in fate_of if fate != "confirmed"]
         if deaf:

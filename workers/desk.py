@@ -142,7 +142,19 @@ class Desk:
                 decisions=decisions,
                 redelivered=redelivered,
             )
-        return self._accepted(reference, envelope, content, system, register, via, now, tuple(decisions), redelivered, answer)
+        return as_message(
+            envelope,
+            content,
+            reference=reference,
+            system=system,
+            register=register,
+            vault=self._vault,
+            via=via,
+            at=now,
+            decisions=tuple(decisions),
+            redelivered=redelivered,
+            answer=answer,
+        )
 
     def _signed(self, version: int, system: Oin, rule: str) -> RecordedDecision:
         """The same record for every good signature of one system."""
@@ -153,53 +165,55 @@ class Desk:
             known = self._signatures[version, system, rule] = self._record(decide(rule, version, {"system": str(system)}))
         return known
 
-    def _accepted(
-        self,
-        reference: str,
-        envelope: Envelope,
-        content: Content,
-        system: Oin,
-        register: Register,
-        via: str,
-        now: datetime,
-        decisions: tuple[RecordedDecision, ...],
-        redelivered: bool,
-        answer: Answer | None,
-    ) -> NewMessage:
-        kind, index = content.kind, self._vault.index
-        step = content.sequence
-        return NewMessage(
-            reference=reference,
-            sender=envelope.sender,
-            system=system,
-            receiver=envelope.receiver,
-            message_id=envelope.message_id,
-            business_id=content.business_id,
-            address=envelope.to,
-            action=envelope.action,
-            dienst=kind.dienst,
-            versie=kind.versie,
-            bericht=kind.name,
-            order_key=index(f"order {kind.dienst} {kind.name} {content.order_key}") if content.order_key else None,
-            subject=index(f"subject {content.subject}") if content.subject else None,
-            digest=content_digest(envelope),
-            received_us=micros(now),
-            created_us=micros(envelope.created),
-            expires_us=micros(envelope.expires) if envelope.expires else None,
-            stale=not envelope.signed or not timestamp_good(envelope, now),
-            via=via,
-            size=len(envelope.xml),
-            warnings=(*content.warnings, *unknown_receiver(kind, envelope.receiver, register)),
-            register_version=register.version,
-            sealed=self._vault.seal(reference, envelope.xml, _JSON(content.facts).encode()),
-            decisions=decisions,
-            step=StreamStep(key=index(f"stream {kind.dienst} {envelope.sender} {step.key}"), number=step.number, status=step.status)
-            if step
-            else None,
-            answer=answer,
-            replaces=content.facts.get("vervangtBedrijfsdocument", "").lower() or None,
-            redelivered=redelivered,
-        )
+
+def as_message(
+    envelope: Envelope,
+    content: Content,
+    *,
+    reference: str,
+    system: Oin,
+    register: Register,
+    vault: Vault,
+    via: str,
+    at: datetime,
+    decisions: tuple[RecordedDecision, ...],
+    redelivered: bool = False,
+    answer: Answer | None = None,
+) -> NewMessage:
+    """What was judged and found good, as it is stored."""
+    kind, index, step = content.kind, vault.index, content.sequence
+    return NewMessage(
+        reference=reference,
+        sender=envelope.sender,
+        system=system,
+        receiver=envelope.receiver,
+        message_id=envelope.message_id,
+        business_id=content.business_id,
+        address=envelope.to,
+        action=envelope.action,
+        dienst=kind.dienst,
+        versie=kind.versie,
+        bericht=kind.name,
+        order_key=index(f"order {kind.dienst} {kind.name} {content.order_key}") if content.order_key else None,
+        subject=index(f"subject {content.subject}") if content.subject else None,
+        digest=content_digest(envelope),
+        received_us=micros(at),
+        created_us=micros(envelope.created),
+        expires_us=micros(envelope.expires) if envelope.expires else None,
+        stale=not envelope.signed or not timestamp_good(envelope, at),
+        via=via,
+        size=len(envelope.xml),
+        warnings=(*content.warnings, *unknown_receiver(kind, envelope.receiver, register)),
+        register_version=register.version,
+        sealed=vault.seal(reference, envelope.xml, _JSON(content.facts).encode()),
+        decisions=decisions,
+        step=StreamStep(key=index(f"stream {kind.dienst} {envelope.sender} {step.key}"), number=step.number, status=step.status)
+        if step
+        else None,
+        answer=answer,
+        replaces=content.facts.get("vervangtBedrijfsdocument", "").lower() or None,
+        redelivered=redelivered,
+    )
 
 
 def refusal(

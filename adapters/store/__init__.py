@@ -17,6 +17,7 @@ from adapters.store.letters import Letters
 from adapters.store.mailboxes import Mailboxes
 from adapters.store.outbox import Outbox
 from adapters.store.people import People
+from adapters.store.proefs import Proefs
 from adapters.store.queries import Queries
 from adapters.store.register import RegisterBook
 from adapters.store.registry import Registry
@@ -47,6 +48,7 @@ class Store:
         self.queries = Queries(database)
         self.repair = Repair(database)
         self.jobs = Jobs(database)
+        self.proefs = Proefs(database)
         self.figures = Figures(database)
         self.certificates = Certificates(database)
         self.people = People(database)

@@ -16,6 +16,8 @@ from sqlalchemy import Connection
 
 from adapters.store.database import Database
 from adapters.store.mailboxes import may_have_left
+from adapters.store.refusals import close_refusals
+from adapters.store.routes import supersede
 from adapters.store.rows import Row, decision_rows, event_row, ids_of, write_decisions, write_events
 from adapters.store.selections import stand_of
 from adapters.store.sql import Insert, Sql
@@ -61,6 +63,8 @@ _AGAIN: Final = Sql(
     "WHERE seq IN @seqs AND state = 'failed'"
 )
 _AGAIN_THERE: Final = Sql(f"UPDATE delivery SET state = 'released', {_AFRESH}, {_AIM} WHERE seq IN @seqs AND state = 'failed'")
+#: Of what had none, because nobody had the gemeentecode by which it was looked up.
+_RECEIVER: Final = Sql("UPDATE delivery SET receiver = :receiver WHERE seq = :seq AND state = 'routed'")
 _TO_RELAY: Final = Sql("UPDATE delivery SET state = 'routed' WHERE seq IN @seqs AND state = 'released'")
 _ELSEWHERE: Final = Sql(
     f"UPDATE delivery SET {_AIM}, not_before_us = 0, at_us = :now WHERE seq IN @seqs AND state IN ('routed', 'postponed')"
@@ -116,10 +120,13 @@ def perform(database: Database, tx: Connection, act: Act, errands: Sequence[Erra
     of = {Subject.DELIVERY: _deliveries(database, tx, errands), Subject.MESSAGE: _messages(tx, errands)}
     written, going = _Written(), dict[Subject, list[tuple[Errand, Any]]]()
     late: list[tuple[Errand, Any]] = []
+    _close_refusals(tx, act, [errand for errand in errands if errand.subject is Subject.REFUSAL], written)
     for errand in errands:
-        row = of.get(errand.subject, {}).get(errand.seq or 0)
+        if errand.subject is Subject.REFUSAL:
+            continue
+        row = of[errand.subject].get(errand.seq or 0)
         if row is None:
-            written.done.append(Done(errand.number, ItemState.SKIPPED, str(Why.REFUSED if errand.seq is None else Why.GONE)))
+            written.done.append(Done(errand.number, ItemState.SKIPPED, str(Why.GONE)))
             continue
         verdict, aim = judge(act.order.action, stand_of(row)), aims.get(row.seq)
         if verdict.supersedes:
@@ -142,6 +149,17 @@ def perform(database: Database, tx: Connection, act: Act, errands: Sequence[Erra
     if written.nudged:
         NUDGE(tx, value=str(act.now_us))
     return written.done
+
+
+def _close_refusals(tx: Connection, act: Act, some: Sequence[Errand], written: _Written) -> None:
+    if act.order.action is not Action.ARCHIVE:
+        written.done += [Done(errand.number, ItemState.SKIPPED, str(Why.REFUSED)) for errand in some]
+        return
+    references = [errand.reference for errand in some]
+    closed = close_refusals(tx, references, who=act.actor, why=act.reason, now_us=act.now_us, details={"job": act.job} if act.job else {})
+    for errand in some:
+        gone = errand.reference not in closed
+        written.done.append(Done(errand.number, ItemState.SKIPPED if gone else ItemState.SUCCEEDED, str(Why.GONE) if gone else None))
 
 
 def _deliveries(database: Database, tx: Connection, errands: Iterable[Errand]) -> dict[int, Any]:
@@ -215,6 +233,11 @@ def _aim(tx: Connection, act: Act, some: Iterable[tuple[Errand, Any]], aims: Aim
             _TO_RELAY(tx, seqs=seqs)
         left = [(row.receiver_system, row.id) for row, _ in members if _stood_in_mailbox(row) and row.receiver_system != place[2]]
         may_have_left(tx, left, act.now_us)
+    moved = [(row.seq, aim.receiver) for row, aim in aimed if aim.receiver != row.receiver]
+    for seq, receiver in moved:
+        _RECEIVER(tx, seq=seq, receiver=receiver)
+    if moved:  # their receiver is known only now: so is whether a newer state came for it
+        written.events += supersede(tx, [seq for seq, _ in moved], act.actor, act.now_us, states=False)
     for row, aim in aimed:
         written.decisions += decision_rows(row.reference, row.id, act.now_us, aim.decisions)
 
@@ -280,11 +303,12 @@ def _resend(database: Database, tx: Connection, act: Act, some: Sequence[tuple[E
     rows: list[Row] = []
     for seq, (errand, row) in zip(database.numbers(tx, "delivery", len(some)), some, strict=True):
         aim, id = aims.get(row.seq), new_id()
+        receiver = row.receiver if aim is None else aim.receiver
         place = _values(aim) if aim else dict.fromkeys(("endpoint", "lane", "receiver_system", "hold_code", "owner", "reason"))
         deadline_us = act.now_us + max(_DAY_US, row.deadline_us - row.received_us)
         rows.append(
             (
-                *(seq, id, row.message_seq, row.target, "routed", 0, row.receiver, place["endpoint"], place["lane"]),
+                *(seq, id, row.message_seq, row.target, "routed", 0, receiver, place["endpoint"], place["lane"]),
                 *(place["receiver_system"], row.order_key, place["hold_code"], place["owner"], place["reason"], 0, 0),
                 *(deadline_us, row.answer_within_us, act.now_us, row.seq),
             )
@@ -297,7 +321,7 @@ def _resend(database: Database, tx: Connection, act: Act, some: Sequence[tuple[E
             at_us=act.now_us,
             actor=act.actor,
             delivery=id,
-            receiver=row.receiver,
+            receiver=receiver,
             receiver_system=place["receiver_system"],
             state="routed",
             details=born,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, or_, select, text, update
@@ -17,7 +17,7 @@ from adapters.store.contacts import Contacts, read_contact
 from adapters.store.database import Database
 from adapters.store.rows import event_row, write_events
 from adapters.store.sql import Sql
-from adapters.store.tables.alerts import STANDING, alert, contact, telling
+from adapters.store.tables.alerts import STANDING, UNSENT, alert, contact, telling
 from routing.alerts import Alert, AlertState, CannotAcknowledge, Cause, Kind, Letter, Pace, Plan, What
 from routing.contacts import Contact, ContactRole
 from routing.people import Scope
@@ -64,11 +64,22 @@ _ADD: Final = Sql(
     "(:id, :key, :kind, :contact, :party, :alerts, :subject, :content, :now, :now, 0) ON CONFLICT (key) DO NOTHING"
 )
 _MADE: Final = Sql("SELECT key FROM telling WHERE key IN @keys")
+_STANDING_BY: Final = Sql(f"SELECT kind, state, count(*) AS n FROM alert WHERE {STANDING} GROUP BY kind, state")
+_UNSENT: Final = Sql(f"SELECT count(*) AS waiting, sum(CASE WHEN attempts > 0 THEN 1 ELSE 0 END) AS failing FROM telling WHERE {UNSENT}")
 _TAKEN: Final = Sql(f"SELECT id FROM alert WHERE {STANDING} AND state = 'acknowledged'")
 _SAVE: Final = text(
     f"INSERT INTO alert (id, {', '.join(_COLUMNS)}, more) VALUES (:id, {', '.join(':' + name for name in _COLUMNS)}, :more) "
     f"ON CONFLICT (id) DO UPDATE SET {', '.join(f'{name} = :{name}' for name in (*_COLUMNS[5:], 'more'))}"
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertFigures:
+    """How much there is to tell."""
+
+    alerts: Mapping[tuple[str, str], int]  #: (kind, state) -> alerts that are not over
+    waiting: int  #: messages to contacts that are to be sent
+    failing: int  #: those of them that were not taken yet when they were tried
 
 
 class AlertBook:
@@ -192,6 +203,13 @@ class AlertBook:
             tx.execute(_SAVE, _row(one))
             write_events(tx, [event_row(_event("alert_acknowledged", one, who, now_us, reason=one.why))])
             return one
+
+    def figures(self) -> AlertFigures:
+        """How many there are, for metrics."""
+        with self._db.read() as connection:
+            alerts = {(row.kind, row.state): int(row.n) for row in _STANDING_BY(connection)}
+            unsent = _UNSENT(connection).one()
+        return AlertFigures(alerts=alerts, waiting=int(unsent.waiting), failing=int(unsent.failing or 0))
 
     def contacts(self, scope: Scope, party: str | None = None) -> list[Contact]:
         """Whom parties want to be told, by party, dienst and step."""

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from adapters.store.board_groups import BoardGroups
 from adapters.store.board_items import BoardItems
 from adapters.store.board_message import BoardMessages
 from adapters.store.board_overview import BoardOverview
 from adapters.store.board_parties import BoardParties
 from adapters.store.database import Database
-from adapters.store.rows import event_row, write_events
-from adapters.store.sql import Sql
+from adapters.store.refusals import close_refusals
 from routing.board import BoardError
-from schemas.events import Event
 from schemas.privacy import redact
-
-_REFUSAL: Final = Sql("SELECT system, sender, dienst, bericht, code, owner FROM refusal WHERE reference = :reference")
-_CLOSE: Final = Sql(
-    "INSERT INTO refusal_closed (reference, at_us, who, why) VALUES (:reference, :now, :who, :why) "
-    "ON CONFLICT DO NOTHING RETURNING reference"
-)
-_OFF: Final = Sql("DELETE FROM item WHERE reference = :reference AND state = 'refused'")
 
 
 class Board(BoardItems, BoardOverview, BoardGroups, BoardMessages, BoardParties):
@@ -39,10 +28,4 @@ class Board(BoardItems, BoardOverview, BoardGroups, BoardMessages, BoardParties)
                 "Geef een reden waarom niemand er meer iets mee hoeft; die gaat in het journaal.",
             )
         with self._db.write() as tx:
-            row = _REFUSAL(tx, reference=reference).first()
-            if row is None or _CLOSE(tx, reference=reference, now=now_us, who=who, why=words).first() is None:
-                return False
-            _OFF(tx, reference=reference)
-            happened = Event(kind="refusal_closed", at_us=now_us, actor=who, reference=reference, reason=words, **row._mapping)
-            write_events(tx, [event_row(happened)])
-            return True
+            return bool(close_refusals(tx, [reference], who=who, why=words, now_us=now_us))

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from adapters.store.board_standing import counts_of, counts_of_party
 from adapters.store.board_traffic import HOUR_US, hour_of
-from adapters.store.board_where import ask, mine, of_filter, of_scope, reading
+from adapters.store.board_where import EVERY, Where, ask, of_filter, of_scope, reading
 from adapters.store.database import Database
 from adapters.store.rows import event_row, write_events
 from adapters.store.sql import Sql
@@ -129,7 +130,7 @@ class BoardGroups:
 def _found(connection: Connection, scope: Scope, now_us: int, key: GroupKey | None = None) -> list[FailureGroup]:
     """The groups of which the scope sees something; or the one with this key."""
     narrow, values = ("TRUE", {}) if key is None else (_OURS, {name: getattr(key, name) for name in KEY})
-    still = _still(connection, scope, ItemFilter(group=key), now_us)
+    still = _still(connection, *counts_of(connection, scope), Where(narrow, values))
     known: dict[tuple[str, ...], Any]
     if scope.everything:
         rows = ask(connection, f"{_GROUPS} WHERE {narrow}", values)
@@ -153,7 +154,7 @@ def _found(connection: Connection, scope: Scope, now_us: int, key: GroupKey | No
             FailureGroup(
                 key=GroupKey(**dict(zip(KEY, names, strict=True))),
                 count=int((row or there)._mapping["count"]),
-                still_open=0 if there is None else there._mapping["count"],
+                still_open=0 if there is None else int(there._mapping["count"]),
                 first_us=first_us,
                 last_us=last_us,
                 example=row.example if row is not None and scope.everything else None,
@@ -183,22 +184,18 @@ def groups_of(connection: Connection, scope: Scope, oin: str, now_us: int, *, mo
     found = _found(connection, scope, now_us)
     if of_system := [group for group in found if group.still_open and oin in (group.key.system, group.key.receiver_system)]:
         return tuple(sorted(of_system, key=lambda group: (-group.still_open, str(group.key)))[:most])
-    theirs = _still(connection, scope, ItemFilter(party=oin), now_us)
+    theirs = _still(connection, *counts_of_party(scope, oin))
     found = [group for group in found if tuple(getattr(group.key, name) for name in KEY) in theirs]
-    parts = [replace(group, still_open=theirs[tuple(getattr(group.key, name) for name in KEY)]._mapping["count"]) for group in found]
+    parts = [replace(group, still_open=int(theirs[tuple(getattr(group.key, name) for name in KEY)]._mapping["count"])) for group in found]
     return tuple(sorted(parts, key=lambda group: (-group.still_open, str(group.key)))[:most])
 
 
-def _still(connection: Connection, scope: Scope, wanted: ItemFilter, now_us: int) -> dict[tuple[str, ...], Any]:
+def _still(connection: Connection, table: str, where: Where, narrow: Where = EVERY) -> dict[tuple[str, ...], Any]:
     """How many of each are on the board."""
-    table, where = (
-        mine(connection, scope, index="item_group") if wanted.names_nothing or not scope.everything else ("item", of_scope(scope))
-    )
-    where &= of_filter(wanted, now_us=now_us)
-    columns = ", ".join(f"COALESCE({name}, '') AS {name}" for name in KEY)
+    columns, where = ", ".join(KEY), where & narrow
     sql = (
-        f"SELECT {columns}, count(*) AS count, min(received_us) AS first_us, max(received_us) AS last_us FROM {table} "
-        f"WHERE fallen = TRUE AND code IS NOT NULL AND {where.sql} GROUP BY item.{', item.'.join(KEY)}"
+        f"SELECT {columns}, sum(n) AS count, min(first_us) AS first_us, max(last_us) AS last_us FROM {table} "
+        f"WHERE fallen = TRUE AND code <> '' AND {where.sql} GROUP BY {columns}"
     )
     return {tuple(row[:5]): row for row in ask(connection, sql, where.values)}
 

@@ -21,7 +21,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
-from adapters.store.board_traffic import Sums, hour_of, pack
+from adapters.store.board_own import fold
+from adapters.store.board_standing import OF_ITEM, Changes, count_anew
+from adapters.store.board_traffic import Sums, add_years_anew, hour_of, pack
 from adapters.store.board_where import PROVEN
 from adapters.store.database import Database
 from adapters.store.rows import event_row, write_events
@@ -99,24 +101,24 @@ _UNROUTED: Final = "m.state IN ('received', 'failed')"
 _MINE: Final = (
     *("id", "kind", "seq", "reference", "dienst", "versie", "bericht", "sender", "system", "receiver", "receiver_system", "target"),
     *("state", "code", "owner", "reason", "received_us", "at_us", "deadline_us", "business_id", "message_id", "order_key", "subject"),
-    *("lane", "endpoint", "attempts"),
+    *("lane", "endpoint", "attempts", "kept"),
 )
 _OF_MESSAGE: Final = "m.dienst, m.versie, m.bericht, m.sender, m.system"
 _IDS: Final = "m.business_id, m.message_id, m.order_key, m.subject"
 _DELIVERY: Final = (
     f"SELECT d.id, 'delivery', d.seq, m.reference, {_OF_MESSAGE}, d.receiver, d.receiver_system, d.target, d.state, "
     f"COALESCE(d.code, d.hold_code), d.owner, d.reason, m.received_us, d.at_us, d.deadline_us, {_IDS}, d.lane, d.endpoint, d.attempts, "
-    "true FROM delivery d JOIN message m ON m.seq = d.message_seq "
+    "m.kept, true FROM delivery d JOIN message m ON m.seq = d.message_seq "
 )
 #: When a message failed as a whole stands in its events only.
 _FAILED_AT: Final = "CASE WHEN m.state = 'failed' THEN (SELECT max(e.at_us) FROM event e WHERE e.reference = m.reference) END"
 _MESSAGE: Final = (
     f"SELECT m.reference, 'message', m.seq, m.reference, {_OF_MESSAGE}, m.receiver, NULL, NULL, m.state, m.code, m.owner, NULL, "
-    f"m.received_us, COALESCE({_FAILED_AT}, m.received_us), NULL, {_IDS}, NULL, NULL, 0, true FROM message m "
+    f"m.received_us, COALESCE({_FAILED_AT}, m.received_us), NULL, {_IDS}, NULL, NULL, 0, m.kept, true FROM message m "
 )
 _REFUSAL: Final = (
     "SELECT r.reference, 'refusal', 0, r.reference, r.dienst, NULL, r.bericht, r.sender, r.system, NULL, NULL, NULL, 'refused', r.code, "
-    "r.owner, r.reason, r.at_us, r.at_us, NULL, r.business_id, r.message_id, NULL, NULL, NULL, NULL, 0, "
+    "r.owner, r.reason, r.at_us, r.at_us, NULL, r.business_id, r.message_id, NULL, NULL, NULL, NULL, 0, false, "
     f"{PROVEN} FROM refusal r "
 )
 _NOT_CLOSED: Final = "r.at_us > :since AND NOT EXISTS (SELECT 1 FROM refusal_closed c WHERE c.reference = r.reference)"
@@ -130,12 +132,13 @@ _REFUSALS_FROM: Final = Sql(
 )
 _NEWEST: Final = Sql("SELECT (SELECT max(seq) FROM message) AS message, (SELECT max(seq) FROM delivery) AS delivery")
 _TAKEN: Final = Sql("SELECT n, id FROM item WHERE n IN @numbers")
-_GONE: Final = Sql("DELETE FROM item WHERE reference IN @references AND NOT (id IN @ids)")
+_GONE: Final = Sql(f"DELETE FROM item WHERE reference IN @references AND NOT (id IN @ids) RETURNING {', '.join(OF_ITEM)}")
+_THERE: Final = Sql(f"SELECT id, {', '.join(OF_ITEM)} FROM item WHERE id IN @ids")
 
 #: What of an item may change while it is on the board.
 _CHANGING: Final = (
     *("receiver", "organisation", "receiver_system", "fallen", "state", "code", "owner", "reason", "at_us", "deadline_us", "lane"),
-    *("endpoint", "attempts"),
+    *("endpoint", "attempts", "kept"),
 )
 _COLUMNS: Final = (*_MINE, "school", "brin", "organisation", "fallen", "n")
 _ITEMS: Final = tuple(
@@ -156,8 +159,8 @@ _CLOSED: Final = Sql(
     "INSERT INTO refusal_closed (reference, at_us, who, why) SELECT i.value, :now, 'audit', 'made good' FROM @references AS i "
     "WHERE TRUE ON CONFLICT DO NOTHING"
 )
-_OFF: Final = Sql("DELETE FROM item WHERE reference IN @references AND state = 'refused'")
-_OLD: Final = Sql("DELETE FROM item WHERE state = 'refused' AND received_us <= :before")
+_OFF: Final = Sql(f"DELETE FROM item WHERE reference IN @references AND state = 'refused' RETURNING {', '.join(OF_ITEM)}")
+_OLD: Final = Sql(f"DELETE FROM item WHERE state = 'refused' AND received_us <= :before RETURNING {', '.join(OF_ITEM)}")
 
 _BACK: Final = Sql(
     "UPDATE group_life SET state = 'open', ticket = NULL, agreed_on = NULL, changed_us = :now WHERE state = 'solved' AND EXISTS "
@@ -174,13 +177,21 @@ class BoardKeeper:
     def __init__(self, database: Database, *, settled_s: float = SETTLED_S) -> None:
         self._db, self._settled_s = database, settled_s
         self._seen: tuple[Lease, int] | None = None  #: the last block that `follow` saw; in the store it may be a second older
+        self._counted: Lease | None = None  #: since when `standing` is right
         self._noted_at = 0.0
         self._marks: deque[tuple[float, int, int]] = deque()  #: moment, and the newest message and delivery there were
         self._again_at = 0.0
         self._refusals: tuple[int, str] | None = None  #: how far the refusals of before have been gone through
 
     def follow(self, lease: Lease, *, now_us: int) -> int:
-        """Brings on the board what the next blocks of the journal tell of; returns how many blocks."""
+        """Brings on the board what the next blocks of the journal tell of; returns how many blocks. A new leader first counts what stands
+        there: the one before may have been of a version that does not."""
+        if self._counted != lease:
+            with self._db.write() as tx:
+                self._db.require(tx, lease)
+                count_anew(tx)
+                add_years_anew(tx, now_us)
+            self._counted = lease
         with self._db.read() as connection:
             noted = self._place(connection, "board")
             place = max(noted, self._seen[1]) if self._seen and self._seen[0] == lease else noted
@@ -208,8 +219,9 @@ class BoardKeeper:
             ]
         with self._db.write() as tx:
             self._db.require(tx, lease)
-            _put(tx, rows)
-            _GONE(tx, references=references, ids=[row[0] for row in rows])
+            changes = _put(tx, rows)
+            changes.go(_GONE(tx, references=references, ids=[row[0] for row in rows]).all())
+            changes.write(tx)
 
     def sweep(self, lease: Lease, *, now_us: int) -> int:
         """Makes items of what came some time ago and is still open; returns how many rows it looked at; SWEEP: there are more."""
@@ -248,7 +260,7 @@ class BoardKeeper:
             self._db.require(tx, lease)
             # written anew by somebody meanwhile: the board is to be made anew, and this row is gone through again
             _NOTE_FROM(tx, name=name, value=until, before=after)
-            _put(tx, rows)
+            _put(tx, rows).write(tx)
         return until - after if len(rows) < CHUNK else SWEEP
 
     def _sweep_refusals(self, lease: Lease, places: dict[str, int], now_us: int) -> int:
@@ -262,7 +274,7 @@ class BoardKeeper:
             rows: list[Any] = list(_REFUSALS_FROM(connection, after=at_us, reference=reference, since=since, limit=CHUNK))
         with self._db.write() as tx:
             self._db.require(tx, lease)
-            _put(tx, rows)
+            _put(tx, rows).write(tx)
             if len(rows) < CHUNK:
                 _NOTE(tx, name="board_refusal_us", value=now_us)
         self._refusals = (rows[-1][_MINE.index("received_us")], rows[-1][0]) if rows else None
@@ -300,11 +312,14 @@ class BoardKeeper:
         with self._db.write() as tx:
             self._db.require(tx, lease)
             _CLOSED(tx, references=good, now=now_us)
-            _OFF(tx, references=good)
-            return len(good) + int(_OLD(tx, before=before).rowcount)
+            changes, outdated = Changes(), _OLD(tx, before=before).all()
+            changes.go([*_OFF(tx, references=good).all(), *outdated])
+            changes.write(tx)
+            return len(good) + len(outdated)
 
     def pack(self, lease: Lease, *, now_us: int) -> int:
-        """Adds up the hours of one day of more than eight days ago; returns how many days. Not while old blocks are still being counted."""
+        """Adds up the hours of one day of more than eight days ago, and a part of an organisation's; returns 0 when there are none. Not
+        while old blocks are still being counted."""
         with self._db.read() as connection:
             places = self._places(connection)
             if _BLOCKS(connection, after=places["board_count"] + BLOCKS, limit=1).first() is not None:
@@ -314,13 +329,14 @@ class BoardKeeper:
             end = pack(tx, places["board_packed"], hour_of(now_us) - HOURS_STAY)
             if end is not None:
                 _NOTE(tx, name="board_packed", value=end)
-        return 0 if end is None else 1
+            folded = fold(tx, hour_of(now_us) - HOURS_STAY)
+        return 0 if end is None and not folded else 1
 
     def start_anew(self) -> None:
         """Empties the board; the audit worker fills it again out of the tables and the journal, beside its other work. What people made of
         groups, and which refusals they closed, stays."""
         with self._db.write() as tx:
-            for name in ("item", "traffic", "traffic_party", "season", "fallout"):
+            for name in ("item", "standing", "traffic", "traffic_year", "traffic_party", "traffic_own", "season", "fallout"):
                 tx.execute(text(f"DELETE FROM {name}" if self._db.is_sqlite else f"TRUNCATE {name}"))
             for name in ("board_message", "board_delivery", "board_count", "board_refusal_us", "board_packed"):
                 _NOTE(tx, name=name, value=0)
@@ -346,11 +362,15 @@ def _come_back(tx: Connection, now_us: int) -> None:
     write_events(tx, events)
 
 
-def _put(tx: Connection, rows: Iterable[Any]) -> None:
-    made = [_item(*row) for row in rows]
+def _put(tx: Connection, rows: Iterable[Any]) -> Changes:
+    """Writes them; what that changes is to be written too."""
+    made, changes = [_item(*row) for row in rows], Changes()
     if made:
+        before = {row.id: row for row in _THERE(tx, ids=[one[0] for one in made])}
         places = _places(tx, made)
         tx.exec_driver_sql(_ITEMS[0] if tx.dialect.name == "sqlite" else _ITEMS[1], [(*one, places[one[0]]) for one in made])
+        changes.come(before, {one[0]: dict(zip(_COLUMNS, one, strict=False)) for one in made})
+    return changes
 
 
 def _places(tx: Connection, made: Sequence[tuple[Any, ...]]) -> dict[str, int]:
@@ -368,7 +388,7 @@ def _places(tx: Connection, made: Sequence[tuple[Any, ...]]) -> dict[str, int]:
 
 def _item(*row: Any) -> tuple[Any, ...]:
     """A row of the statements above, with what is worked out of it. The last of it: whether the sender is who it says; else no school is
-    told of it."""
+    told of it, and it counts for none. Who sees everything finds it by the BRIN all the same."""
     *own, proven = row
     values = dict(zip(_MINE, own, strict=True))
     sender, receiver, state = values["sender"], values["receiver"], values["state"]
@@ -378,7 +398,8 @@ def _item(*row: Any) -> tuple[Any, ...]:
         values["owner"] = values["reason"] = None  # of a wait that is over
     school = institution_of(sender) if sender and proven else None
     fallen = state in FALLEN_STATES
-    organisation, brin = institution_of(receiver) if receiver else None, brin_of(sender) if sender and proven else None
+    # The BRIN is only looked for, by whoever sees the connection anyway: a school that asks after its refusals is to be helped.
+    organisation, brin = institution_of(receiver) if receiver else None, brin_of(sender) if sender else None
     return (*values.values(), school, brin, organisation, fallen)
 
 

@@ -37,7 +37,7 @@ _REPLACES: Final = Sql(
     "SELECT u.reference, m.state FROM replacement r JOIN used_id u ON u.key = r.key JOIN message m ON m.reference = u.reference "
     "WHERE r.reference = :reference"
 )
-_REPLACED: Final = Sql("SELECT r.reference, m.state FROM replacement r JOIN message m ON m.reference = r.reference WHERE r.key = :key")
+_REPLACED: Final = Sql("SELECT reference FROM replacement WHERE key = :key")
 _STATES: Final = Sql("SELECT reference, state FROM message WHERE reference IN @references")
 
 
@@ -70,7 +70,7 @@ class BoardMessages:
         facts = self._queries.message(reference)
         if facts is None:
             return None
-        deliveries = [_shown(one) for one in facts.pop("deliveries", ()) if mine is None or one["id"] in mine]
+        deliveries = _anew([one for one in facts.pop("deliveries", ()) if mine is None or one["id"] in mine])
         others = {one["id"]: _others(scope, one) for one in deliveries} if mine is not None else {}
         events, decisions = self._journal.of_message(reference), self._journal.decisions_of(reference)
         if mine is not None:  # what became of it elsewhere is not theirs
@@ -100,6 +100,19 @@ class BoardMessages:
             kept=bool(facts.get("kept")),
             whole=mine is None,
         )
+
+
+def _anew(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As they are shown: each with the delivery that it offers anew, and with those that offered it anew (delivery_ids)."""
+    ids = {row["seq"]: row["id"] for row in rows}
+    return [
+        {
+            **_shown(row),
+            "anew_of": ids.get(row.get("again_of")),
+            "anew_as": [one["id"] for one in rows if one.get("again_of") == row["seq"]],
+        }
+        for row in rows
+    ]
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
@@ -170,11 +183,16 @@ def _related(connection: Connection, facts: dict[str, Any], deliveries: list[dic
     named = [("answered by", reference) for one in deliveries for reference in one["answers"]]
     if facts.get("answers"):
         named.append(("answers", facts["answers"]["reference"]))
-    states = {row.reference: row.state for row in _STATES(connection, references=[reference for _, reference in named])} if named else {}
-    found = [Related(how=how, reference=reference, state=states.get(reference)) for how, reference in named]
-    if whole:
-        found += [Related(how="replaces", **row._mapping) for row in _REPLACES(connection, reference=facts["reference"])]
-        if facts.get("business_id") and facts.get("sender"):
-            key = f"b:{facts['business_id'].lower()}:{facts['sender']}"
-            found += [Related(how="replaced by", **row._mapping) for row in _REPLACED(connection, key=key)]
-    return tuple(found)
+    if whole and facts.get("business_id") and facts.get("sender"):
+        key = f"b:{facts['business_id'].lower()}:{facts['sender']}"
+        replaced = [("replaced by", reference) for reference in _REPLACED(connection, key=key).scalars()]
+    else:
+        replaced = []
+    every = [reference for _, reference in (*named, *replaced)]
+    states = {row.reference: row.state for row in _STATES(connection, references=every)} if every else {}
+
+    def related(those: list[tuple[str, str]]) -> list[Related]:
+        return [Related(how=how, reference=reference, state=states.get(reference)) for how, reference in those]
+
+    replaces = [Related(how="replaces", **row._mapping) for row in _REPLACES(connection, reference=facts["reference"])] if whole else []
+    return (*related(named), *replaces, *related([one for one in replaced if one[1] in states]))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from adapters.store.board_traffic import FLOW, HOUR_US, day_number, hour_of, season_of
-from adapters.store.board_where import Where, ask, by, mine, of_scope, reading
+from adapters.store.board_own import hours_of, links_of
+from adapters.store.board_standing import counts_of
+from adapters.store.board_traffic import FLOW, HOUR_US, TRAFFIC_SIDES, day_number, first_hour, hour_of, season_of
+from adapters.store.board_where import Where, ask, of_scope, only, reading
 from adapters.store.database import Database
 from adapters.store.sql import Sql
-from routing.amsterdam import amsterdam_day, end_of_day, start_of_day
+from routing.amsterdam import amsterdam_day
 from routing.board import FEW, LEGAL_DATES, CalendarLine, DienstLine, Flow, Freshness, LaneLine, LegalDate, Link, Overview, Silent
 from routing.people import Scope
 from routing.release import Circuit, CircuitState, as_of, is_mailbox
@@ -32,8 +34,6 @@ _MOST_LANES: Final = 50
 _MOST_SILENT: Final = 200
 _MOST_LINKS: Final = 500
 _SUMS: Final = ", ".join(f"sum({name}) AS {name}" for name in FLOW)
-#: The parties of a row of `traffic`.
-TRAFFIC_SIDES: Final = {"system": "systems", "receiver_system": "systems"}
 SEASON_SIDES: Final = {"organisation": "organisations", "system": "systems"}
 
 
@@ -55,7 +55,7 @@ class BoardOverview:
             owners: dict[str, int] = {}
             for row in standing:
                 if row.fallen:
-                    owners[row.owner or ""] = owners.get(row.owner or "", 0) + row.n
+                    owners[row.owner] = owners.get(row.owner, 0) + int(row.n)
             lanes = lane_lines(connection, scope, now_us)
             unread = [line for line in lanes if is_mailbox(line.lane) and line.oldest_us and line.oldest_us < now_us - UNREAD_US]
             return Overview(
@@ -71,27 +71,31 @@ class BoardOverview:
         """See routing.board."""
         links: dict[tuple[str, str, str], dict[str, int]] = {}
         where = of_scope(scope, columns=TRAFFIC_SIDES) if not scope.organisations else Where("FALSE")
-        if scope.organisations:  # who sends to whom is counted per system only; what is open is known of everybody
+        if scope.organisations:  # of those `links_of` knows who sends to whom
             where = of_scope(Scope(systems=scope.systems, everything=scope.everything), columns=TRAFFIC_SIDES)
         with reading(self._db) as connection:
-            passed = ask(
-                connection,
-                "SELECT dienst, system, receiver_system, sum(delivered) AS delivered, sum(failed) AS failed FROM traffic "
-                f"WHERE hour >= :hour AND {where.sql} GROUP BY dienst, system, receiver_system",
-                {**where.values, "hour": hour_of(since_us)},
+            year, hour = season_of(amsterdam_day(_moment(now_us))), hour_of(since_us)
+            table, span = ("traffic_year", "year = :year") if hour <= first_hour(year) else ("traffic", "hour >= :hour")
+            sql = (
+                f"SELECT dienst, system, receiver_system, sum(delivered) AS delivered, sum(failed) AS failed FROM {table} "
+                f"WHERE {span} AND {where.sql} GROUP BY dienst, system, receiver_system"
             )
+            passed = ask(connection, sql, only(sql, {**where.values, "hour": hour, "year": year}))
             for row in passed:
                 if row.delivered or row.failed:
                     links.setdefault((row.dienst, row.system, row.receiver_system), {}).update(delivered=row.delivered, failed=row.failed)
-            table, ours = mine(connection, scope, index="item_parties")
+            for row in links_of(connection, scope, hour_of(since_us), hour_of(now_us)):
+                if row.delivered or row.failed:
+                    links.setdefault((row.dienst, row.system, row.receiver_system), {}).update(delivered=row.delivered, failed=row.failed)
+            table, ours = counts_of(connection, scope)
             there = ask(
                 connection,
-                f"SELECT dienst, system, receiver_system, fallen, count(*) AS n FROM {table} "
+                f"SELECT dienst, system, receiver_system, fallen, sum(n) AS n FROM {table} "
                 f"WHERE {ours.sql} GROUP BY dienst, system, receiver_system, fallen",
                 ours.values,
             )
             for row in there:
-                link = links.setdefault((row.dienst or "", row.system or "", row.receiver_system or ""), {})
+                link = links.setdefault((row.dienst, row.system, row.receiver_system), {})
                 link["fallen" if row.fallen else "waiting"] = row.n
         made = [
             Link(
@@ -123,9 +127,9 @@ def fresh(connection: Connection, now_us: int) -> Freshness:
 
 def _standing(connection: Connection, scope: Scope) -> list[Any]:
     """What is on the board, by dienst, view and owner."""
-    table, where = mine(connection, scope, index="item_overview" if scope.everything else "item_group")
+    table, where = counts_of(connection, scope)
     sql = (
-        f"SELECT dienst, fallen, owner, count(*) AS n, min(received_us) AS oldest_us FROM {table} "
+        f"SELECT dienst, fallen, owner, sum(n) AS n, min(first_us) AS oldest_us FROM {table} "
         f"WHERE {where.sql} GROUP BY dienst, fallen, owner"
     )
     return list(ask(connection, sql, where.values))
@@ -147,40 +151,40 @@ def _diensten(connection: Connection, scope: Scope, standing: list[Any], now_us:
     today = amsterdam_day(_moment(now_us))
     august = date(season_of(today), 8, 1)
     hours: dict[str, dict[int, Flow]] = {}
-    days: dict[str, list[Flow]] = {}
     season: dict[str, list[Flow]] = {}
     if scope.everything or scope.systems:
         where = of_scope(scope, columns=TRAFFIC_SIDES)
         sql = f"SELECT dienst, hour, {_SUMS} FROM traffic WHERE hour > :hour AND {where.sql} GROUP BY dienst, hour"
         for row in ask(connection, sql, {**where.values, "hour": hour - 24}):
             hours.setdefault(row.dienst, {})[row.hour] = flow_of(row._mapping)
-        sql = f"SELECT dienst, {_SUMS} FROM traffic WHERE hour >= :hour AND {where.sql} GROUP BY dienst"
-        for row in ask(connection, sql, {**where.values, "hour": hour_of(_us(start_of_day(august)))}):
+        sql = f"SELECT dienst, {_SUMS} FROM traffic_year WHERE year = :year AND {where.sql} GROUP BY dienst"
+        for row in ask(connection, sql, {**where.values, "year": august.year}):
             season.setdefault(row.dienst, []).append(flow_of(row._mapping))
     if not scope.everything and scope.organisations:
         not_twice = "AND NOT (system IN @mine)" if scope.systems else ""
         values = {"organisations": sorted(scope.organisations), "mine": sorted(scope.systems)}
-        for since, found in ((today - timedelta(days=1), days), (august, season)):
-            where_day = f"organisation IN @organisations AND day >= :day {not_twice}"
-            sql = f"SELECT dienst, {_SUMS} FROM traffic_party WHERE {where_day} GROUP BY dienst"
-            given = {**values, "day": day_number(since)}
-            if not scope.systems:
-                del given["mine"]
-            for row in ask(connection, sql, given):
-                found.setdefault(row.dienst, []).append(flow_of(row._mapping))
-    names = sorted({*hours, *days, *season, *(row.dienst or "" for row in standing)})
+        sql = f"SELECT dienst, {_SUMS} FROM traffic_party WHERE organisation IN @organisations AND day >= :day {not_twice} GROUP BY dienst"
+        given = {**values, "day": day_number(august)}
+        if not scope.systems:
+            del given["mine"]
+        for row in ask(connection, sql, given):
+            season.setdefault(row.dienst, []).append(flow_of(row._mapping))
+        for dienst, at, flow in hours_of(connection, scope, hour - 23, hour):
+            passed = hours.setdefault(dienst, {})
+            passed[at] = plus([flow, passed.get(at, Flow())])
+    names = sorted({*hours, *season, *(row.dienst for row in standing)})
     lines = []
     for name in names:
         passed = hours.get(name, {})
-        there = [row for row in standing if (row.dienst or "") == name]
+        there = [row for row in standing if row.dienst == name]
         lines.append(
             DienstLine(
                 dienst=name,
                 hour=plus(flow for at, flow in passed.items() if at >= hour - 1),
-                day=plus([*passed.values(), *days.get(name, ())]),
+                day=plus(passed.values()),
                 season=plus(season.get(name, ())),
-                waiting=sum(row.n for row in there if not row.fallen),
-                fallen=sum(row.n for row in there if row.fallen),
+                waiting=sum(int(row.n) for row in there if not row.fallen),
+                fallen=sum(int(row.n) for row in there if row.fallen),
                 oldest_us=min((row.oldest_us for row in there if not row.fallen), default=None),
                 hours=tuple(passed.get(at, Flow()) for at in range(hour - 23, hour + 1)) if passed else (),
             )
@@ -190,16 +194,14 @@ def _diensten(connection: Connection, scope: Scope, standing: list[Any], now_us:
 
 def _waiting(connection: Connection, scope: Scope, systems: Sequence[str] | None) -> dict[str, tuple[int, int]]:
     """By lane: how much waits for it, and since when the oldest of that is with us."""
-    if systems is None or scope.everything or scope.organisations:
-        table, where = mine(connection, scope, index="item_lane")
-    else:
-        table = f"item {by(connection, 'item_receiver_system')}"
-        where = of_scope(scope) & Where("receiver_system IN @waiting_for", {"waiting_for": list(systems)})
+    table, where = counts_of(connection, scope)
+    if systems is not None:
+        where &= Where("receiver_system IN @waiting_for", {"waiting_for": list(systems)})
     sql = (
-        f"SELECT lane, count(*) AS n, min(received_us) AS oldest_us FROM {table} "
-        f"WHERE lane IS NOT NULL AND fallen = FALSE AND {where.sql} GROUP BY lane"
+        f"SELECT lane, sum(n) AS n, min(first_us) AS oldest_us FROM {table} "
+        f"WHERE lane <> '' AND fallen = FALSE AND {where.sql} GROUP BY lane"
     )
-    return {row.lane: (row.n, row.oldest_us) for row in ask(connection, sql, where.values)}
+    return {row.lane: (int(row.n), row.oldest_us) for row in ask(connection, sql, where.values)}
 
 
 def lane_lines(connection: Connection, scope: Scope, now_us: int, systems: Sequence[str] | None = None) -> list[LaneLine]:
@@ -249,7 +251,7 @@ def _line(connection: Connection, scope: Scope, law: LegalDate, now_us: int) -> 
         sent[year - row.year].setdefault(row.organisation, []).append(row)
     now, before = sent
     silent = [] if today < watch or law.at_receivers else list(_silent(now, before))
-    late = _late(connection, scope, law, _us(end_of_day(day))) if law.at_receivers else 0
+    late = _late(connection, scope, law, day.year) if law.at_receivers else 0
     return CalendarLine(
         law=law,
         day=day,
@@ -263,17 +265,13 @@ def _line(connection: Connection, scope: Scope, law: LegalDate, now_us: int) -> 
     )
 
 
-def _late(connection: Connection, scope: Scope, law: LegalDate, until_us: int) -> int:
-    """Handed in by then, and still on the board; refusals were not handed in. Of all together the indexes count each."""
-    table, where = mine(connection, scope, index="item_bericht")
-    sql = f"SELECT count(*) FROM {table} WHERE bericht = :bericht AND received_us < :until AND {where.sql}"
-    values = {**where.values, "bericht": law.bericht, "until": until_us}
-    if not scope.everything:
-        return int(ask(connection, f"{sql} AND state <> 'refused'", values).scalar_one())
-    every = int(ask(connection, sql, values).scalar_one())
-    table, _ = mine(connection, scope, index="item_state")
-    sql = f"SELECT count(*) FROM {table} WHERE state = 'refused' AND bericht = :bericht AND received_us < :until"
-    return every - int(ask(connection, sql, values).scalar_one())
+def _late(connection: Connection, scope: Scope, law: LegalDate, year: int) -> int:
+    """Handed in by the law's date in this year, and still on the board; refusals were not handed in."""
+    table, where = counts_of(connection, scope)
+    sql = (
+        f"SELECT COALESCE(sum(n), 0) FROM {table} WHERE bericht = :bericht AND law_year <= :law_year AND state <> 'refused' AND {where.sql}"
+    )
+    return int(ask(connection, sql, {**where.values, "bericht": law.bericht, "law_year": year}).scalar_one())
 
 
 def _silent(now: Mapping[str, list[Any]], before: Mapping[str, list[Any]]) -> list[Silent]:

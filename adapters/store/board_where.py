@@ -26,8 +26,6 @@ SIDES: Final = {"school": "organisations", "organisation": "organisations", "sys
 FEW: Final = 2_000
 #: Where that index has everybody's rows: up to so many are rather read and sorted, as hardly any of the others may be wanted.
 SOME: Final = 30_000
-#: Indexes that hold both systems of an item.
-_WITH_SYSTEMS: Final = frozenset({"item_group", "item_parties"})
 #: Parties of a scope that are looked up one by one and merged in order.
 MANY_PARTIES: Final = 16
 
@@ -40,6 +38,10 @@ PROVEN: Final = (
 )
 
 
+#: Indexes of which the table `standing` knows how much is under each key.
+_COUNTED: Final = frozenset(f"item_{name}" for name in ("dienst", "bericht", "system", "receiver_system", "lane", "state", "code", "owner"))
+
+
 @dataclass(frozen=True, slots=True)
 class Where:
     """A condition, and its values."""
@@ -49,6 +51,9 @@ class Where:
 
     def __and__(self, other: Where) -> Where:
         return Where(f"{self.sql} AND {other.sql}", {**self.values, **other.values})
+
+
+EVERY: Final = Where("TRUE")
 
 
 @lru_cache(maxsize=512)
@@ -80,30 +85,31 @@ def _side(column: str, part: str, prefix: str = "", *, items: bool = True) -> st
     return f"({named} AND {prefix}kind <> '{Kind.MESSAGE}')" if items and column == "organisation" else named
 
 
-def mine(connection: Connection, scope: Scope, *, index: str) -> tuple[str, Where]:
-    """Where to read items of the scope from, all of them, and the condition. `index`: that which answers it for who sees everything. Of a
-    part, the rows are found first: SQLite would rather go through everybody's in the order in which they are to be grouped. But whoever
-    has many reads everybody's sooner, where the index says whose they are: it need not look up a single row."""
+def mine(connection: Connection, scope: Scope) -> tuple[str, Where]:
+    """Where to read items of a scope from that names organisations, all of them, and the condition. SQLite would rather go through
+    everybody's in the order in which they are to be grouped, so the rows are found first."""
+    ours = of_scope(scope)
     if connection.dialect.name != "sqlite":
-        return "item", of_scope(scope)
-    if scope.everything:
-        return f"item INDEXED BY {index}", Where("TRUE")
-    ways, ours = _ways_of(scope), of_scope(scope)
-    if index in _WITH_SYSTEMS and not scope.organisations and size(connection, Driver(tuple(ways)), ours.values, most=FEW) > FEW:
-        return f"item INDEXED BY {index}", ours
-    found = " UNION ".join(f"SELECT n FROM item INDEXED BY {way} WHERE {condition}" for way, condition in ways)
-    return "item NOT INDEXED", Where(f"n IN ({found})" if found else "FALSE", ours.values)
+        return "item", ours
+    found = " UNION ".join(f"SELECT n FROM item INDEXED BY {way} WHERE {condition}" for way, condition in _ways_of(scope))
+    return "item NOT INDEXED", Where(f"n IN ({found})", ours.values)
 
 
 @contextmanager
 def reading(database: Database) -> Iterator[Connection]:
     """To read the board with. SQLite keeps but little in memory for those who pass messages on; who looks at many rows reads the file as it
-    stands in the system's memory (at most two gigabytes of it)."""
+    stands in the system's memory (at most two gigabytes of it). PostgreSQL is to think of each question anew, as a filter may find one row
+    or a hundred thousand, and to compile none: that takes longer than all of them."""
     with database.read() as connection:
-        if database.is_sqlite and not connection.connection.info.get("board"):
-            connection.exec_driver_sql(f"PRAGMA mmap_size={2 << 30}")
+        if not connection.connection.info.get("board"):
+            for setting in _SQLITE if database.is_sqlite else _POSTGRESQL:
+                connection.exec_driver_sql(setting)
             connection.connection.info["board"] = True
         yield connection
+
+
+_SQLITE: Final = (f"PRAGMA mmap_size={2 << 30}",)
+_POSTGRESQL: Final = ("SET jit = off", "SET plan_cache_mode = force_custom_plan")
 
 
 def conditions(scope: Scope, wanted: ItemFilter, *, now_us: int) -> Where:
@@ -128,8 +134,8 @@ _EQUAL: Final = {
 }
 
 
-def of_filter(wanted: ItemFilter, *, now_us: int) -> Where:
-    """Items that are wanted, whoever's they are."""
+def of_filter(wanted: ItemFilter, *, now_us: int, nothing: str = "IS NULL") -> Where:
+    """Items that are wanted, whoever's they are. `nothing`: how a column says that an item names none."""
     parts, values = [], dict[str, Any]()
 
     def add(sql: str, **more: Any) -> None:
@@ -161,9 +167,9 @@ def of_filter(wanted: ItemFilter, *, now_us: int) -> Where:
     if wanted.older_than_s is not None:
         add("received_us < :older", older=now_us - wanted.older_than_s * 1_000_000)
     if wanted.never_attempted:
-        add("kind = 'delivery' AND attempts = 0")
+        add("kind <> 'refusal' AND attempts = 0")
     if wanted.group is not None:
-        _add_group(wanted, add)
+        _add_group(wanted, add, nothing)
     if wanted.subject is not None:
         add("subject = :subject", subject=wanted.subject)
     if wanted.orders:
@@ -174,7 +180,7 @@ def of_filter(wanted: ItemFilter, *, now_us: int) -> Where:
     return Where(" AND ".join(parts) or "TRUE", values)
 
 
-def _add_group(wanted: ItemFilter, add: Any) -> None:
+def _add_group(wanted: ItemFilter, add: Any, nothing: str) -> None:
     group = wanted.group
     assert group is not None
     add("fallen = TRUE AND code = :group_code", group_code=group.code)
@@ -183,7 +189,7 @@ def _add_group(wanted: ItemFilter, add: Any) -> None:
         if value:
             add(f"{name} = :group_{name}", **{f"group_{name}": value})
         else:
-            add(f"{name} IS NULL")
+            add(f"{name} {nothing}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +251,10 @@ def size(connection: Connection, driver: Driver, values: Mapping[str, Any], *, m
     """How many rows it finds; more than `most` when there are more."""
     total = 0
     for index, condition in driver.ways:
+        if index in _COUNTED:
+            sql = f"SELECT COALESCE(sum(n), 0) FROM standing WHERE {condition}"
+            total += int(ask(connection, sql, only(condition, values)).scalar_one())
+            continue
         sql = f"SELECT count(*) FROM (SELECT 1 FROM item {by(connection, index)} WHERE {condition} LIMIT :most) AS found"
         total += int(ask(connection, sql, {**only(condition, values), "most": most + 1}).scalar_one())
         if total > most:

@@ -27,10 +27,11 @@ _RECENT: Final = Sql(
     "AND state IN ('succeeded', 'failed') ORDER BY number DESC LIMIT :window) AS r GROUP BY state"
 )
 _PLANNED: Final = Sql(
-    "SELECT i.number, i.subject, i.seq, d.id, COALESCE(d.receiver, '') AS receiver, COALESCE(d.target, '') AS target, "
+    "SELECT i.number, i.subject, i.seq, i.reference, d.id, COALESCE(d.receiver, '') AS receiver, COALESCE(d.target, '') AS target, "
     "COALESCE(m.dienst, '') AS dienst, COALESCE(m.versie, '') AS versie, d.endpoint FROM "
-    "(SELECT number, subject, seq FROM job_item WHERE job = :job AND number > :last AND state = 'planned' ORDER BY number LIMIT :limit) "
-    "AS i LEFT JOIN delivery d ON i.subject = 'delivery' AND d.seq = i.seq LEFT JOIN message m ON m.seq = d.message_seq ORDER BY i.number"
+    "(SELECT number, subject, seq, reference FROM job_item WHERE job = :job AND number > :last AND state = 'planned' ORDER BY number "
+    "LIMIT :limit) AS i LEFT JOIN delivery d ON i.subject = 'delivery' AND d.seq = i.seq "
+    "LEFT JOIN message m ON m.seq = d.message_seq ORDER BY i.number"
 )
 _BEGUN: Final = Sql("UPDATE job SET last = :last, trial_left = :trial_left WHERE seq = :job AND last < :last AND state = 'running'")
 _PASSED: Final = Sql("UPDATE job SET in_trial = false WHERE seq = :job")
@@ -173,6 +174,7 @@ def _errand(row: Any) -> Errand:
         versie=row.versie,
         target=row.target,
         id=row.id or "",
+        reference=row.reference or "",
         placed=row.endpoint is not None,
     )
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from portal.api.calls import Asked, found, get, post
-from portal.api.values import YES, Field, one_of, shaped, text_of, whole
+from portal.api.problems import not_found
+from portal.api.values import OIN, YES, Field, one_of, shaped, text_of, whole
 from routing.actions import checked_reason
 from routing.alerts import Alert
+from routing.contacts import Channel, Contact, ContactRole, within
 from routing.people import SEE, Permission
 from routing.warning_board import KeptWarning
 from routing.warnings import WarningKind
@@ -26,6 +28,29 @@ class Alerts:
     """One for each cause and partner."""
 
     alerts: tuple[Alert, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartyContact:
+    """One address of a party."""
+
+    id: str
+    party: str
+    dienst: str  #: empty: every one
+    role: ContactRole
+    channel: Channel
+    address: str | None  #: of a mailbox; a webhook's is between its owner and us
+    language: str
+    quiet: str  #: hours and days in Amsterdam
+    step: int
+    digest: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartyContacts:
+    """By dienst and step."""
+
+    contacts: tuple[PartyContact, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,5 +120,26 @@ def warnings(asked: Asked) -> Warnings:
     return Warnings(warnings=tuple(asked.warnings.standing(parties=parties, kinds=None if kind is None else {kind})))
 
 
-CALLS: Final = (alerts, alert, acknowledge_alert)
+@get(
+    "/parties/{oin}/contacts",
+    tag="parties",
+    summary="Whom a party wants to be told of what is amiss, by dienst and step",
+    permission=SEE,
+    answer=PartyContacts,
+    place=(Field(name="oin", kind=OIN, required=True, about="Of a system or an organisation."),),
+)
+def party_contacts(asked: Asked) -> PartyContacts:
+    """Of a party in the scope."""
+    if not within(asked.scope, asked["oin"]):
+        raise not_found()
+    return PartyContacts(contacts=tuple(map(_contact, asked.alerts.contacts(asked.scope, asked["oin"]))))
+
+
+def _contact(one: Contact) -> PartyContact:
+    same = ("id", "party", "dienst", "role", "channel", "language", "step", "digest")
+    address = one.address if one.channel is Channel.EMAIL else None
+    return PartyContact(**{name: getattr(one, name) for name in same}, address=address, quiet=str(one.quiet))
+
+
+CALLS: Final = (alerts, alert, acknowledge_alert, party_contacts)
 WARNING_CALLS: Final = (warnings,)

@@ -18,14 +18,14 @@ from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
-from portal.api import alerts, groups, items, jobs, messages, parties
+from portal.api import accounts, alerts, groups, items, jobs, messages, parties, proefs
 from portal.api.calls import BASE, Asked, Call, Rows
 from portal.api.description import PATH, description
 from portal.api.problems import Problem, cannot, invalid
 from portal.api.shapes import as_json
 from portal.api.values import read
 from portal.shell import Answer, Ports, Shell, Visit, bearer, network_of, open_to_all, page
-from routing.people import digest_of
+from routing.people import NotConfirmed, digest_of
 from routing.rate import MOST, Rate
 from routing.said import Said
 from schemas.cells import cell
@@ -36,8 +36,8 @@ log = logging.getLogger("koppelpunt.portal")
 
 #: All of them, in the order of the description.
 CALLS: Final[tuple[Call, ...]] = (
-    *(*parties.CALLS, *items.CALLS, *groups.CALLS, *messages.CALLS, *jobs.CALLS),
-    *(*alerts.CALLS, *alerts.WARNING_CALLS),
+    *(*parties.CALLS, *proefs.CALLS, *items.CALLS, *groups.CALLS, *messages.CALLS, *jobs.CALLS),
+    *(*alerts.CALLS, *alerts.WARNING_CALLS, *accounts.CALLS),
 )
 #: How often a minute one address may come with tokens that do not count.
 UNKNOWN_A_MINUTE: Final = 60
@@ -56,6 +56,7 @@ def routes(shell: Shell) -> list[web.RouteDef]:
 def served(ports: Ports) -> list[Call]:
     """The calls for which there is something to ask in this process."""
     without = (() if ports.desk and ports.desk.alerts else alerts.CALLS) + (() if ports.warnings else alerts.WARNING_CALLS)
+    without += () if ports.desk and ports.desk.proefs else proefs.CALLS
     return [call for call in CALLS if call not in without]
 
 
@@ -123,10 +124,15 @@ class Api:
         wait_s = self._rate.take(key) if key in self._known else self._unknown.wait(address)
         if wait_s:
             raise _too_often(wait_s)
-        if await self._shell.visitor(request) is None:
+        try:
+            known = await self._shell.visitor(request) is not None
+            why = Problem(401, headers=_CHALLENGE)
+        except NotConfirmed:
+            known, why = False, _not_confirmed(self._shell.token_days)
+        if not known:
             self._known.pop(key, None)
             self._unknown.take(address)
-            raise Problem(401, headers=_CHALLENGE)
+            raise why
         if key not in self._known:
             if len(self._known) >= MOST:
                 del self._known[next(iter(self._known))]
@@ -174,6 +180,15 @@ def _made(call: Call, asked: Asked) -> bytes | Rows:
 
 def _dumped(said: Any) -> bytes:
     return json.dumps(as_json(said), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _not_confirmed(days: int) -> Problem:
+    return Problem(
+        401,
+        nl=f"De eigenaar van dit token heeft zich {days} dagen niet bij de aanmelddienst aangemeld. Na een aanmelding telt het token weer.",
+        en=f"The owner of this token has not signed in at the identity provider for {days} days. After signing in the token counts again.",
+        headers=_CHALLENGE,
+    )
 
 
 def _too_often(wait_s: int) -> Problem:

@@ -7,13 +7,42 @@ from typing import Final
 
 from aiohttp import web
 
-from portal.pages import alerts, export, failures, home, items, jobs, message, overview, parties, register, register_wishes, reports
+from portal.pages import (
+    accounts,
+    alerts,
+    export,
+    failures,
+    home,
+    items,
+    jobs,
+    message,
+    overview,
+    parties,
+    register,
+    register_wishes,
+    report_post,
+    reports,
+)
 from portal.pages.kit import Kit
 from portal.rendering import NavItem
 from portal.shell import EVERYBODY, Shell
 from routing.people import SEE, Permission
 
-_OF_THE_DESK: Final = (overview, items, export, failures, message, parties, register, register_wishes, reports, jobs, alerts)
+_OF_THE_DESK: Final = (
+    overview,
+    items,
+    export,
+    failures,
+    message,
+    parties,
+    register,
+    register_wishes,
+    reports,
+    report_post,
+    jobs,
+    alerts,
+    accounts,
+)
 
 
 def desk_routes(shell: Shell) -> Iterable[web.RouteDef]:
@@ -35,4 +64,5 @@ MENU: Final = (
     NavItem("/rapporten", "reports", SEE),
     NavItem("/opdrachten", "jobs", SEE),
     NavItem("/meldingen", "alerts", SEE),
+    NavItem("/accounts", "accounts", frozenset({Permission.MANAGE_ACCOUNTS})),
 )

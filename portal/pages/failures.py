@@ -65,6 +65,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
             detail=found,
             group=found.group,
             items=items.items,
+            places=await kit.places(visit, items.items),
             wanted=wanted,
             said=request.query.get("gedaan"),
         )

@@ -17,11 +17,13 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from portal.directory import Directory
+from portal.formats import moment
 from portal.pages.filters import PLACES, SEARCH, address_of, asked_in, asked_of, place_of, query_of, sort_of, wanted_of
 from portal.pages.kit import Kit, Told
 from portal.personal import may_be_personal
 from portal.shell import Answer, Visit, page
 from portal.texts import text
+from routing.amsterdam import amsterdam_day
 from routing.board import MOST, PAGE, BoardError, ItemFilter, Page, Sort, View, order_text, subject_text
 from routing.people import SEE, Permission
 from schemas.faults import CODES, Owner
@@ -41,6 +43,8 @@ def routes(kit: Kit) -> list[web.RouteDef]:
         asked: dict[str, str] = {}
         try:
             asked = asked_of(request.query.items())
+            if "" in request.query.values():  # a form that was hardly filled in: its list has a short address
+                raise web.HTTPSeeOther(address_of(asked))
             if "lijst" not in asked and "status" not in asked:
                 asked["lijst"] = str(View.OPEN)
             wanted = await wanted_of(kit, visit, asked)
@@ -124,6 +128,7 @@ async def _show(
         visit,
         "items.html",
         status=400 if problem else 200,
+        dropped=False,  # `problem` says it
         page=found,
         count=count,
         most=MOST,
@@ -143,7 +148,19 @@ async def _show(
         chips=chips(asked, names, visit.language),
         views=await kit.ask(kit.desk.views.views, visit.account.name),
         selectable=visit.may(Permission.ACT),
+        places=await kit.places(visit, found.items if found else ()),
+        ready=ready(kit.now_us),
     )
+
+
+def ready(now_us: int) -> list[tuple[str, str]]:
+    """Lists that people ask for every day: the key of their word, and their address."""
+    today = amsterdam_day(moment(now_us))
+    return [
+        ("never", address_of({"lijst": str(View.ALL), "nooit": "ja"})),
+        ("today", address_of({"lijst": str(View.FALLEN), "sinds": f"{today}T00:00"})),
+        ("old", address_of({"lijst": str(View.OPEN), "ouder": "172800"})),
+    ]
 
 
 def hashed(kit: Kit, number: str, keten: str) -> bytes:

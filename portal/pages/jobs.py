@@ -65,7 +65,15 @@ def routes(kit: Kit) -> list[web.RouteDef]:
         try:
             terms = _terms(form)
             reason = checked_reason(str(form.get("waarom", "")))
-            job = await kit.ask(actions.confirm, visit.scope, preview["id"], who=visit.account.name, reason=reason, terms=terms)
+            job = await kit.ask(
+                actions.confirm,
+                visit.scope,
+                preview["id"],
+                who=visit.account.name,
+                reason=reason,
+                terms=terms,
+                deliver_again=_again(form),
+            )
         except Said as error:
             problem = error.in_language(visit.language)
             return await _propose(kit, request, visit, preview, terms, problem=problem, reason=str(form.get("waarom", ""))[:500])
@@ -126,11 +134,16 @@ Form = MultiDictProxy[Any]
 
 def _order(form: Form) -> Order:
     """Raises Told."""
-    again = {"ja": True, "nee": False}.get(str(form.get("opnieuw", "")))
     action = str(form.get("actie", ""))
     if action not in set(Action):
         raise Told("act.unknown")
-    return Order(action=Action(action), endpoint=str(form.get("endpoint", "")) or None, deliver_again=again)
+    endpoint = str(form.get("endpoint", "")) if action == Action.REDIRECT else ""
+    return Order(action=Action(action), endpoint=endpoint or None, deliver_again=_again(form))
+
+
+def _again(form: Form) -> bool | None:
+    """Of a return: whether its source is to hand it in again; None: by its code."""
+    return {"ja": True, "nee": False}.get(str(form.get("opnieuw", "")))
 
 
 async def _selection(kit: Kit, visit: Visit, form: Form) -> Selection:
@@ -142,13 +155,16 @@ async def _selection(kit: Kit, visit: Visit, form: Form) -> Selection:
         if not ids:
             raise Told("act.none")
         return Selection(ids=ids)
-    return Selection(wanted=await wanted_of(kit, visit, asked_in(str(form.get("filter", "")))))
+    asked = asked_in(str(form.get("filter", "")))
+    if since := str(form.get("sinds", "")).strip():  # only what fell out since then
+        asked["sinds"] = since
+    return Selection(wanted=await wanted_of(kit, visit, asked))
 
 
 def _listed(form: Form) -> int | None:
     """How many the list had of which all were chosen, and one more than `MOST` when there are more; None for what was no list."""
     given = str(form.get("getoond", ""))
-    if form.get("welke") != "alle" or not (given.isascii() and given.isdigit() and len(given) < 10):
+    if form.get("welke") != "alle" or form.get("sinds") or not (given.isascii() and given.isdigit() and len(given) < 10):
         return None
     return min(int(given), MOST + 1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -18,8 +18,9 @@ from portal.personal import REFUSED
 from portal.rendering import render
 from portal.shell import Shell, Visit
 from portal.texts import TEXTS, text
-from routing.actions import CannotAct, Job
+from routing.actions import REDIRECTABLE, CannotAct, Job, Place
 from routing.board import BoardError, FailureGroup, Item, Kind
+from routing.people import Permission
 from schemas.cells import cell
 from schemas.faults import CODES, FaultKind, remedy_of
 from schemas.glossary import DELIVERY_STATES, GLOSSARY, MESSAGE_STATES
@@ -66,6 +67,13 @@ class Kit:
         """Names, as the register has them now."""
         return await self.ask(self._directories.now)
 
+    async def places(self, visit: Visit, items: Sequence[Item]) -> Sequence[Place]:
+        """Where these may be redirected to; nowhere unless they are for one receiver, and this visit may."""
+        could = [one for one in items if one.kind is Kind.DELIVERY and one.state in REDIRECTABLE]
+        if not visit.may(Permission.ACT) or len({one.receiver for one in could}) != 1:
+            return ()
+        return await self.ask(self.desk.actions.places, visit.scope, could[0].id)
+
     async def show(self, request: web.Request, visit: Visit, template: str, *, status: int = 200, **values: Any) -> web.Response:
         """A page; templates find besides what is given: `f` (portal.formats), `names` (portal.directory), `word`, `tone`, `fault`,
         `remedy`, `owner_word`, `with_query`."""
@@ -84,6 +92,7 @@ class Kit:
             "fault": fault,
             "fault_words": partial(fault_words, language=language),
             "remedy": lambda code, owner=None: remedy_of(code, owner)[0 if language == "nl" else 1],
+            "reason_words": reason_words,
             "owner_word": lambda owner: text(f"owner.{owner}", language) if f"owner.{owner}" in TEXTS else owner or "",
             "with_query": partial(with_query, request),
             "iso": iso,
@@ -129,6 +138,11 @@ def fault_words(code: str | None, *, language: str) -> str:
     if kind is None:
         return code or ""
     return kind.nl if language == "nl" else kind.en
+
+
+def reason_words(reason: str | None, code: str | None) -> str | None:
+    """A reason, unless all it says is the code."""
+    return None if reason is None or reason.casefold() == (code or "").casefold() else reason
 
 
 def with_query(request: web.Request, **changes: str | None) -> str:

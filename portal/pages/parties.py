@@ -13,13 +13,17 @@ from portal.directory import Directory
 from portal.formats import Formats, moment
 from portal.pages.kit import Kit
 from portal.pages.overview import hours_of
-from portal.personal import REFUSED
 from portal.shell import Answer, Visit, page
 from portal.texts import text
-from routing.actions import CannotAct
+from routing.amsterdam import amsterdam_day
 from routing.board import LaneLine, Party, PartyLine
 from routing.people import SEE, Permission
+from routing.proef import DIENST, NoProef, Proef
+from routing.register_people import whose_of
 from routing.release import CircuitState
+
+#: Test messages that a page shows.
+PROEFS = 10
 
 KINDS = ("las", "sis", "municipality", "central", "other")
 
@@ -46,7 +50,6 @@ def routes(kit: Kit) -> list[web.RouteDef]:
             every_kind=KINDS,
             kind=kind,
             words=words,
-            problem=text("items.number.personal", visit.language) if request.query.get(REFUSED) else None,
             hits=[hit for hit in hits if hit[0] not in kinds],
             heeds=await _heeds(kit, visit),
         )
@@ -68,22 +71,25 @@ def routes(kit: Kit) -> list[web.RouteDef]:
         raise web.HTTPSeeOther(f"/partijen/{quote(oin)}?gedaan={'hervat' if form.get('wat') == 'hervatten' else 'gepauzeerd'}")
 
     @page(permission=Permission.ACT_TECHNICAL)
-    async def probe(request: web.Request, visit: Visit) -> Answer:
-        """Sends a `proef` message."""
+    async def proef(request: web.Request, visit: Visit) -> Answer:
+        """Sends a test message to one of its endpoints."""
         found = await _found(kit, request, visit)
-        if kit.desk.prober is None:
+        if kit.desk.proefs is None:
             raise web.HTTPNotFound
+        lane = str((await request.post()).get("wachtrij", "")) or None
+        names = await kit.directory()
+        to = {"system": found.oin} if lane or await kit.ask(names.supplier, found.oin) else {"organisation": found.oin}
         try:
-            reference = await kit.ask(kit.desk.prober, found.oin, who=visit.account.name, now_us=kit.now_us)
-        except CannotAct as error:
-            return await _show(kit, request, visit, found, status=409, problem=error.in_language(visit.language))
-        raise web.HTTPSeeOther(f"/bericht/{reference}")
+            await kit.ask(kit.desk.proefs.ask, visit.scope, **to, lane=lane, who=visit.account.name)
+        except NoProef as error:
+            return await _show(kit, request, visit, found, status=409, problem=error.in_words(visit.language))
+        raise web.HTTPSeeOther(f"/partijen/{quote(found.oin)}?gedaan=proef#proeven")
 
     return [
         web.get("/partijen", parties),
         web.get("/partijen/{oin}", party),
         web.post("/partijen/{oin}/pauze", pause),
-        web.post("/partijen/{oin}/proef", probe),
+        web.post("/partijen/{oin}/proef", proef),
     ]
 
 
@@ -105,6 +111,7 @@ async def _show(kit: Kit, request: web.Request, visit: Visit, found: Party, *, s
     contacts = await kit.ask(kit.desk.alerts.contacts, visit.scope, found.oin) if kit.desk.alerts else ()
     known = [lane for line in found.lines if line.system == found.oin for lane in line.lanes] if found.lines else None
     lanes = await kit.ask(_lanes_of, kit, visit, found.oin, known)
+    may_send = kit.desk.proefs is not None and visit.may(Permission.ACT_TECHNICAL)
     return await kit.show(
         request,
         visit,
@@ -118,10 +125,23 @@ async def _show(kit: Kit, request: web.Request, visit: Visit, found: Party, *, s
         held=str(CircuitState.HELD),
         contacts=contacts,
         heeds=[heed for heed in await _heeds(kit, visit) if found.oin in (heed.system, heed.organisation)],
-        may_probe=kit.desk.prober is not None and visit.may(Permission.ACT_TECHNICAL),
+        proefs=await _proefs(kit, visit, found.oin),
+        proef_lanes=await kit.ask(_proef_lanes, kit, found.oin) if may_send else (),
+        may_send=may_send,
         problem=problem,
         said=request.query.get("gedaan"),
+        in_register=await kit.ask(_in_register, kit, visit, found.oin),
     )
+
+
+def _in_register(kit: Kit, visit: Visit, oin: str) -> str | None:
+    """Where the register's page of it is, that the visitor sees."""
+    register = kit.desk.register()
+    whose = whose_of(visit.account, register)
+    if oin in register.systems and whose.sees_system(oin):
+        return f"/register/systeem/{oin}"
+    known = oin in register.organisations or oin in register.boards
+    return f"/register/organisatie/{oin}" if known and whose.sees_organisation(oin) else None
 
 
 def _chart(found: Party, formats: Formats, now_us: int) -> Chart | None:
@@ -153,6 +173,18 @@ def _lanes_of(kit: Kit, visit: Visit, oin: str, known: Sequence[LaneLine] | None
                 oldest_us=None,
             )
     return found
+
+
+async def _proefs(kit: Kit, visit: Visit, oin: str) -> Sequence[Proef]:
+    """The newest test messages to it."""
+    return await kit.ask(kit.desk.proefs.proefs, visit.scope, party=oin, limit=PROEFS) if kit.desk.proefs else ()
+
+
+def _proef_lanes(kit: Kit, oin: str) -> frozenset[str]:
+    """Those of its endpoints that take a test message."""
+    day = amsterdam_day(moment(kit.now_us))
+    rows = kit.desk.register().parts.of_system(oin).endpoints
+    return frozenset(row.lane for row in rows if row.dienst == DIENST and row.covers(day))
 
 
 async def _heeds(kit: Kit, visit: Visit) -> list[Heed]:

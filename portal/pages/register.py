@@ -37,7 +37,7 @@ from portal.register_view import (
 )
 from portal.shell import Answer, Visit, page
 from routing.amsterdam import AMSTERDAM, amsterdam_day
-from routing.people import Permission
+from routing.people import SEE, Permission
 from routing.register import Endpoint, Register
 from routing.register_files import Difference
 from routing.register_people import Whose, whose_of
@@ -96,6 +96,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
             visit,
             "register_organisation.html",
             organisation=seen.register.organisation(oin),
+            has_traffic=await _has_page(kit, visit, oin),
             lines=[line for line in lines if is_live(line.mandate, seen.day)],
             ended=[line for line in lines if not is_live(line.mandate, seen.day)],
             loose=[row for row in in_order(loose(pair.endpoints, lines), names, seen.day) if is_live(row, seen.day)],
@@ -137,6 +138,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
             visit,
             "register_system.html",
             system=found,
+            has_traffic=await _has_page(kit, visit, oin),
             list=shown,
             lists=LISTS,
             standings=STANDINGS,
@@ -259,6 +261,13 @@ class _Seen:
             "register": self.register,
             "live": lambda row: is_live(row, self.day),
         }
+
+
+async def _has_page(kit: Kit, visit: Visit, oin: str) -> bool:
+    """Whether there is a page of its traffic for this visitor (portal.pages.parties)."""
+    if not visit.permissions & SEE:
+        return False
+    return visit.scope.everything or await kit.ask(kit.board.party, visit.scope, oin, now_us=kit.now_us) is not None
 
 
 async def _seen(kit: Kit, request: web.Request, visit: Visit) -> _Seen:

@@ -1,4 +1,5 @@
-"""Reports: one partner's week, without personal data: numbers per code, how long things took, what is still open. As page and CSV."""
+"""Reports: one partner's week, without personal data: numbers per code, how long things took, what is still open. As page and CSV;
+by mail in `portal.pages.report_post`."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ def routes(kit: Kit) -> list[web.RouteDef]:
     async def reports(request: web.Request, visit: Visit) -> Answer:
         monday, found = await reports_of(request, visit)
         partners = await kit.ask(kit.board.partners, visit.scope, monday=monday)
-        names = await kit.directory()
+        names, post, system = await kit.directory(), kit.desk.reports, request.query.get("systeem") or None
+        sent = await kit.ask(post.sent, visit.scope, system, monday) if post and system and found else ()
         today = amsterdam_day(datetime.fromtimestamp(kit.now_us / 1e6, UTC))
         return await kit.show(
             request,
@@ -50,7 +52,10 @@ def routes(kit: Kit) -> list[web.RouteDef]:
             before=week_of(monday - timedelta(days=7)),
             after=week_of(monday + timedelta(days=7)) if monday + timedelta(days=7) <= today else None,
             partners=sorted(partners, key=lambda oin: names.name(oin).casefold()),
-            system=request.query.get("systeem") or None,
+            system=system,
+            sent=sent,
+            said=request.query.get("gedaan"),
+            may_mail=post is not None and visit.may(Permission.TELL),
             reports=sorted(found, key=lambda report: names.name(report.system).casefold()),
         )
 
@@ -94,8 +99,8 @@ def rows_of(found: list[Report], names: Directory) -> str:
                     if side == "sent" or what in ("delivered", "failed"):
                         line = [dienst, f"{side}:{what}", "", "", getattr(flow, what), "", "", mean if what == "delivered" else ""]
                         writer.writerow([safe_cell(cell) for cell in (*start, *line)])
-        for code in report.codes:
-            line = [code.dienst, "fallen", code.code, code.owner, code.fallen, code.schools, code.still_open, ""]
+        for what, code in [*(("fallen", line) for line in report.codes), *(("received:fallen", line) for line in report.received_codes)]:
+            line = [code.dienst, what, code.code, code.owner, code.fallen, code.schools, code.still_open, ""]
             writer.writerow([safe_cell(cell) for cell in (*start, *line)])
         writer.writerow([safe_cell(cell) for cell in (*start, "", "waiting_now", "", "", report.waiting, "", "", "")])
         writer.writerow([safe_cell(cell) for cell in (*start, "", "fallen_now", "", "", report.fallen, "", "", "")])

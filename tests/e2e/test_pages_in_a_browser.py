@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
+from routing.contacts import parse_quiet
 from tests.support.board import keep
 from tests.support.browser import Window
 from tests.support.browser import chromium as chromium
 from tests.support.jobs import Bench
-from tests.support.pages import BOX, DOCUMENT, LAS, Pages, alert_of, an_id, many, mine, others, pages
+from tests.support.pages import BOX, DOCUMENT, LAS, Pages, alert_of, an_id, contact_of, many, mine, others, pages
 from tests.support.store import confirm, deliver, kinds, states
+from tests.support.telling import Post, send_all
 
 KEY = f"NOT_OUR_RESIDENT~school~vva~{LAS}~{BOX}"
 PATHS = [
@@ -33,6 +35,7 @@ PATHS = [
     "/rapporten",
     "/opdrachten",
     "/meldingen",
+    "/tweede-factor",
     "/nergens",
 ]
 #: Something of the page that is wider than the window, where nothing around it scrolls; empty when all fits.
@@ -45,6 +48,7 @@ _STICKS_OUT = """() => document.documentElement.scrollWidth <= window.innerWidth
 def looked_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     with pages(tmp_path_factory.mktemp("pages"), mine, others) as running:
         alert_of(running.store, LAS, "Bij Leerlingboek vallen berichten uit")
+        contact_of(running.store, LAS, "beheer@las.example.nl", quiet=parse_quiet("18:00-08:00 za zo"))
         running.store.outbox.hold(f"mailbox {BOX}", who="olga", now_us=running.clock.now_us())
         yield running
 
@@ -75,6 +79,25 @@ def test_every_page_is_accessible_in_both_languages_and_both_themes(chromium: Br
             clean(window)
 
 
+@pytest.mark.parametrize(("language", "theme"), [("nl", "licht"), ("en", "donker")])
+def test_the_operators_own_pages_are_accessible(chromium: Browser, looked_at: Pages, language: str, theme: str) -> None:
+    with tab(chromium, looked_at, "olga", language=language, theme=theme) as window:
+        page = window.page
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 800})
+            for path in ("/accounts", "/accounts/gemeente"):
+                page.goto(path)
+                for more in page.locator("main details").all():
+                    more.evaluate("one => one.open = true")
+                clean(window)
+                assert page.evaluate(_STICKS_OUT) == "", path
+            page.goto(f"/rapporten?systeem={LAS}")
+            page.locator('form[action="/rapporten/versturen"] button').click()
+            expect(page.get_by_label("beheer@las.example.nl")).to_be_checked()
+            clean(window)
+            assert page.evaluate(_STICKS_OUT) == "", "a report to send"
+
+
 def test_the_pages_are_accessible_on_a_telephone_and_nothing_sticks_out(chromium: Browser, looked_at: Pages) -> None:
     with tab(chromium, looked_at, "anna") as window:
         page = window.page
@@ -83,6 +106,28 @@ def test_the_pages_are_accessible_on_a_telephone_and_nothing_sticks_out(chromium
             page.goto(path)
             clean(window)
             assert page.evaluate(_STICKS_OUT) == "", path
+
+
+def test_zoomed_in_to_four_times_the_pages_are_read_without_scrolling_sideways_and_no_band_hides_them(
+    chromium: Browser, looked_at: Pages
+) -> None:
+    with tab(chromium, looked_at, "anna", viewport={"width": 320, "height": 256}) as window:
+        page = window.page
+        for path in PATHS:
+            page.goto(path)
+            assert page.evaluate(_STICKS_OUT) == "", path
+            page.mouse.wheel(0, 600)
+            expect(page.locator(".kp-header")).not_to_be_in_viewport()
+
+
+def test_what_is_printed_is_the_list_without_what_one_fills_in_or_presses(chromium: Browser, looked_at: Pages) -> None:
+    with tab(chromium, looked_at, "anna") as window:
+        page = window.page
+        page.goto("/openstaand?lijst=uitval")
+        page.emulate_media(media="print")
+        expect(page.locator("#list tbody tr").first).to_be_visible()
+        for gone in (".kp-header", ".kp-filters", ".kp-act", ".kp-tick >> nth=0", ".kp-private"):
+            expect(page.locator(gone)).to_be_hidden()
 
 
 def test_a_supplier_and_a_school_have_the_same_pages_with_their_own_traffic_and_no_buttons(chromium: Browser, looked_at: Pages) -> None:
@@ -136,7 +181,7 @@ def test_a_page_that_refreshes_itself_says_so_and_sends_nothing_of_its_forms(chr
 
 def test_a_chain_managers_morning(chromium: Browser, tmp_path: Path) -> None:
     """Open, see, filter, open a message, look inside with a reason, offer a group again with a trial batch that fails, mend the cause,
-    offer the rest again, and take the partner's report along."""
+    offer the rest again, and send the partner its report."""
     with pages(tmp_path, mine, many, approve_above=100) as portal, tab(chromium, portal, "anna") as window:
         page = window.page
         workers = Workers(portal)
@@ -194,6 +239,22 @@ def test_a_chain_managers_morning(chromium: Browser, tmp_path: Path) -> None:
         with page.expect_download() as download:
             page.get_by_role("link", name="Als CSV").click()
         assert "NOT_OUR_RESIDENT" in download.value.path().read_text(encoding="utf-8-sig")
+
+        # send it: who gets what is shown first, and the worker that tells people does it
+        contact_of(portal.store, LAS, "beheer@las.example.nl")
+        page.get_by_role("button", name="Verstuur per e-mail").click()
+        expect(page.get_by_label("beheer@las.example.nl")).to_be_checked()
+        expect(page.locator(".kp-letter")).to_contain_text("NOT_OUR_RESIDENT")
+        clean(window)
+        with Post() as post:
+            page.get_by_role("button", name="Versturen", exact=True).click()
+            expect(page.get_by_role("status")).to_contain_text("Het rapport staat klaar")
+            clean(window)
+            assert post.mails == [], "the portal itself sends nothing"
+            send_all(portal.store, portal.clock, post, tmp_path)
+            assert [mail["To"] for mail in post.mails] == ["beheer@las.example.nl"] and "NOT_OUR_RESIDENT" in post.text()
+        page.reload()
+        expect(page.get_by_role("cell", name="verstuurd")).to_be_visible()
 
 
 class Workers:

@@ -273,7 +273,12 @@ def test_a_mail_server_that_is_busy_is_tried_again_and_an_address_that_does_not_
 
     run(office.look_and_send())
     assert not post.mails
-    run(again(office, 31, post).send())
+    assert office.worker.counts == {("telling", "email", "put_off"): 1, ("telling", "email", "given_up"): 1}
+    figures = store.alerts.figures()
+    assert (figures.alerts, figures.waiting, figures.failing) == ({("failures", "open"): 1}, 1, 1)
+    later = again(office, 31, post)
+    run(later.send())
+    assert later.worker.counts == {("telling", "email", "sent"): 1} and store.alerts.figures().waiting == 0
     assert [mail["To"] for mail in post.mails] == ["beheer@las.example.nl"]
     fates = {row["address"]: (row["attempts"], row["given_up_us"] is not None, row["error"]) for row in store.alerts.tellings(EVERYTHING)}
     assert fates["beheer@las.example.nl"] == (2, False, None)

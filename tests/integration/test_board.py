@@ -90,7 +90,6 @@ def test_each_filter_finds_what_it_names_and_nothing_else(store: Store) -> None:
         "address": "0000000700002BB12345",
         "subject": VAULT.index(subject_text("999999990")),
         "orders": (VAULT.index(order_text("proef", "proefBericht", "01AA:00000001")),),
-        "never_attempted": True,
     }
     for name, value in found.items():
         assert ids(store, ItemFilter(**{name: value})) == [mine], name
@@ -102,6 +101,21 @@ def test_each_filter_finds_what_it_names_and_nothing_else(store: Store) -> None:
     assert ids(store, ItemFilter(until_day=date(2026, 1, 14))) == ids(store, ItemFilter(since_day=date(2026, 1, 16))) == []
     (item,) = store.board.items(ALL, ItemFilter(reference=mine), now_us=NOW).items
     assert (item.id, item.kind, item.brin, item.organisation, item.again) == (delivery.id, Kind.DELIVERY, "01AA", school_oin("02BB"), True)
+
+
+def test_a_message_that_found_no_receiver_was_never_attempted_and_a_refusal_is_none(store: Store) -> None:
+    (failed,) = take(store, "1")
+    fail_whole(store, failed)
+    hand_in(store, a_refusal())
+    keep(store)
+    assert ids(store, ItemFilter(never_attempted=True)) == [failed]
+
+
+def test_what_is_for_a_place_without_an_oin_is_found_by_the_link_to_it() -> None:
+    """A municipality code that ended is named as the receiver, and is no OIN that could be in lower case."""
+    assert ItemFilter.from_query({"ontvanger": "gemeentecode 0501"}).receiver == "gemeentecode 0501"
+    assert ItemFilter.from_query({"ontvanger": "0000000700002bb12345"}).receiver == "0000000700002BB12345"
+    assert ItemFilter.from_query({"brin": "01aa"}).brin == "01AA"
 
 
 def test_a_handle_that_was_not_filled_in_finds_nothing(store: Store) -> None:
@@ -470,6 +484,8 @@ def test_a_report_tells_what_a_system_sent_from_what_was_on_its_way_to_it(store:
     reports = store.board.reports(ALL, monday=date(2026, 1, 12), now_us=NOW)
     told = {one.system: (one.fallen, [line.still_open for line in one.codes], one.received["proef"].failed) for one in reports}
     assert told == {SYSTEM: (3, [1], 2), MAILBOX: (3, [2], 1)}
+    received = {one.system: [(line.code, line.fallen, line.still_open) for line in one.received_codes] for one in reports}
+    assert received == {SYSTEM: [("NOT_OUR_RESIDENT", 2, 2)], MAILBOX: [("NOT_OUR_RESIDENT", 1, 1)]}
 
 
 def test_a_board_that_is_being_filled_says_so(store: Store) -> None:

@@ -339,6 +339,7 @@ def test_figures_about_the_store_say_what_is_open_and_what_fell_out(store: Store
     store.journal.chain(lead(store, "audit"), now_us=NOW)
     assert store.figures().unchained == 0
     assert store.figures().failures == {("NOT_ENROLLED", "receiver"): 1, ("Client.DK0004", "supplier"): 1}
+    store.registry.set_note("register_asked", json.dumps({"register": "other", "trouble": "it is away", "answered_us": NOW - 90 * SECOND}))
     of_store = metrics.OfStore(store, lambda: datetime.fromtimestamp(NOW / 1e6, UTC))
     shown = {sample.name: sample.value for family in of_store.collect() for sample in family.samples}
     assert (shown["koppelpunt_oldest_waiting_seconds"], shown["koppelpunt_crl_age_seconds"], shown["koppelpunt_crl_left_seconds"]) == (
@@ -346,6 +347,8 @@ def test_figures_about_the_store_say_what_is_open_and_what_fell_out(store: Store
         5,
         60,
     )
+    assert (shown["koppelpunt_register_away"], shown["koppelpunt_register_answered_age_seconds"]) == (1, 90)
+    assert (shown["koppelpunt_tellings_waiting"], shown["koppelpunt_tellings_failing"]) == (0, 0)
     take(store, "8")
     again = Counter({sample.name: sample.value for family in of_store.collect() for sample in family.samples})
     assert again["koppelpunt_messages_unrouted"] == 2, "figures hold for ten seconds"

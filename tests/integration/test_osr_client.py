@@ -318,9 +318,11 @@ def other(hub: Gateways, odd: OddRegister) -> Iterator[OsrRegister]:
     made.close()
 
 
-def register_at(hub: Gateways, url: str, *, keep_s: float = 60) -> OsrRegister:
+def register_at(hub: Gateways, url: str, *, keep_s: float = 60, heard: Callable[[str], None] = lambda outcome: None) -> OsrRegister:
     context = tls(hub)
-    return OsrRegister(lambda: OsrClient(url, lambda: context, per_minute=60_000), "other", lambda: datetime.now(UTC), keep_s=keep_s)
+    return OsrRegister(
+        lambda: OsrClient(url, lambda: context, per_minute=60_000), "other", lambda: datetime.now(UTC), keep_s=keep_s, heard=heard
+    )
 
 
 def said(register: OsrRegister, question: Question) -> Said:
@@ -346,6 +348,24 @@ def test_what_there_is_is_asked_once_and_what_there_is_not_again_after_seconds(
     odd.reply = says({"status": "OK"})  # the administrator mends it, while on the phone
     wait(lambda: said(other, IS_SIS).mandate is not None, within_s=10)
     assert 2 < len(odd.asked) < 10
+
+
+def test_what_became_of_each_question_that_was_sent_is_counted(hub: Gateways, odd: OddRegister) -> None:
+    heard: list[str] = []
+    other = register_at(hub, odd.url, heard=heard.append)
+    try:
+        odd.reply = says({"status": "OK"})
+        for _ in range(3):
+            said(other, IS_LAS)
+        odd.reply = says(b"<html/>", kind="text/html")
+        with pytest.raises(RegisterAway):
+            said(other, IS_SIS)
+        odd.reply = says({}, 503)
+        with pytest.raises(OsrError):
+            other.call(lambda client: client.service_versions()).result(20)
+        assert heard == ["answered", "refused", "away"], "what is remembered is not asked"
+    finally:
+        other.close()
 
 
 def test_whoever_asks_the_same_at_the_same_time_asks_once(odd: OddRegister, other: OsrRegister) -> None:

@@ -17,10 +17,11 @@ import pytest
 
 from portal.api.server import CALLS, EACH_AT_A_TIME, UNKNOWN_A_MINUTE
 from routing import people
-from routing.people import MAY, Permission, Role, Scope, new_token
+from routing.contacts import Channel, Contact, ContactRole
+from routing.people import MAY, Permission, Role, Scope, Source, new_account, new_token
 from tests.support.openapi import Described
 from tests.support.portal_api import ALL, CODE, NUMBERS, Client, Side, World, shown
-from tests.support.store import NOW, a_message, hand_in, run_sql
+from tests.support.store import DAY, NOW, a_message, hand_in, kinds, run_sql
 
 SOMEBODY = "00000001800000999000"
 
@@ -54,6 +55,9 @@ TRIES: Mapping[str, Try] = {
     "lanes": Try("/lanes", sees=("mailbox",), lists=True),
     "pauseLane": Try("/lanes/pause", {"lane": "mailbox {mailbox}"}),
     "resumeLane": Try("/lanes/resume", {"lane": "mailbox {mailbox}"}),
+    "sendProef": Try("/proefs", {"system": "{mailbox}"}),
+    "proefs": Try("/proefs?party={mailbox}", sees=("proef", "mailbox"), lists=True),
+    "proef": Try("/proefs/{proef}", sees=("proef", "mailbox")),
     "reports": Try("/reports?week=2026-01-15", sees=("system",), lists=True),
     "items": Try("/items", sees=("failed", "waiting", "refused", "school"), lists=True),
     "searchItems": Try("/items/search", {"personal_number": "{number}"}, sees=("failed", "waiting"), lists=True),
@@ -84,6 +88,12 @@ TRIES: Mapping[str, Try] = {
     "alert": Try("/alerts/{alert}", sees=("alert", "system")),
     "acknowledgeAlert": Try("/alerts/{alert}/acknowledge", {"why": "because"}),
     "warnings": Try("/warnings", sees=("warning", "school"), lists=True),
+    "partyContacts": Try("/parties/{system}/contacts", sees=("system",)),
+    "messageContent": Try("/messages/{failed}/content", {"why": "because"}),
+    "accounts": Try("/accounts"),
+    "account": Try("/accounts/partner-{letter}"),
+    "disableAccount": Try("/accounts/partner-{letter}/disable"),
+    "endToken": Try("/accounts/partner-{letter}/tokens/0123abcd/end"),
 }
 BY_ID = {call.id: call for call in CALLS}
 #: Whom of the partner's organisation: by its systems, and by its organisations.
@@ -98,7 +108,7 @@ def of(side: Side, said: Any) -> Any:
     if isinstance(said, list):
         return [of(side, value) for value in said]
     values = {name: str(getattr(side, name)) for name in side.__dataclass_fields__}
-    return said.format(**values, number=NUMBERS["ab".index(side.name[-1])])
+    return said.format(**values, number=NUMBERS["ab".index(side.name[-1])], letter=side.name[-1])
 
 
 def ask(client: Client, call: str, side: Side) -> Any:
@@ -172,7 +182,14 @@ def nothing_but_previews(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
 def test_what_is_anothers_answers_as_what_does_not_exist(world: World, call: str) -> None:
     client, path = world.client("partner-b"), TRIES[call].path
     other = path.format(
-        system=SOMEBODY, group="NO~no~no~no~no", delivery="no-such", failed="no-such", job="no-such-job", alert="AAAAA-BBBBB"
+        system=SOMEBODY,
+        group="NO~no~no~no~no",
+        delivery="no-such",
+        failed="no-such",
+        job="no-such-job",
+        alert="AAAAA-BBBBB",
+        letter="z",
+        proef="no-such-proef",
     )
     theirs, none = client.get(of(world.a, path)), client.get(other)
     assert (theirs.status_code, theirs.text) == (none.status_code, none.text)
@@ -240,6 +257,22 @@ def test_a_token_that_was_ended_or_whose_time_is_over_opens_nothing(world: World
     (row,) = world.store.people.tokens("ending")
     assert world.store.people.end_token("ending", row.key, who="t", now_us=world.portal.clock.now_us())
     assert client.get("/me").status_code == 401
+
+
+def test_a_token_of_a_provider_account_counts_no_longer_than_the_provider_lets_its_owner_in(world: World) -> None:
+    people, now_us = world.store.people, world.portal.clock.now_us()
+    bea = new_account("oidc:1234:bea", ["reader"], source=Source.OIDC)
+    days = world.portal.shell.token_days
+    people.from_provider(bea, now_us=now_us - (days - 1) * DAY)
+    client = world.client(bea.name)
+    assert client.get("/me").status_code == 200
+    people.from_provider(bea, now_us=now_us - days * DAY)
+    refused = client.get("/me")
+    assert (refused.status_code, refused.json()["code"]) == (401, "TOKEN_REQUIRED")
+    assert f"has not signed in at the identity provider for {days} days" in refused.json()["detail"]
+    assert f"{days} dagen niet" in refused.json()["detail_nl"] and refused.headers["WWW-Authenticate"].startswith("Bearer")
+    people.from_provider(bea, now_us=now_us)
+    assert client.get("/me").status_code == 200, "after the next sign-in"
 
 
 def test_a_token_that_asks_too_often_must_wait_and_another_one_need_not(tmp_path: Path) -> None:
@@ -391,11 +424,12 @@ def test_what_has_not_changed_is_not_sent_again(world: World) -> None:
 
 
 def test_every_answer_is_as_described(world: World) -> None:
-    client, described = world.client("manager"), Described(world.client(None).get("/openapi.json").json())
+    client, operator = world.client("manager"), world.client("operator")
+    described = Described(world.client(None).get("/openapi.json").json())
     for id, row in TRIES.items():
         if BY_ID[id].method == "GET" and id != "itemsCsv":
             path = of(world.a, row.path)
-            answer = client.get(path)
+            answer = (operator if BY_ID[id].tag == "accounts" else client).get(path)
             assert answer.status_code == 200, path
             described.check("GET", f"/api/v1{path}", 200, answer.headers, answer.content)
     missing = client.get("/jobs/none-such")
@@ -563,3 +597,48 @@ def test_no_answer_is_kept_by_anybody_between(world: World) -> None:
     client = world.client("manager")
     assert client.get("/items").headers["Cache-Control"] == "private, no-cache"
     assert client.get("/nothing").headers["Cache-Control"] == "no-store"
+
+
+# -- contacts, content and accounts --------------------------------------------------------------------------------------------------------
+
+
+def test_contacts_of_a_party_are_those_of_the_alerts_and_a_webhooks_address_is_not_told(world: World) -> None:
+    (first,) = world.client("partner-a").get(f"/parties/{world.a.system}/contacts").json()["contacts"]
+    assert (first["party"], first["channel"], first["address"], first["quiet"]) == (world.a.system, "email", "help@side-a.example", "za zo")
+    hook = Contact(
+        id="HOOKS-HOOKS", party=world.b.system, role=ContactRole.TECHNICAL, channel=Channel.WEBHOOK, address="https://b.example/k"
+    )
+    world.store.alerts.book.add(hook, secret=None, who="t", now_us=NOW)
+    said = world.client("manager").get(f"/parties/{world.b.system}/contacts")
+    assert {one["address"] for one in said.json()["contacts"]} == {"help@side-b.example", None} and "b.example/k" not in said.text
+    assert world.client("manager").get(f"/parties/{SOMEBODY}/contacts").json() == {"contacts": []}
+
+
+def test_content_is_opened_with_a_reason_that_stands_in_the_journal_before_anything_is_told(world: World) -> None:
+    manager, path = world.client("manager"), f"/messages/{world.a.failed}/content"
+    before = kinds(world.store, world.a.failed)
+    assert manager.post(path, json={}).status_code == 400
+    refused = manager.post(path, json={"why": f"of {NUMBERS[0]}"})
+    assert refused.status_code == 409 and "negen cijfers" in refused.json()["detail_nl"] and "nine digits" in refused.json()["detail"]
+    assert world.client("operator").post(path, json={"why": "curious"}).json()["code"] == "NOT_PERMITTED"
+    assert kinds(world.store, world.a.failed) == before
+    said = manager.post(path, json={"why": "the receiver asks"}).json()
+    assert said["reference"] == world.a.failed and said["content"].startswith("<") and said["why"] == "the receiver asks"
+    assert kinds(world.store, world.a.failed) == [*before, "content_opened"]
+    assert manager.post(f"/messages/{world.a.refused}/content", json={"why": "because"}).status_code == 409, "of a refusal nothing is kept"
+
+
+def test_an_operators_program_sees_accounts_and_can_only_take_away(tmp_path: Path) -> None:
+    with World(tmp_path) as world:
+        operator = world.client("operator")
+        assert {row["name"] for row in operator.get("/accounts").json()["accounts"]} >= {"manager", "operator", "partner-a"}
+        partner = world.client("partner-a")
+        (token,) = world.store.people.tokens("partner-a")
+        detail = operator.post(f"/accounts/partner-a/tokens/{token.key}/end").json()
+        assert [row["ended_at"] is not None for row in detail["tokens"]] == [True] and partner.get("/me").status_code == 401
+        assert operator.post(f"/accounts/partner-a/tokens/{token.key}/end").status_code == 404
+        assert operator.post("/accounts/partner-a/disable").json()["account"]["disabled"] is True
+        assert operator.post("/accounts/operator/disable").json()["code"] == "CANNOT_BE_DONE"
+        assert "password" not in operator.get("/accounts/reader").text.replace("one_time_password", "")
+        assert operator.get("/accounts/nobody").status_code == 404
+        assert world.client("manager").get("/accounts").status_code == 403

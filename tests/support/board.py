@@ -6,6 +6,7 @@ from typing import Any
 
 from adapters.store import Store
 from adapters.store.board_keeper import BoardKeeper
+from adapters.store.board_standing import count_anew
 from routing.work import Lease, RoutedMessage, Ticket
 from tests.support.store import NOW, run_sql
 
@@ -31,12 +32,23 @@ def take(store: Store, name: str, *, now_us: int = NOW) -> Lease:
 
 
 def keep(store: Store, keeper: BoardKeeper | None = None, *, now_us: int = NOW) -> None:
-    """Brings the board up to date."""
+    """Brings the board up to date; what was added and taken off then stands there as if it had been counted."""
+    check_standing(store)
     chain(store, now_us=now_us)
     keeper, lease = keeper or keeper_of(store), take(store, "board", now_us=now_us)
     for chore in (keeper.follow, keeper.sweep, keeper.count, keeper.close, keeper.pack):
         while chore(lease, now_us=now_us):
             pass
+    check_standing(store)
+
+
+def check_standing(store: Store) -> None:
+    """How much of each sort stands there, and since when, is what counting says."""
+    everything = "SELECT * FROM standing ORDER BY sort"
+    added_up = [tuple(row)[:-1] for row in run_sql(store, everything)]
+    with store.database.write() as tx:
+        count_anew(tx)
+    assert added_up == [tuple(row)[:-1] for row in run_sql(store, everything)]
 
 
 def on_board(store: Store) -> dict[str, tuple[str, str, str | None]]:
@@ -46,7 +58,10 @@ def on_board(store: Store) -> dict[str, tuple[str, str, str | None]]:
 
 def whole_board(store: Store) -> dict[str, list[Any]]:
     """Everything on it."""
-    tables = {name: run_sql(store, f"SELECT * FROM {name}") for name in ("item", "traffic", "traffic_party", "season", "fallout")}
+    tables = {
+        name: run_sql(store, f"SELECT * FROM {name}")
+        for name in ("item", "standing", "traffic", "traffic_year", "traffic_party", "traffic_own", "season", "fallout")
+    }
     return {name: sorted(tuple(str(value) for value in row) for row in rows) for name, rows in tables.items()}
 
 

@@ -11,6 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from broker_config.install import BROWSER, PACKAGES, by_hand, is_there
 from routing.people import digest_of, new_secret
 from tests.support.portal import Portal
 
@@ -22,15 +23,14 @@ RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "be
 def chromium() -> Iterator[Browser]:
     """One browser for the tests of a module: while it is there, an event loop runs in this thread, and others cannot have theirs. Skips
     without Chromium, but fails in CI."""
-    program = shutil.which("chromium")
-    if program is None:
-        why = "Chromium is not installed: nobody looked at the portal (run.py prepare --tests)"
+    if missing := [name for name in BROWSER if not is_there(PACKAGES[name])]:
+        why = f"Nobody looked at the portal: {' and '.join(missing)} not there. {by_hand(*missing)}"
         if os.environ.get("CI") == "true":
             pytest.fail(why)
         pytest.skip(why)
     with sync_playwright() as playwright:
         # as root, which containers are, it starts without its sandbox only; it opens nothing but our own pages
-        running = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"] if os.geteuid() == 0 else [])
+        running = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"] if os.geteuid() == 0 else [])
         yield running
         running.close()
 

@@ -9,13 +9,14 @@ from typing import Any, Final
 
 from adapters.endpoints import may_call
 from adapters.store import Store, open_store
-from adapters.store.contents import Contents
+from adapters.store.contents import ContentRequests
+from adapters.store.report_post import ReportRows
 from adapters.store.views import SavedViews
 from portal.desk import Desk
 from routing.alerts import Alert, AlertState, Cause, Kind, Plan
-from routing.contacts import ContactRole
+from routing.contacts import Channel, Contact, ContactRole
 from routing.people import Role, Scope
-from routing.tellings import Written
+from routing.tellings import Written, new_id
 from schemas.oin import Oin, school_oin
 from tests.support.board import fail_whole, keep
 from tests.support.portal import Portal
@@ -24,6 +25,7 @@ from tests.support.store import (
     NOW,
     SECOND,
     VAULT,
+    YES,
     a_delivery,
     a_message,
     a_refusal,
@@ -35,8 +37,11 @@ from tests.support.store import (
     route,
 )
 from workers.actions import ActionDesk
+from workers.alert_words import Words
+from workers.proefs import ProefDesk
 from workers.register_cache import RegisterCache
 from workers.register_changes import RegisterChanges
+from workers.report_desk import ReportDesk
 
 HOUR: Final = 3_600 * SECOND
 SCHOOL, OTHER_SCHOOL = school_oin("01AA"), school_oin("02BB")
@@ -73,14 +78,21 @@ DOCUMENT: Final[dict[str, list[dict[str, Any]]]] = {
         {"oin": oin, "name": name, "supplier": f"{name} BV", "channels": ["amqp"]}
         for oin, name in ((LAS, "Leerlingboek"), (OTHER_LAS, "Andere school-ICT"), (BOX, "Dorpsbalie"), (OTHER_BOX, "Andere balie"))
     ],
-    "diensten": [{"dienst": "vva", "versie": "1", "namespace": "urn:x-backbone:vva:1"}],
+    "diensten": [{"dienst": dienst, "versie": "1", "namespace": f"urn:x-backbone:{dienst}:1"} for dienst in ("vva", "proef")],
     "mandates": [
-        {"organisation": organisation, "dienst": "vva", "system": system, "token": f"mandate-{organisation[-8:]}"}
-        for organisation, system in ((SCHOOL, LAS), (OTHER_SCHOOL, OTHER_LAS), (TOWN, BOX), (OTHER_TOWN, OTHER_BOX))
+        *(
+            {"organisation": organisation, "dienst": "vva", "system": system, "token": f"mandate-{organisation[-8:]}"}
+            for organisation, system in ((SCHOOL, LAS), (OTHER_SCHOOL, OTHER_LAS), (TOWN, BOX), (OTHER_TOWN, OTHER_BOX))
+        ),
+        *(
+            {"organisation": town, "dienst": "proef", "system": box, "token": f"proef-{town[-8:]}"}
+            for town, box in ((TOWN, BOX), (OTHER_TOWN, OTHER_BOX))
+        ),
     ],
     "endpoints": [
-        {"organisation": organisation, "dienst": "vva", "versie": "1", "system": system, "mailbox": True}
+        {"organisation": organisation, "dienst": dienst, "versie": "1", "system": system, "mailbox": True}
         for organisation, system in ((TOWN, BOX), (OTHER_TOWN, OTHER_BOX))
+        for dienst in ("vva", "proef")
     ],
 }
 
@@ -108,7 +120,7 @@ def traffic(store: Store, prefix: str, school: str, las: str, town: str, box: st
     hand_in(
         store,
         a_message(f"{prefix}f", reference=an_id(f"{prefix}f"), **run),
-        a_refusal(f"{prefix}r", reference=an_id(f"{prefix}r"), code=code, sender=school, system=las, dienst="vva"),
+        a_refusal(f"{prefix}r", reference=an_id(f"{prefix}r"), code=code, sender=school, system=las, dienst="vva", decisions=(YES,)),
     )
     fail_whole(store, an_id(f"{prefix}f"), code="ROUTE_UNKNOWN_PARTY")
 
@@ -167,19 +179,36 @@ class Pages(Portal):
             actions=ActionDesk(store.jobs, register, self.clock, approve_above=approve_above),
             register=register,
             lanes=store.outbox,
-            contents=Contents(store.database, VAULT),
+            contents=ContentRequests(store.database),
             views=SavedViews(store.database),
             index=VAULT.index,
             ordered=(("vva", "mboGangerBericht"),),
             alerts=store.alerts,
+            reports=ReportDesk(
+                ReportRows(store.database),
+                store.alerts.contacts,
+                store.board,
+                Words(portal="", ours="00000001800000999000", name=lambda oin: getattr(register().system(oin), "name", "")),
+                ready=True,
+            ),
             changes=RegisterChanges(store.register, register, self.clock, may_call=lambda address: may_call(address, ())),
+            proefs=ProefDesk(store.proefs, register, self.clock),
         )
+        self.opens_content(VAULT)
 
     def __enter__(self) -> Pages:
         super().__enter__()
         for name, (role, own) in PEOPLE.items():
             self.account(name, role, **own)
         return self
+
+
+def contact_of(store: Store, party: str, address: str, **more: Any) -> str:
+    """A contact of this party, and its id."""
+    fields: dict[str, Any] = {"role": ContactRole.FUNCTIONAL, "channel": Channel.EMAIL}
+    one = Contact(id=new_id(), party=party, address=address, **(fields | more))
+    store.alerts.book.add(one, secret=None, who="olga", now_us=NOW)
+    return one.id
 
 
 def alert_of(store: Store, partner: str, says: str) -> str:

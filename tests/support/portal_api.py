@@ -13,11 +13,12 @@ from typing import Any, Final
 import requests
 
 from adapters.store import Store, open_store
+from adapters.store.contents import ContentRequests
 from portal.desk import Desk
 from routing.actions import Action, Order, Selection
 from routing.alerts import Alert, AlertState, Cause, Kind, Plan
 from routing.board import ItemFilter, subject_text
-from routing.contacts import ContactRole
+from routing.contacts import Channel, Contact, ContactRole, parse_quiet
 from routing.jobs import Terms
 from routing.people import Scope
 from routing.register import Register, read_register
@@ -46,6 +47,7 @@ from tests.support.store import (
 )
 from workers.actions import ActionDesk
 from workers.clock import Clock
+from workers.proefs import ProefDesk
 
 ALL: Final = Scope(everything=True)
 CODE: Final = "ENDPOINT_REFUSES_US"
@@ -80,6 +82,7 @@ class Side:
     preview: str  #: not confirmed
     alert: str
     warning: str
+    proef: str
 
     @property
     def lane(self) -> str:
@@ -91,7 +94,7 @@ class Side:
         """What nobody else may read anywhere."""
         return (
             *(self.school, self.system, self.receiver, self.mailbox, self.failed, self.delivery, self.waiting, self.refused),
-            *(self.job, self.preview, self.alert, self.warning, f"urn:uuid:m-{self.name}", f"b-{self.name}"),
+            *(self.proef, self.job, self.preview, self.alert, self.warning, f"urn:uuid:m-{self.name}", f"b-{self.name}"),
         )
 
 
@@ -142,14 +145,16 @@ class World:
             actions=self.actions,
             register=lambda: self.register,
             lanes=self.store.outbox,
-            contents=nothing,
+            contents=ContentRequests(self.store.database),
             views=nothing,
             index=VAULT.index,
             ordered=(("proef", "proefBericht"),),
             alerts=self.store.alerts,
+            proefs=ProefDesk(self.store.proefs, lambda: self.register, clock),
         )
         ports = {"desk": desk, "warnings": self.warnings}
         self.portal = Portal(folder / "portal", store=self.store, ports=ports, **shell)
+        self.portal.opens_content(VAULT)
         self._relay = lead(self.store)
         self.a, self.b = self._side("side-a", 1), self._side("side-b", 2)
         keep(self.store)
@@ -157,6 +162,15 @@ class World:
         self.portal.account("operator", "operator")
         self.portal.account("reader", "reader")
         for side in (self.a, self.b):
+            contact = Contact(
+                id=f"{side.name}-id",
+                party=side.system,
+                role=ContactRole.FUNCTIONAL,
+                channel=Channel.EMAIL,
+                address=f"help@{side.name}.example",
+                quiet=parse_quiet("za zo"),
+            )
+            self.store.alerts.book.add(contact, secret=None, who="anna", now_us=NOW)
             self.portal.account(f"partner-{side.name[-1]}", "partner", systems=(side.system, side.mailbox))
             self.portal.account(f"school-{side.name[-1]}", "school", organisations=(side.school, side.receiver))
 
@@ -174,7 +188,21 @@ class World:
 
     def everything(self) -> dict[str, list[Any]]:
         """Every row that a call may change."""
-        tables = ("message", "delivery", "refusal", "item", "event", "lane", "job", "job_item", "alert", "group_life", "group_note")
+        tables = (
+            "message",
+            "delivery",
+            "refusal",
+            "item",
+            "event",
+            "lane",
+            "job",
+            "job_item",
+            "alert",
+            "group_life",
+            "group_note",
+            "account",
+            "proef",
+        )
         return {name: sorted(map(repr, run_sql(self.store, f"SELECT * FROM {name}"))) for name in tables}
 
     def _side(self, name: str, n: int) -> Side:
@@ -188,6 +216,7 @@ class World:
         (delivery,) = route(store, failed, to=[a_delivery(**to)])
         tickets, _ = store.outbox.release_deliveries(self._relay, [(f"mailbox {mailbox}", 1)], now_us=NOW, limit=1)
         settle(store, outcome(claim(store, tickets)[0], "failed", code=CODE, owner="receiver"))
+        asked = ProefDesk(store.proefs, lambda: self.register, StillClock()).ask(ALL, system=mailbox, who="anna")
         store.outbox.hold(f"mailbox {mailbox}", who="anna", now_us=NOW)
         route(store, waiting, to=[a_delivery(**to)])
         refused = hand_in(store, a_refusal(name, sender=school, system=system, dienst="proef", decisions=(YES,)))[0].reference
@@ -217,6 +246,7 @@ class World:
             preview=preview.id,
             alert=self._alert(name, system),
             warning=warning,
+            proef=asked.id,
         )
 
     def _alert(self, name: str, system: str) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import email
 import email.policy
 import json
 import ssl
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email.message import EmailMessage
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -16,9 +19,18 @@ from aiohttp import web
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
+from adapters.mail import Mail
+from adapters.store import Store
 from adapters.webhook import check_secret, signature
 from broker_config.settings import MailServer
+from routing.alerts import Rules
+from routing.contacts import Channel
+from routing.people import Scope
 from tests.support import signing as s
+from workers.alert_words import Words
+from workers.alerts import Sources, Teller
+from workers.clock import Clock
+from workers.loop import Leader, Worker
 
 CA = s.folder() / "ca.pem"
 USER, PASSWORD = "koppelpunt", "correct horse"
@@ -137,3 +149,22 @@ class Hook:
             return self.answers.pop(0)
         self.calls.append((id, json.loads(body)))
         return web.Response(status=204)
+
+
+def send_all(store: Store, clock: Clock, post: Post, folder: Path) -> None:
+    """What the worker that tells people sends now, to this mail server. In a thread of its own: beside a browser, this one has a loop."""
+    password = folder / "mail-password"
+    password.write_text(f"{PASSWORD}\n")
+
+    async def act() -> None:
+        mail = Mail(server=post.server, sender="kp@example.nl", password=password, ca=CA)
+        worker = Worker("timetable", store.registry, clock)
+        sources = Sources(facts=store.alert_facts, workers=list, scope_of=lambda _: Scope(), board=store.board)
+        words = Words(portal="", ours="", name=lambda oin: oin)
+        teller = Teller(worker, store.alerts, sources, {Channel.EMAIL: mail}, words, Rules(), Leader(worker, store.registry, "alerts"))
+        await teller.send()
+        await teller.wait()
+        await mail.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, act()).result(60)

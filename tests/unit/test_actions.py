@@ -104,8 +104,10 @@ def test_after_a_final_state_only_a_new_delivery_can_come() -> None:
     assert not judge(Action.RESEND, delivery("failed")).acts
 
 
-def test_a_refusal_is_its_senders_to_mend() -> None:
-    assert {judge(action, Stand(subject=Subject.REFUSAL, state="refused")).why for action in Action} == {Why.REFUSED}
+def test_a_refusal_is_its_senders_to_mend_and_can_only_be_closed() -> None:
+    verdicts = {action: judge(action, Stand(subject=Subject.REFUSAL, state="refused")) for action in Action}
+    assert verdicts.pop(Action.ARCHIVE).acts
+    assert {verdict.why for verdict in verdicts.values()} == {Why.REFUSED}
 
 
 def test_every_reason_is_there_in_both_languages() -> None:

@@ -52,7 +52,14 @@ def test_every_permission_is_somebodys_and_nobody_but_an_operator_makes_accounts
 
 def test_partners_schools_and_readers_neither_act_nor_look_inside() -> None:
     limited = {Role.PARTNER, Role.SCHOOL, Role.READER}
-    for permission in (Permission.ACT, Permission.ACT_TECHNICAL, Permission.APPROVE, Permission.SEE_CONTENT, Permission.GROUPS):
+    for permission in (
+        Permission.ACT,
+        Permission.ACT_TECHNICAL,
+        Permission.APPROVE,
+        Permission.SEE_CONTENT,
+        Permission.GROUPS,
+        Permission.TELL,
+    ):
         assert not MAY[permission] & limited
 
 

@@ -7,7 +7,20 @@ Times are microseconds since 1970 UTC in `*_us` columns: one integer, the same i
 
 from __future__ import annotations
 
-from adapters.store.tables import alerts, board, deliveries, jobs, journal, messages, people, processes, register, warnings
+from adapters.store.tables import alerts, board, deliveries, jobs, journal, messages, people, processes, proefs, register, warnings
 from adapters.store.tables.shared import metadata
 
-__all__ = ["alerts", "board", "deliveries", "jobs", "journal", "messages", "metadata", "people", "processes", "register", "warnings"]
+__all__ = [
+    "alerts",
+    "board",
+    "deliveries",
+    "jobs",
+    "journal",
+    "messages",
+    "metadata",
+    "people",
+    "processes",
+    "proefs",
+    "register",
+    "warnings",
+]

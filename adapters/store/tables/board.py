@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text, text
 
 from adapters.store.tables.shared import BYTEWISE, ID, metadata
 
@@ -42,6 +42,7 @@ item = Table(
     Column("lane", BYTEWISE),
     Column("endpoint", Text),
     Column("attempts", Integer, nullable=False),
+    Column("kept", Boolean, nullable=False, server_default=text("true")),  # of its message; nothing is erased while it is on the board
 )
 #: One for each thing that people narrow a list down by, in the order in which lists are shown.
 for _name in (
@@ -57,6 +58,23 @@ Index("item_lane", item.c.lane, item.c.fallen, item.c.received_us)
 Index("item_parties", item.c.dienst, item.c.system, item.c.receiver_system, item.c.fallen, item.c.received_us)
 Index("item_overview", item.c.dienst, item.c.fallen, item.c.owner, item.c.received_us)
 Index("item_group", item.c.fallen, item.c.code, item.c.owner, item.c.dienst, item.c.system, item.c.receiver_system, item.c.received_us)
+
+#: How many items there are of each sort, and since when (adapters.store.board_standing), so that no page need count them. `sort` is a hash
+#: of the columns that name it; "" where an item names none.
+standing = Table(
+    "standing",
+    metadata,
+    Column("sort", ID, primary_key=True, autoincrement=False),
+    *(
+        Column(_name, BYTEWISE, nullable=False)
+        for _name in ("dienst", "bericht", "system", "receiver_system", "lane", "state", "code", "owner")
+    ),
+    Column("fallen", Boolean, nullable=False),
+    Column("law_year", Integer, nullable=False),  # of the law's date by which it is to be at its receivers; 0: there is none
+    Column("n", Integer, nullable=False),
+    Column("first_us", BigInteger, nullable=False),  # hand-in of the oldest
+    Column("last_us", BigInteger, nullable=False),  # and of the newest there was
+)
 
 #: What passed, per hour since 1970; hours of long ago are added up in the first hour of their day. Delivered and failed stand in the hour
 #: in which they were. Counter `board_count` is the last block of the journal that is in it.
@@ -74,6 +92,20 @@ traffic = Table(
     ),
     sqlite_with_rowid=False,
 )
+#: The same per school year, named by the year in which it begins.
+traffic_year = Table(
+    "traffic_year",
+    metadata,
+    Column("year", Integer, primary_key=True, autoincrement=False),
+    Column("dienst", BYTEWISE, primary_key=True),
+    Column("system", BYTEWISE, primary_key=True),
+    Column("receiver_system", BYTEWISE, primary_key=True),
+    *(
+        Column(name, BigInteger, nullable=False, server_default="0")
+        for name in ("handed_in", "refused", "delivered", "failed", "took_s", "in_minute", "in_hour", "in_day")
+    ),
+    sqlite_with_rowid=False,
+)
 #: The same per Amsterdam day (days since 1970) and organisation: `from` it (what became of what it sent), or `to` it.
 traffic_party = Table(
     "traffic_party",
@@ -87,6 +119,20 @@ traffic_party = Table(
         Column(name, Integer, nullable=False, server_default="0")
         for name in ("handed_in", "refused", "delivered", "failed", "took_s", "in_minute", "in_hour", "in_day")
     ),
+    sqlite_with_rowid=False,
+)
+#: The same per organisation and pair of systems, by the hour for eight days and then by the school year (`-year`), of what its own people
+#: see of it (adapters.store.board_own).
+traffic_own = Table(
+    "traffic_own",
+    metadata,
+    Column("hour", Integer, primary_key=True, autoincrement=False),
+    Column("organisation", BYTEWISE, primary_key=True),
+    Column("side", BYTEWISE, primary_key=True),
+    Column("dienst", BYTEWISE, primary_key=True),
+    Column("system", BYTEWISE, primary_key=True),
+    Column("receiver_system", BYTEWISE, primary_key=True),  # "": handed in, refused, or routed nowhere
+    *(Column(name, Integer, nullable=False, server_default="0") for name in ("handed_in", "refused", "delivered", "failed")),
     sqlite_with_rowid=False,
 )
 #: Who was heard of in a school year (named by the year in which it begins), for "sent nothing" and "less than half of last season".

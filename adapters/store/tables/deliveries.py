@@ -15,6 +15,7 @@ DUE: Final = "state = 'postponed' AND lane IS NOT NULL"
 WAITING: Final = "hold_code IS NOT NULL AND state IN ('routed', 'postponed')"
 OPEN: Final = "state IN ('released', 'delivered')"
 ORDERED: Final = f"order_key IS NOT NULL AND state IN ({quoted([str(s) for s in UNFINISHED])})"
+UNKNOWN_CODE: Final = "state = 'failed' AND code = 'GEMEENTECODE_UNKNOWN'"
 NOT_FETCHED: Final = "state = 'failed' AND code = 'MAILBOX_NOT_FETCHED' AND lane IS NOT NULL"
 UNSENT: Final = "state IN ('routed', 'postponed')"
 AWAITING_ANSWER: Final = "state = 'acknowledged' AND answer_within_us IS NOT NULL"
@@ -55,6 +56,7 @@ Index("delivery_due", delivery.c.lane, delivery.c.not_before_us, **partial(DUE))
 Index("delivery_waiting", delivery.c.seq, **partial(WAITING))
 Index("delivery_unsent_deadline", delivery.c.deadline_us, **partial(UNSENT))
 Index("delivery_not_fetched", delivery.c.lane, delivery.c.endpoint, **partial(NOT_FETCHED))
+Index("delivery_unknown_code", delivery.c.receiver, delivery.c.seq, **partial(UNKNOWN_CODE))
 Index("delivery_order", delivery.c.order_key, delivery.c.receiver, delivery.c.message_seq, **partial(ORDERED))
 #: When the answer must be there. On an expression, so that whoever delivers or confirms need not know of answers.
 ANSWER_BY: Final = "(COALESCE(delivered_us, at_us) + answer_within_us)"
