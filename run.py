@@ -138,6 +138,7 @@ def work(arguments: Arguments) -> int:
 
 async def _work(name: str, settings: Settings) -> None:
     from adapters.home import amqp_urls
+    from adapters.portal_keys import PortalKeys
     from adapters.rabbit import Publisher
     from adapters.reloading import keep_looking, look_again
     from adapters.vault import Vault, read_master_key
@@ -147,12 +148,15 @@ async def _work(name: str, settings: Settings) -> None:
 
     store = open_store_of(settings)
     clock = Clock()
-    vault = Vault(read_master_key(settings.master_key))  # first of all: without the key nothing may be taken in
+    keys: Any  # first of all: without the key nothing may be taken in
+    if name == "portal":  # what people reach has neither the key that opens messages nor a way to the broker
+        keys, publisher, amqp = PortalKeys.read(settings.portal_secrets), None, ""
+    else:
+        keys, amqp = Vault(read_master_key(settings.master_key)), amqp_urls(settings)[0]
+        publisher = Publisher(amqp)
     worker = Worker(name, store.registry, clock)
     register = RegisterCache(store.register)
-    amqp, _ = amqp_urls(settings)
-    publisher = Publisher(amqp)
-    parts = Parts(settings, store, worker, vault, register, publisher, clock, amqp)
+    parts = Parts(settings, store, worker, keys, register, publisher, clock, amqp)
     look_no_more = keep_looking(worker.id)
     try:
         tasks = WORKERS[name](parts)
@@ -165,7 +169,8 @@ async def _work(name: str, settings: Settings) -> None:
         parts.operations.close()
         for connection in (*parts.consumers, *parts.closing):
             await connection.close()
-        await publisher.close()
+        if publisher is not None:
+            await publisher.close()
         store.close()
 
 
@@ -203,12 +208,16 @@ class Parts:
         self.consumers: list[Any] = []
         self.closing: list[Any] = []  #: what else is to be closed when the worker ends
         self.on_hangup: list[Callable[[], None]] = []  #: what is done on SIGHUP
+        from adapters.checks import broker_answers
         from adapters.operations import Operations
 
         #: the register as routing asks it
         self.asking = _asking(settings, register, clock, lambda outcome: worker.counts.update([("asked", outcome)]))
         self.operations = Operations(settings, store, worker, now=clock.now)
-        self.operations.connections.append(publisher)
+        if publisher is not None:
+            self.operations.connections.append(publisher)
+            broker = broker_answers(self.operations.connections)
+            worker.broker_away = lambda: broker() is not None
 
     def hang_up(self) -> None:
         """SIGHUP came."""
@@ -507,7 +516,10 @@ def _timetable(parts: Parts) -> list[Any]:
     from adapters.crls import CrlFetcher
     from adapters.mailroom import Mailroom
     from adapters.second_opinions import SecondOpinions
+    from adapters.store.contents import Contents
     from adapters.store.job_retention import JobRetention
+    from routing.people import Role
+    from workers.contents import Opener
     from workers.job_retention import OldJobs
     from workers.jobs import JobRunner
     from workers.mailboxes import TakingBack, Withdrawal
@@ -518,7 +530,8 @@ def _timetable(parts: Parts) -> list[Any]:
     crls = CrlFetcher.of(parts.settings, parts.store.registry)
     parts.on_hangup.append(crls.ask)
     opinions = SecondOpinions(parts.store, parts.vault)
-    room = WaitingRoom(parts.store.outbox, parts.asking, parts.clock, actor=parts.worker.id)
+    states = [kind.action for kind in contracts.kinds if kind.newest_replaces]
+    room = WaitingRoom(parts.store.outbox, parts.asking, parts.clock, actor=parts.worker.id, states=states)
     waiting = Job(name="waiting", every_s=2, act=room.look)
     old_jobs = OldJobs(JobRetention(parts.store.database), parts.clock, days=parts.settings.jobs_kept_days)
     more = (
@@ -527,6 +540,7 @@ def _timetable(parts: Parts) -> list[Any]:
         Job(name="topology", every_s=2, act=keeper.follow_register),
         Job(name="second opinion", every_s=600, act=opinions.ask),
         Job(name="log", every_s=2, act=lambda: asyncio.to_thread(parts.store.database.tidy_log)),
+        Job(name="accounts", every_s=60, act=lambda: asyncio.to_thread(_catch_up, parts)),
         Job(name="register snapshot", every_s=30, act=_snapshots(parts)),
         *_warnings(parts, contracts).jobs(),
         *_watch(parts),
@@ -539,6 +553,15 @@ def _timetable(parts: Parts) -> list[Any]:
         TakingBack(parts.worker, parts.store, parts.register, Mailroom(parts.amqp), parts.clock).run(),
         _teller(parts).run(),
         _proefs(parts, contracts).run(),
+        Opener(
+            parts.worker,
+            Contents(parts.store.database, parts.vault),
+            parts.store.people,
+            parts.store.board,
+            parts.clock,
+            second_factor=frozenset(map(Role, parts.settings.portal_second_factor)),
+            token_days=parts.settings.oidc_token_days,
+        ).run(),
     ]
 
 
@@ -563,6 +586,17 @@ def _proefs(parts: Parts, contracts: Contracts) -> Any:
         parts.clock,
         own=Oin(parts.settings.own_oins[0]),
     )
+
+
+def _catch_up(parts: Parts) -> None:
+    """Makes what a version before left of accounts as this one has it."""
+    from adapters.passwords import reseal
+    from adapters.portal_keys import PortalKeys
+    from adapters.vault import read_master_key
+
+    people, now_us = parts.store.people, parts.clock.now_us()
+    people.catch_up(now_us=now_us, one_time_until_us=now_us + parts.settings.portal_one_time_h * 3_600_000_000)
+    reseal(people, parts.vault, PortalKeys.of(read_master_key(parts.settings.master_key)))
 
 
 def _words(settings: Settings, register: Callable[[], Any]) -> Any:
@@ -602,13 +636,14 @@ def _portal(parts: Parts) -> list[Any]:
     from adapters.portal_reach import context_of, most_connections, provider_of, proxied
     from portal.server import PortalServer
     from portal.shell import Ports, Shell
+    from routing.people import Role
 
     settings, store, provider = parts.settings, parts.store, provider_of(parts.settings)
     if provider is not None:
         parts.closing.append(provider)
     ports = Ports(
         people=store.people,
-        passwords=Passwords(parts.vault),
+        passwords=Passwords(parts.vault),  # its own keys: see _work
         clock=parts.clock,
         worker=parts.worker,
         provider=provider,
@@ -622,6 +657,9 @@ def _portal(parts: Parts) -> list[Any]:
             https=settings.portal_https,
             proxied=proxied(settings),
             api_calls=settings.api_calls,
+            second_factor=frozenset(map(Role, settings.portal_second_factor)),
+            token_days=settings.oidc_token_days,
+            one_time_h=settings.portal_one_time_h,
         ),
         host=settings.portal_host,
         port=settings.portal_port,
@@ -630,7 +668,7 @@ def _portal(parts: Parts) -> list[Any]:
         observe=parts.operations.pages,
     )
     parts.operations.checks["port"] = lambda: None if server.port else f"port {settings.portal_port} cannot be had"
-    del parts.operations.checks["register"]  # people may look before there is one
+    del parts.operations.checks["register"], parts.operations.checks["broker"]  # people may look before there is one, and it needs no other
     return [server.run()]
 
 
@@ -653,7 +691,7 @@ def _warnings(parts: Parts, contracts: Contracts) -> Any:
 
 def _portal_desk(parts: Parts) -> Any:
     """What the portal's pages ask."""
-    from adapters.store.contents import Contents
+    from adapters.store.contents import ContentRequests
     from adapters.store.views import SavedViews
     from portal.desk import Desk
     from routing.work import StoreUnavailable
@@ -677,15 +715,16 @@ def _portal_desk(parts: Parts) -> Any:
         actions=ActionDesk(store.jobs, parts.register, parts.clock, approve_above=settings.approve_above),
         register=register,
         lanes=store.outbox,
-        contents=Contents(store.database, parts.vault),
+        contents=ContentRequests(store.database),
         views=SavedViews(store.database),
         index=parts.vault.index,
         ordered=[(kind.dienst, kind.name) for kind in contracts_of(settings).kinds if kind.order_key],
         heeds=heeds,
+        processes=store.registry.workers,
         alerts=store.alerts,
         changes=_portal_register(parts),
         reports=_portal_reports(parts, register),
-        proefs=ProefDesk(store.proefs, parts.register, parts.clock),
+        proefs=ProefDesk(store.proefs, parts.asking, parts.clock),
     )
 
 
@@ -921,8 +960,9 @@ def proef(arguments: Arguments) -> int:
     from workers.proefs import ProefDesk
     from workers.register_cache import RegisterCache
 
-    store = existing_store_of(read_settings(arguments))
-    desk = ProefDesk(store.proefs, RegisterCache(store.register), Clock())
+    settings, clock = read_settings(arguments), Clock()
+    store = existing_store_of(settings)
+    desk = ProefDesk(store.proefs, _asking(settings, RegisterCache(store.register), clock), clock)
     return proef_commands.proef(arguments, desk, who=operator(os.environ))
 
 
@@ -1064,16 +1104,19 @@ def certificate(arguments: Arguments) -> int:
 
 def account(arguments: Arguments) -> int:
     """Who may look at the portal."""
+    if arguments.does == "keys":
+        return _make_portal_keys(arguments)
+    from datetime import timedelta
+
     import segno
 
     from adapters.passwords import Passwords
-    from adapters.vault import Vault, read_master_key
     from workers.account_commands import Desk, run
     from workers.clock import Clock
     from workers.commands import operator
 
     settings = read_settings(arguments)
-    store, passwords = existing_store_of(settings), Passwords(Vault(read_master_key(settings.master_key)))
+    store, passwords = existing_store_of(settings), Passwords(_portal_keys(settings))
     desk = Desk(
         people=store.people,
         passwords=passwords,
@@ -1081,8 +1124,35 @@ def account(arguments: Arguments) -> int:
         who=operator(os.environ),
         address=settings.portal_address,
         show_qr=lambda text: segno.make(text).terminal(compact=True),
+        one_time=timedelta(hours=settings.portal_one_time_h),
+        token_days=settings.oidc_token_days,
     )
     return run(arguments, desk)
+
+
+def _portal_keys(settings: Settings) -> Any:
+    """Those of the portal: from the master key where that is, which is the truth; else from the portal's file."""
+    from adapters.portal_keys import PortalKeys
+    from adapters.vault import read_master_key
+
+    return PortalKeys.of(read_master_key(settings.master_key)) if settings.master_key.exists() else PortalKeys.read(settings.portal_secrets)
+
+
+def _make_portal_keys(arguments: Arguments) -> int:
+    """`account keys`: the portal's keys, out of the master key. Needs no store."""
+    from adapters.portal_keys import PortalKeys
+    from adapters.vault import read_master_key
+    from workers.tables import print_json
+
+    settings = read_settings(arguments)
+    made = PortalKeys.of(read_master_key(settings.master_key)).write(settings.portal_secrets)
+    if arguments.json:
+        print_json({"file": str(settings.portal_secrets), "changed": made})
+    else:
+        print(
+            f"The portal's keys {'are now' if made else 'were already'} in {settings.portal_secrets}, for the portal's machine and user only."
+        )
+    return 0
 
 
 def account_arguments(parser: Parser) -> None:
@@ -1182,7 +1252,8 @@ async def _demo(home: Path, arguments: Arguments) -> int:
 
     private = {name: value for name, value in os.environ.items() if not name.startswith("KOPPELPUNT_") and name != "AMQP_URL"}
     port = portal_port()
-    environment = {**private, "KOPPELPUNT_LOG_LEVEL": "WARNING", "KOPPELPUNT_HOME": str(home), "KOPPELPUNT_PORTAL_PORT": str(port)}
+    portal = {"KOPPELPUNT_PORTAL_PORT": str(port), "KOPPELPUNT_PORTAL_SECOND_FACTOR": "none"}  # whoever looks at a demo has its passwords
+    environment = {**private, "KOPPELPUNT_LOG_LEVEL": "WARNING", "KOPPELPUNT_HOME": str(home), **portal}
     names = (*EVERY_WORKER, "portal") if arguments.stay else EVERY_WORKER
     workers = Supervisor(ROOT / "run.py", names, environment, home / "workers.log")
     with Progress(quiet=arguments.json) as progress:
@@ -1206,12 +1277,11 @@ def _show_demo_accounts(backbone: Any, port: int) -> None:
     from adapters.parties.demo_accounts import accounts, make
     from adapters.parties.world import build_world
     from adapters.passwords import Passwords
-    from adapters.vault import Vault, read_master_key
     from workers.clock import Clock
     from workers.tables import print_table
 
     settings = backbone.settings
-    passwords, world = Passwords(Vault(read_master_key(settings.master_key))), build_world(settings.own_oins[0])
+    passwords, world = Passwords(_portal_keys(settings)), build_world(settings.own_oins[0])
     rows = make(backbone.store.people, passwords, accounts(world), now_us=Clock().now_us())
     print_table(("name", "password", "role", "sees"), rows, title=f"The portal: http://localhost:{port}, and who may sign in there")
 
@@ -1261,7 +1331,7 @@ COMMANDS: dict[str, Command] = {
         "revocation lists: fetch them now, so that a revocation counts within seconds",
     ),
     "certificate": (certificate_arguments, certificate, "our own certificate, the next one, and which is used towards whom"),
-    "account": (account_arguments, account, "who may look at the portal: accounts, passwords, API tokens"),
+    "account": (account_arguments, account, "who may look at the portal: accounts, passwords, API tokens; and the portal's own keys"),
     "register": (register_arguments, register, "the service register: load, show, change, plan, explain"),
     "wsdl": (_of("adapters.descriptions_cli", "wsdl_arguments", _home), wsdl, "the WSDL of a dienst version, for a supplier's software"),
     "openapi": (

@@ -33,12 +33,15 @@ def read_settings(environment: Mapping[str, str], home: Path | None = None) -> S
 
 
 def make_private_home(settings: Settings, environment: Mapping[str, str]) -> Settings:
-    """What a home needs before its workers can start: a master key, and (unless set) a test PKI with our own certificate."""
+    """What a home needs before its workers can start: a master key, the portal's keys that follow from it, and (unless set) a test PKI with
+    our own certificate."""
     from adapters import pki
-    from adapters.vault import create_master_key
+    from adapters.portal_keys import PortalKeys
+    from adapters.vault import create_master_key, read_master_key
 
     settings.home.mkdir(parents=True, exist_ok=True)
     create_master_key(settings.master_key)
+    PortalKeys.of(read_master_key(settings.master_key)).write(settings.portal_secrets)
     made: dict[str, str] = {}
     folder = settings.home / "pki"
     if settings.key is None:

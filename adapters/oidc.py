@@ -23,7 +23,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from routing.people import Account, AccountError, Flow, SignInRefused, Source, new_account, new_secret
+from routing.people import EMAIL_SHAPE, Account, AccountError, Flow, SignInRefused, Source, new_account, new_secret
 
 #: Seconds for one answer of the provider; bytes of it; seconds for which its description is good, and after which keys are fetched again
 #: for a token that was signed with one we do not have.
@@ -76,7 +76,7 @@ class Provider:
             self._client,
             "code",
             redirect,
-            "openid profile",
+            "openid profile email",
             flow.state,
             nonce=flow.nonce,
             code_challenge=create_s256_code_challenge(flow.verifier),
@@ -187,6 +187,7 @@ class Provider:
             raise SignInRefused("KOPPELPUNT_OIDC_ROLES gives this person no role")
         organisations, systems = _values(claims, self._claims.organisations), _values(claims, self._claims.systems)
         label = next((claims[name] for name in ("name", "preferred_username") if isinstance(claims.get(name), str)), "")
+        email = claims.get("email") if claims.get("email_verified") is not False else None
         try:
             return new_account(
                 f"oidc:{self._mark}:{subject}",
@@ -195,6 +196,7 @@ class Provider:
                 systems=systems,
                 source=Source.OIDC,
                 label=_word(label, 100),
+                email=email if isinstance(email, str) and EMAIL_SHAPE.match(email) else "",
             )
         except AccountError as error:
             raise SignInRefused(str(error).rstrip(".")) from None

@@ -42,7 +42,7 @@ class Vault:
         if len(master_key) != _KEY_BYTES:
             raise VaultError(f"the master key has {len(master_key)} bytes instead of {_KEY_BYTES}")
         self._wrap = AESGCM(hashlib.blake2b(b"wrap", key=master_key, digest_size=32).digest())
-        self._index_key = hashlib.blake2b(b"index", key=master_key, digest_size=32).digest()
+        self._index_key = index_key(master_key)
 
     def __repr__(self) -> str:
         return "Vault(***)"
@@ -69,7 +69,17 @@ class Vault:
 
     def index(self, text: str) -> bytes:
         """A keyed hash (16 bytes) by which equal texts are found again without being kept."""
-        return hashlib.blake2b(text.encode(), key=self._index_key, digest_size=16).digest()
+        return keyed_hash(self._index_key, text)
+
+
+def index_key(master_key: bytes) -> bytes:
+    """The key of all keyed hashes. It follows from the master key, and not the reverse."""
+    return hashlib.blake2b(b"index", key=master_key, digest_size=32).digest()
+
+
+def keyed_hash(key: bytes, text: str) -> bytes:
+    """What is kept instead of a text that must be found again (16 bytes)."""
+    return hashlib.blake2b(text.encode(), key=key, digest_size=16).digest()
 
 
 def read_master_key(path: Path) -> bytes:

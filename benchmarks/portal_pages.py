@@ -116,6 +116,7 @@ class Portal:
             "KOPPELPUNT_PORTAL_PORT": str(self.port),
             "KOPPELPUNT_METRICS_PORT": str(free_port()),
             "KOPPELPUNT_CLOCK": "none",
+            "KOPPELPUNT_PORTAL_SECOND_FACTOR": "none",
             "AMQP_URL": "amqp://nobody:x@127.0.0.1:1/none",
         }
         make_private_home(Settings.from_environment(self._environment), environment=self._environment)

@@ -23,6 +23,8 @@ OUR_TEST_OIN: Final = "00000099000000010000"
 _UNPREFIXED: Final = frozenset({"AMQP_URL"})
 _PREFIX: Final = "KOPPELPUNT_"
 _OIN: Final = re.compile(r"[0-9]{8}[0-9A-Z]{12}\Z")
+#: Roles of people at the portal (routing.people.Role).
+_PEOPLE: Final = ("chain_manager", "operator", "partner", "school", "auditor", "reader")
 _LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 #: Hosts that are this machine itself.
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -198,6 +200,15 @@ def _claims(value: str) -> tuple[tuple[str, str, str], ...]:
     return tuple((one[1], one[2], one[3]) for one in found if one)
 
 
+def _roles(value: str) -> tuple[str, ...]:
+    named = _list(value)
+    if named == ("none",):
+        return ()
+    if unknown := set(named) - set(_PEOPLE):
+        raise ValueError(f"there is no role {sorted(unknown)[0][:40]!r}: it must be some of {', '.join(_PEOPLE)}, or none")
+    return named
+
+
 def _host(value: str) -> str:
     if not re.match(r"[0-9A-Za-z.:-]{1,253}\Z", value):
         raise ValueError("it must be an address or a name of this machine, such as 127.0.0.1")
@@ -234,6 +245,9 @@ class Settings:
     )
     store: str = _setting("KOPPELPUNT_STORE", "SQLAlchemy address of the store", _store, "sqlite:///{home}/koppelpunt.db")
     master_key: Path = _setting("KOPPELPUNT_MASTER_KEY", "file with the key that wraps all message keys", _path, "{home}/master.key")
+    portal_secrets: Path = _setting(
+        "KOPPELPUNT_PORTAL_SECRETS", "file with the keys that the portal has instead of the master key", _path, "{home}/portal.secrets"
+    )
     own_oins: tuple[str, ...] = _setting("KOPPELPUNT_OIN", "our own OINs, separated by commas; the first one signs", _oins, OUR_TEST_OIN)
     diensten: tuple[Path, ...] = _setting("KOPPELPUNT_DIENSTEN", f"extra folders with diensten, separated by {os.pathsep!r}", _paths, "")
     trust: Path | None = _setting("KOPPELPUNT_TRUST", "PEM file with the CA certificates we trust", _path, None)
@@ -295,6 +309,24 @@ class Settings:
     )
     portal_proxies: tuple[Network, ...] = _setting(
         "KOPPELPUNT_PORTAL_PROXIES", "networks of the proxies before the portal, whose X-Forwarded-For counts", _networks, ""
+    )
+    portal_second_factor: tuple[str, ...] = _setting(
+        "KOPPELPUNT_PORTAL_SECOND_FACTOR",
+        "local accounts with one of these roles must have a second factor, and set one up at their next sign-in; none: nobody must",
+        _roles,
+        "chain_manager,operator,auditor",
+    )
+    portal_one_time_h: int = _setting(
+        "KOPPELPUNT_PORTAL_ONE_TIME_H",
+        "hours for which a password is good that `account add` or `account reset` made",
+        _number(1, 8_760),
+        "72",
+    )
+    oidc_token_days: int = _setting(
+        "KOPPELPUNT_OIDC_TOKEN_DAYS",
+        "days after its owner's last sign-in at the identity provider for which an API token counts",
+        _number(1, 730),
+        "30",
     )
     oidc_issuer: str | None = _setting(
         "KOPPELPUNT_OIDC_ISSUER", "issuer of the identity provider with which people sign in (OpenID Connect)", _url("https", "http"), None

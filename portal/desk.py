@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Protocol
+from typing import Any, Protocol
 
 from routing.actions import Actions
 from routing.alerts import Alerts
 from routing.board import Board
+from routing.contents import Contents
 from routing.people import Scope
 from routing.proef import Proefs
 from routing.register import Register
@@ -25,14 +26,6 @@ class LaneKeeper(Protocol):
 
     def let_go(self, lane: str, *, who: str, now_us: int) -> bool:
         """False when it was not held."""
-
-
-class Contents(Protocol):
-    """The content of messages, which is hidden (break-glass)."""
-
-    def open(self, reference: str, *, who: str, why: str, now_us: int) -> bytes | None:
-        """Notes in the journal who looks and why, and then decrypts it; in this order, so that nobody ever saw what the journal does not
-        say. None when there is no such message, or its body was erased. Raises StoreUnavailable."""
 
 
 class SavedViews(Protocol):
@@ -80,10 +73,11 @@ class Desk:
     actions: Actions
     register: Callable[[], Register]
     lanes: LaneKeeper
-    contents: Contents
+    contents: Contents  #: of messages, which this process has no key for
     views: SavedViews
-    index: Callable[[str], bytes]  #: the vault's keyed hash
+    index: Callable[[str], bytes]  #: the keyed hash of a pupil or a ketenId
     ordered: Sequence[tuple[str, str]] = ()  #: dienst and kind of the messages that have an order key
+    processes: Callable[[], Sequence[Mapping[str, Any]]] | None = None  #: our own: name, state, started_us, seen_us
     heeds: Callable[[Scope], Sequence[Heed]] | None = None
     alerts: Alerts | None = None  #: and whom to ask at a party
     changes: RegisterChanges | None = None  #: of the service register

@@ -5,10 +5,10 @@ What another party must do is a reason to look, not an alarm: the verdict is abo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from routing.board import CalendarLine, DienstLine, Freshness, LaneLine, Overview
@@ -26,6 +26,9 @@ BEHIND_S: Final = 60
 OLD_S: Final = 2 * _DAY_S
 #: A mailbox in which something stands for so long is nobody's oversight any more.
 UNREAD_S: Final = _DAY_S
+#: A process that was not heard of for so long is gone; and those without which messages do not flow.
+UNHEARD_S: Final = 60
+NEEDED: Final = frozenset({"audit", "deliver", "relay", "route", "timetable"})
 #: Days before a date of the law from which on it is named.
 SOON_DAYS: Final = 21
 
@@ -68,9 +71,11 @@ class Health:
 OURS: Final = frozenset({Owner.US})
 
 
-def judge(overview: Overview, *, now_us: int, mine: frozenset[Owner] = OURS) -> Health:
-    """What there is to say. `mine`: whose turn is the turn of whoever looks; others than `OURS` see their own traffic only."""
+def judge(overview: Overview, *, now_us: int, mine: frozenset[Owner] = OURS, processes: Sequence[Mapping[str, Any]] = ()) -> Health:
+    """What there is to say. `mine`: whose turn is the turn of whoever looks; others than `OURS` see their own traffic only. `processes`:
+    our own, as far as known."""
     found = [
+        *_working(processes, now_us),
         *_fresh(overview.fresh, now_us),
         *_lanes(overview.lanes),
         *_unread(overview.unread, now_us),
@@ -86,6 +91,16 @@ def judge(overview: Overview, *, now_us: int, mine: frozenset[Owner] = OURS) -> 
 def link(path: str, **query: str) -> str:
     """An address with its parameters."""
     return f"{path}?{urlencode(query)}" if query else path
+
+
+def _working(processes: Sequence[Mapping[str, Any]], now_us: int) -> Iterable[Finding]:
+    """Whether there is somebody to do each kind of work, and a broker to do it with. Who has just begun may not have met the others yet."""
+    heard = [one for one in processes if now_us - one["seen_us"] < UNHEARD_S * _S]
+    for name in sorted(NEEDED - {one["name"] for one in heard}):
+        if any(now_us - one["started_us"] > UNHEARD_S * _S for one in heard):
+            yield Finding(level=Level.TROUBLE, key="health.no_worker", name=name)
+    if without := sum(one["state"] == "no broker" for one in heard):
+        yield Finding(level=Level.TROUBLE, key="health.no_broker", count=without)
 
 
 def _fresh(fresh: Freshness, now_us: int) -> Iterable[Finding]:

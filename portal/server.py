@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from aiohttp import web
 
-from portal import sign_in, statics
+from portal import second_factor, sign_in, statics
 from portal.api import server as api
 from portal.api.problems import Problem
 from portal.pages import MENU, PAGES
@@ -21,6 +21,7 @@ from portal.personal import local
 from portal.rendering import NAV, THEMES, NavItem, render
 from portal.shell import API, LANGUAGES, READ_S, SHELL, VISIT, Answer, Shell, checked, language_of
 from portal.texts import TEXTS, text
+from routing.people import NotConfirmed
 from routing.work import StoreUnavailable
 from schemas.privacy import plain, redact
 
@@ -70,7 +71,7 @@ def application(
     """Everything at its path. Raises TypeError when a handler does not say who may come to it."""
     app = web.Application(client_max_size=LARGEST_FORM, middlewares=[_logged(observe), _told, _switched])
     app[SHELL], app[NAV] = shell, tuple(menu)
-    made: list[Callable[[Shell], Iterable[web.RouteDef]]] = [statics.routes, sign_in.routes, api.routes, *pages]
+    made: list[Callable[[Shell], Iterable[web.RouteDef]]] = [statics.routes, sign_in.routes, second_factor.routes, api.routes, *pages]
     for routes in made:
         app.router.add_routes(checked(routes(shell)))
     app.on_response_prepare.append(_protect)
@@ -154,7 +155,7 @@ async def _look_who(request: web.Request) -> None:
     if VISIT not in request:
         try:
             await request.app[SHELL].visitor(request)
-        except StoreUnavailable:
+        except (StoreUnavailable, NotConfirmed):
             request[VISIT] = None
 
 

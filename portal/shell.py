@@ -29,6 +29,7 @@ from routing.people import (
     Passwords,
     People,
     Permission,
+    Role,
     Scope,
     Session,
     digest_of,
@@ -45,10 +46,13 @@ ASK_AT_A_TIME, EXPORT_AT_A_TIME = 12, 2
 READ_S: Final = 20.0
 #: Where one signs in and out, and where one chooses a password.
 SIGN_IN, SIGN_OUT, PASSWORD = "/inloggen", "/uitloggen", "/wachtwoord"
+#: Where one gets a second factor.
+SECOND_FACTOR: Final = "/tweede-factor"
 #: What a page asks for that is for everybody who signed in.
 EVERYBODY: Final = frozenset(Permission)
 #: Methods that change nothing, and so need no token against forged requests.
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_DAY_US: Final = 86_400_000_000
 #: What is under here answers in JSON.
 API: Final = "/api/"
 
@@ -60,6 +64,7 @@ class Visit:
     account: Account
     session: Session | None  #: None: a program with a token
     language: str  #: nl or en
+    token: bytes | None = field(default=None, repr=False)  #: SHA-256 of the program's token
 
     @property
     def scope(self) -> Scope:
@@ -70,6 +75,11 @@ class Visit:
     def permissions(self) -> frozenset[Permission]:
         """What the account may do."""
         return self.account.permissions
+
+    @property
+    def proof(self) -> bytes:
+        """By which another process finds in the store that this account is here."""
+        return self.session.key if self.session else self.token or b""
 
     def may(self, permission: str) -> bool:
         """Whether it may do this. Raises ValueError for a permission that does not exist."""
@@ -122,6 +132,9 @@ class Shell:
     ports: Ports
     url: str | None = None  #: as browsers know it; None: as each request says
     api_calls: int = 600  #: how often a minute one API token may ask
+    second_factor: frozenset[Role] = frozenset()  #: local accounts with one of these roles must have a second factor
+    token_days: int = 30  #: days after its owner's last sign-in at the identity provider for which a token counts
+    one_time_h: int = 72  #: hours for which a password is good that somebody else made
     https: bool = False  #: whether browsers reach it over TLS, here or at a proxy
     proxied: Callable[[str], bool] = lambda address: False  #: whether this address is a proxy's, whose X-Forwarded-For counts
     streams: Counter[str] = field(default_factory=Counter)  #: of server-sent events, by account (portal.live)
@@ -155,19 +168,21 @@ class Shell:
     # -- who visits ----------------------------------------------------------------------------------------------------------------------
 
     async def visitor(self, request: web.Request) -> Visit | None:
-        """Who it is, by session cookie or (under /api/) by token. None: nobody we know. Raises StoreUnavailable."""
+        """Who it is, by session cookie or (under /api/) by token. None: nobody we know. Raises StoreUnavailable, and NotConfirmed for a
+        token whose owner the identity provider has not let in for too long."""
         if VISIT in request:
             known: Visit | None = request[VISIT]
             return known
-        now_us, session, account = self.ports.clock.now_us(), None, None
+        now_us, session, account, key = self.ports.clock.now_us(), None, None, None
         if request.path.startswith(API) and "Authorization" in request.headers:  # and then no cookie counts, whatever stands in it
             if (token := bearer(request)) is not None:
-                account = await self.ask(self.ports.people.by_token, digest_of(token), now_us=now_us)
+                key, after_us = digest_of(token), now_us - self.token_days * _DAY_US
+                account = await self.ask(self.ports.people.by_token, key, now_us=now_us, confirmed_after_us=after_us)
         elif (secret := self.secret(request)) is not None:
             watched = not _by_itself(request)
             session = await self.ask(self.ports.people.session, digest_of(secret), now_us=now_us, touch=watched)
             account = session.account if session else None
-        visit = Visit(account=account, session=session, language=language_of(request)) if account else None
+        visit = Visit(account=account, session=session, language=language_of(request), token=key) if account else None
         request[VISIT] = visit
         return visit
 
@@ -297,6 +312,8 @@ def page(*, permission: Permission | Iterable[Permission]) -> Callable[[Handler]
                 await shell.refuse_forged(request)
                 if visit.session.one_time and request.path not in (PASSWORD, SIGN_OUT):
                     raise web.HTTPSeeOther(PASSWORD)
+                if visit.session.lacks_second_factor(shell.second_factor) and request.path not in (PASSWORD, SECOND_FACTOR, SIGN_OUT):
+                    raise web.HTTPSeeOther(SECOND_FACTOR)
             if not visit.permissions & wanted:
                 raise web.HTTPForbidden(reason="permission")
             return await handler(request, visit)

@@ -6,10 +6,10 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
@@ -30,9 +30,22 @@ from portal.shell import (
     page,
 )
 from portal.texts import text
-from routing.people import LONGEST_PASSWORD, SHORTEST_PASSWORD, Account, Flow, SignIn, SignInRefused, Source, digest_of, new_secret
+from routing.people import (
+    LONGEST_PASSWORD,
+    SHORTEST_PASSWORD,
+    Account,
+    Flow,
+    SecondFactorUnreadable,
+    SignIn,
+    SignInRefused,
+    Source,
+    digest_of,
+    new_secret,
+)
 
 log = logging.getLogger("koppelpunt.portal")
+
+T = TypeVar("T")
 
 #: Tries within a quarter of an hour: of one name from one address (IPv6: one /64), of one name, from one address.
 WINDOW_US: Final = 15 * 60 * 1_000_000
@@ -44,6 +57,8 @@ JUDGED_AT_A_TIME: Final = 2
 _OIDC: Final = f"{SIGN_IN}/oidc"
 _BACK: Final = f"{SIGN_IN}/oidc/terug"
 _FLOW: Final = "oidc"
+#: Why somebody who knows all the rest does not come in.
+_OVER: Final = "one-time password over"
 
 
 def routes(shell: Shell) -> list[web.RouteDef]:
@@ -60,18 +75,34 @@ def routes(shell: Shell) -> list[web.RouteDef]:
     ]
 
 
+class Judge:
+    """Judges passwords and codes beside the event loop, some at a time."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(JUDGED_AT_A_TIME, thread_name_prefix="judge")
+
+    async def __call__(self, act: Callable[..., T], *given: Any, **named: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(act, *given, **named))
+
+
+async def counted(shell: Shell, keys: Mapping[bytes, int], address: str) -> None:
+    """Counts one more try under each key. Raises HTTPTooManyRequests when one of them has had as many as its number says."""
+    now_us = shell.ports.clock.now_us()
+    wait_us = await shell.ask(shell.ports.people.too_many, keys, now_us=now_us, window_us=WINDOW_US)
+    if wait_us:
+        log.warning("sign_in_held_back", extra={"address": address, "seconds": wait_us // 1_000_000})
+        raise web.HTTPTooManyRequests(headers={"Retry-After": str(wait_us // 1_000_000 + 1)})
+
+
 class _Desk:
     def __init__(self, shell: Shell) -> None:
         self._shell, self._ports = shell, shell.ports
-        self._judging = ThreadPoolExecutor(JUDGED_AT_A_TIME, thread_name_prefix="judge")
+        self._judge = Judge()
         self.form, self.enter = open_to_all(self._form), open_to_all(self._enter)
         self.leave_for_provider, self.back_from_provider = open_to_all(self._leave), open_to_all(self._back)
         self.sign_out = page(permission=EVERYBODY)(self._sign_out)
         self.password_form = page(permission=EVERYBODY)(self._password_form)
         self.set_password = page(permission=EVERYBODY)(self._set_password)
-
-    async def _judge(self, act: Any, *given: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._judging, partial(act, *given))
 
     # -- with a password -----------------------------------------------------------------------------------------------------------------
 
@@ -97,27 +128,27 @@ class _Desk:
         name, password, code, to = (str(given.get(key, "")) for key in ("name", "password", "code", "naar"))
         name, address, now_us = name.strip().lower(), self._shell.address_of(request), self._ports.clock.now_us()
         network = network_of(address)
-        mine, theirs = [_key("both", name, network), _key("name", name)], _key("address", network)
+        mine, theirs = [key_of("both", name, network), key_of("name", name)], key_of("address", network)
         keys = {**dict(zip(mine, (TRIES_BOTH, TRIES_NAME), strict=True)), theirs: TRIES_ADDRESS}
         people = self._ports.people
         await self._count(keys, address)
         known = await self._shell.ask(people.sign_in, name) if name.isprintable() else None
-        why = await self._why_not(known, password, code)
+        try:
+            why = await self._why_not(known, password, code)
+        except SecondFactorUnreadable as error:
+            log.error("second_factor_unreadable", extra={"account": name, "error": str(error)})
+            return self._show(request, text("sign_in.unreadable", language_of(request)), 503, to)
         if why or known is None:
             if name.isprintable():  # whether there is such an account or not: it must not take longer for one that is
                 await self._shell.ask(people.refused, name, why, now_us=now_us)
             log.warning("sign_in_refused", extra={"account": known.account.name if known else None, "address": address, "reason": why})
-            return self._show(request, text("sign_in.wrong", language_of(request)), 403, to)
+            told = "sign_in.one_time_over" if why == _OVER else "sign_in.wrong"  # only to who knew all the rest
+            return self._show(request, text(told, language_of(request)), 403, to)
         await self._shell.ask(people.forget_tries, mine, take_back=[theirs])
         return await self._open(request, known.account, to)
 
     async def _count(self, keys: Mapping[bytes, int], address: str) -> None:
-        """Counts one more try. Raises HTTPTooManyRequests."""
-        now_us = self._ports.clock.now_us()
-        wait_us = await self._shell.ask(self._ports.people.too_many, keys, now_us=now_us, window_us=WINDOW_US)
-        if wait_us:
-            log.warning("sign_in_held_back", extra={"address": address, "seconds": wait_us // 1_000_000})
-            raise web.HTTPTooManyRequests(headers={"Retry-After": str(wait_us // 1_000_000 + 1)})
+        await counted(self._shell, keys, address)
 
     async def _why_not(self, known: SignIn | None, password: str, code: str) -> str:
         """Why this is not the account's owner; empty when it is. The password is judged whatever else is wrong: all takes equally long."""
@@ -129,13 +160,14 @@ class _Desk:
             return "password"
         if known.account.disabled:
             return "disabled"
-        if known.totp is None:
-            return ""
         now_us = self._ports.clock.now_us()
-        step = await self._judge(partial(passwords.totp_step, known.account.name, known.totp, code, now_us=now_us))
-        if step is None:
-            return "code"
-        return "" if await self._shell.ask(self._ports.people.use_totp, known.account.name, step) else "code used before"
+        if known.totp is not None:
+            step = await self._judge(passwords.totp_step, known.account.name, known.totp, code, now_us=now_us)
+            if step is None:
+                return "code"
+            if not await self._shell.ask(self._ports.people.use_totp, known.account.name, step):
+                return "code used before"
+        return _OVER if known.one_time and now_us >= (known.one_time_until_us or now_us + 1) else ""
 
     async def _open(self, request: web.Request, account: Account, to: str) -> Answer:
         """Another secret than the browser had before: whoever knew that one knows nothing now."""
@@ -163,7 +195,7 @@ class _Desk:
         if provider is None:
             raise web.HTTPNotFound
         address = self._shell.address_of(request)
-        await self._count({_key("oidc", network_of(address)): TRIES_OIDC}, address)  # each leaves something in the store
+        await self._count({key_of("oidc", network_of(address)): TRIES_OIDC}, address)  # each leaves something in the store
         secret = self._shell.secret(request)
         own = secret or new_secret()
         try:
@@ -226,7 +258,7 @@ class _Desk:
         if session is None or known is None or known.account.source is not Source.LOCAL:
             raise web.HTTPForbidden(reason="permission")
         now_us = self._ports.clock.now_us()
-        tries = {_key("password", visit.account.name): TRIES_BOTH}
+        tries = {key_of("password", visit.account.name): TRIES_BOTH}
         await self._count(tries, self._shell.address_of(request))
         if not await self._judge(self._ports.passwords.check, known.password, now[: LONGEST_PASSWORD + 1]):
             return self._show_password(request, visit, "password.wrong")
@@ -251,7 +283,7 @@ def _what_is_wrong(now: str, new: str, again: str) -> str:
     return "password.same" if new == now else ""
 
 
-def _key(*parts: str) -> bytes:
+def key_of(*parts: str) -> bytes:
     """What tries are counted under. Not the name itself: people type passwords where their names belong."""
     return hashlib.sha256("\0".join(parts).encode(errors="replace")).digest()
 

@@ -49,6 +49,43 @@ _SHELL: Final[Mapping[str, Text]] = {
         "Signing in with {provider} did not work. Try again, or ask your administrator for a role.",
     ),
     "sign_in.stale": ("Deze pagina stond te lang open. Probeer het opnieuw.", "This page was open for too long. Try again."),
+    "sign_in.one_time_over": (
+        "Dit eenmalige wachtwoord is niet meer geldig. Vraag de beheerder om een nieuw.",
+        "This one-time password is over. Ask the operator for another.",
+    ),
+    "sign_in.unreadable": (
+        "Uw tweede factor kan nu niet worden gelezen. Probeer het over een minuut opnieuw; blijft het zo, vraag dan de beheerder.",
+        "Your second factor cannot be read now. Try again in a minute; if it stays so, ask the operator.",
+    ),
+    "second_factor": ("Tweede factor", "Second factor"),
+    "second_factor.why": (
+        "Uw rol vraagt om een tweede factor. Stel die nu in; daarna kunt u verder.",
+        "Your role needs a second factor. Set it up now; then you can go on.",
+    ),
+    "second_factor.scan": (
+        "Scan deze code met een authenticator-app en vul de zes cijfers in die de app toont.",
+        "Scan this code with an authenticator app, and enter the six digits that it shows.",
+    ),
+    "second_factor.picture": ("QR-code voor uw authenticator-app", "QR code for your authenticator app"),
+    "second_factor.type": ("Of typ deze sleutel over:", "Or type this key:"),
+    "second_factor.save": ("Instellen", "Set up"),
+    "second_factor.wrong": (
+        "Deze code klopt niet. Wacht op de volgende code en probeer het opnieuw.",
+        "This code is wrong. Wait for the next one, and try again.",
+    ),
+    "second_factor.again": ("Opnieuw beginnen met een andere code om te scannen", "Begin again, with another code to scan"),
+    "second_factor.stale": (
+        "Deze pagina stond te lang open. Scan de nieuwe code.",
+        "This page was open for too long. Scan the new code.",
+    ),
+    "second_factor.there": (
+        "U hebt een tweede factor. Voor een andere vraagt u de beheerder.",
+        "You have a second factor. Ask the operator for another.",
+    ),
+    "second_factor.not_here": (
+        "Uw tweede factor hoort bij uw eigen aanmelddienst; stel hem daar in.",
+        "Your second factor belongs to your own identity provider; set it up there.",
+    ),
     "password": ("Nieuw wachtwoord", "New password"),
     "password.change": ("Wachtwoord wijzigen", "Change password"),
     "password.why": (

@@ -116,7 +116,8 @@ class Board(Protocol):
         """The first page, but the map."""
 
     def chain_map(self, scope: Scope, *, since_us: int, now_us: int) -> list[Link]:
-        """Who sends to whom: what passed since then, and what is open now. Most traffic first, at most 500."""
+        """Who sends to whom: what passed since then, or since this school year began when that was later, and what is open now. Most
+        traffic first, at most 500."""
 
     def items(
         self,

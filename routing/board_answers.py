@@ -302,7 +302,8 @@ class Report:
     monday: date
     flows: Mapping[str, Flow]  #: by dienst, of what it handed in; `delivered` and `failed`: of its messages, at their receivers
     received: Mapping[str, Flow]  #: by dienst, of what was for it: `delivered` and `failed`
-    codes: tuple[ReportLine, ...]  #: most first
+    codes: tuple[ReportLine, ...]  #: of what it handed in; most first
+    received_codes: tuple[ReportLine, ...]  #: of what was for it
     waiting: int  #: openstaand now, of what it handed in or is to receive
     fallen: int
     oldest_us: int | None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -76,6 +76,7 @@ OWN_ONLY: Final = frozenset(_R) - MAY[_P.SEE_EVERYTHING]
 
 #: How an account may be called. One of an identity provider's begins with `oidc:` and may be longer.
 NAME_SHAPE: Final = re.compile(r"[a-z0-9][a-z0-9._@+-]{1,63}\Z")
+EMAIL_SHAPE: Final = re.compile(r"[^@\s\x00-\x20\x7f]{1,64}@[^@\s\x00-\x20\x7f]{1,253}\Z")
 #: What an API token looks like, so that one that was pasted where it should not be can be searched for.
 TOKEN_PREFIX: Final = "kpt_"  # noqa: S105 - no password
 TOKEN_SHAPE: Final = re.compile(r"kpt_[A-Za-z0-9_-]{43}\Z")
@@ -121,6 +122,7 @@ class Account:
     source: Source = Source.LOCAL
     disabled: bool = False
     label: str = ""  #: how an identity provider calls the person
+    email: str = ""  #: the person's, by which another account of the same person is known; empty: nobody told us
 
     @property
     def shown(self) -> str:
@@ -140,6 +142,12 @@ class Account:
         if Permission.SEE_OWN in self.permissions:
             return Scope(organisations=self.organisations, systems=self.systems)
         return Scope()
+
+    @property
+    def person(self) -> str:
+        """Whose account it is, as far as we know: the same text for two accounts of one person. `anna+2@x.nl` gets anna's mail."""
+        name, _, host = self.email.casefold().rpartition("@")
+        return f"{name.partition('+')[0]}@{host}" if host else f"account:{self.name}"
 
 
 def no_account(name: str) -> AccountError:
@@ -180,6 +188,7 @@ def new_account(
     systems: Iterable[str] = (),
     source: Source = Source.LOCAL,
     label: str = "",
+    email: str = "",
 ) -> Account:
     """An account that makes sense. Raises AccountError."""
     if source is Source.LOCAL and not NAME_SHAPE.match(name):
@@ -199,6 +208,11 @@ def new_account(
         raise AccountError(
             f"{error}.", "Dit is geen OIN: die heeft 20 posities, acht cijfers en dan twaalf cijfers of hoofdletters."
         ) from None
+    if email and not EMAIL_SHAPE.match(email):
+        raise AccountError(
+            f"{email[:70]!r} is no e-mail address, such as anna@example.nl.",
+            f"{email[:70]!r} is geen e-mailadres, zoals anna@example.nl.",
+        )
     if not held:
         raise AccountError(f"Account {name} needs a role: {', '.join(Role)}.", f"Account {name} heeft een rol nodig.")
     if held <= OWN_ONLY and not own | through:
@@ -206,7 +220,7 @@ def new_account(
             f"Account {name} would see nothing: name its organisations or systems, by OIN.",
             f"Account {name} zou niets zien: noem zijn organisaties of systemen, met hun OIN.",
         )
-    return Account(name=name, roles=held, organisations=own, systems=through, source=source, label=label)
+    return Account(name=name, roles=held, organisations=own, systems=through, source=source, label=label, email=email)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,8 +230,10 @@ class SignIn:
     account: Account
     password: str | None = field(repr=False)  #: argon2 hash; None: it cannot sign in with one
     one_time: bool = False  #: somebody else chose the password: the first thing to do is to choose another
+    one_time_until_us: int | None = None  #: until when such a password is good; None: its time has not begun (see People.catch_up)
     totp: bytes | None = field(default=None, repr=False)  #: sealed; None: no second factor
     totp_step: int = 0  #: the last time step whose code was used; none is good twice
+    confirmed_us: int | None = None  #: when the identity provider last said who it is; None: its time has not begun (see People.catch_up)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,6 +245,11 @@ class Session:
     began_us: int
     seen_us: int
     one_time: bool = False  #: as in SignIn
+    second_factor: bool = False  #: whether the account has one here
+
+    def lacks_second_factor(self, required: Collection[Role]) -> bool:
+        """Whether it must get a second factor before anything else, when accounts of these roles must have one."""
+        return self.account.source is Source.LOCAL and not self.second_factor and bool(self.account.roles & frozenset(required))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +264,14 @@ class TokenRow:
     ended_us: int | None
 
 
+class NotConfirmed(Exception):
+    """A token counts no more until the owner of its account signs in at the identity provider again."""
+
+
+class SecondFactorUnreadable(Exception):
+    """A second factor cannot be judged with the key that this process has; the text is one sentence that says what to do."""
+
+
 class People(Protocol):
     """Accounts, sessions and tokens in the store. Each change is journalled in its own transaction, with who made it.
 
@@ -255,18 +284,46 @@ class People(Protocol):
     def accounts(self) -> list[SignIn]:
         """All of them, by name."""
 
-    def add(self, account: Account, *, password: str, one_time: bool, totp: bytes | None, who: str, now_us: int) -> None:
-        """A new local account. Raises AccountError when the name is taken."""
+    def add(
+        self,
+        account: Account,
+        *,
+        password: str,
+        one_time: bool,
+        totp: bytes | None,
+        who: str,
+        now_us: int,
+        until_us: int | None = None,
+    ) -> None:
+        """A new local account; a one-time password is good until then. Raises AccountError when the name is taken."""
 
     def change(self, account: Account, *, who: str, now_us: int, managed: bool = False) -> None:
         """Its roles, OINs, and whether it is disabled, which ends its sessions. Raises AccountError when there is none, and (`managed`)
         when nobody could manage accounts any more."""
 
-    def set_password(self, name: str, password: str, *, one_time: bool, who: str, now_us: int, keep: bytes | None = None) -> None:
-        """Another argon2 hash; ends its sessions but `keep`. Raises AccountError when there is no such local account."""
+    def set_password(
+        self,
+        name: str,
+        password: str,
+        *,
+        one_time: bool,
+        who: str,
+        now_us: int,
+        keep: bytes | None = None,
+        until_us: int | None = None,
+    ) -> None:
+        """Another argon2 hash, if one-time good until then; ends its sessions but `keep`. Raises AccountError when there is no such local
+        account."""
 
     def set_totp(self, name: str, totp: bytes | None, *, who: str, now_us: int) -> None:
         """Another second factor, or none; ends its sessions. Raises AccountError when there is no such local account."""
+
+    def first_totp(self, name: str, totp: bytes, step: int, *, keep: bytes, now_us: int) -> bool:
+        """A second factor for an account without one, whose owner has just shown the code of this time step; ends its sessions but `keep`.
+        False when it has one meanwhile."""
+
+    def reseal_totp(self, name: str, before: bytes, after: bytes) -> None:
+        """The same second factor, sealed otherwise; nothing when it is another by now."""
 
     def from_provider(self, account: Account, *, now_us: int) -> Account:
         """An account as the identity provider describes it today; what an operator disabled stays so."""
@@ -314,8 +371,13 @@ class People(Protocol):
     def end_token(self, name: str, key: str, *, who: str, now_us: int) -> bool:
         """It counts no more; False when the account has no such token that still counts."""
 
-    def by_token(self, digest: bytes, *, now_us: int) -> Account | None:
-        """Whose token it is, if it counts now and the account is not disabled."""
+    def by_token(self, digest: bytes, *, now_us: int, confirmed_after_us: int = 0) -> Account | None:
+        """Whose token it is, if it counts now and the account is not disabled. Raises NotConfirmed when the account is an identity
+        provider's, and that last let its owner in before `confirmed_after_us`."""
+
+    def catch_up(self, *, now_us: int, one_time_until_us: int) -> int:
+        """Lets the time begin of what a version made that knew of none: provider accounts count as confirmed now, one-time passwords are
+        good until then. Returns how many."""
 
     def tidy(self, *, now_us: int) -> int:
         """Removes sessions, handles and tries that are over; returns how many."""
@@ -334,7 +396,8 @@ class Passwords(Protocol):
         """A second factor for this account: sealed, and as an `otpauth:` address to show once."""
 
     def totp_step(self, name: str, sealed: bytes, code: str, *, now_us: int) -> int | None:
-        """The time step for which this code is right, now or half a minute to either side; None: for none."""
+        """The time step for which this code is right, now or half a minute to either side; None: for none. Raises
+        SecondFactorUnreadable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,9 @@ from schemas.contract import Condition, MessageKind, RecipientRule
 from schemas.faults import Owner
 from schemas.oin import Oin, institution_of
 
+#: How a delivery calls its receiver that was looked up by a gemeentecode, and not found.
+_NAMED_BY_CODE: Final = "gemeentecode "
+
 Outcome = Literal["deliver", "waiting", "filtered", "failed"]
 _OUTCOMES: Final[Mapping[Answer, Outcome]] = {"yes": "deliver", "wait": "waiting", "filtered": "filtered", "no": "failed"}
 
@@ -146,7 +149,17 @@ def _gemeente(
         return None, rule.target, decide("gemeente-absent", register.version, inputs | {"fact": rule.fact or ""})
     organisation, decision = of_gemeentecode(code, register, day, inputs)
     known = organisation is not None and decision.outcome in ("yes", "wait")
-    return organisation, organisation.oin if organisation and known else f"gemeentecode {code}", decision
+    return organisation, organisation.oin if organisation and known else named_by(code), decision
+
+
+def named_by(code: str) -> str:
+    """Whom a message names, when nobody has this gemeentecode (any more)."""
+    return f"{_NAMED_BY_CODE}{code}"
+
+
+def code_in(named: str) -> str | None:
+    """The gemeentecode of `named_by`; None for a receiver that was found otherwise."""
+    return named.removeprefix(_NAMED_BY_CODE) if named.startswith(_NAMED_BY_CODE) else None
 
 
 def of_gemeentecode(code: str, register: Register, day: date, inputs: Mapping[str, str]) -> tuple[Organisation | None, Decision]:

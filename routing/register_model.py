@@ -127,6 +127,10 @@ class Register:
         """The school with this BRIN, whatever its days."""
         return self._by_brin.get(brin)
 
+    def gemeentecodes(self) -> Iterable[str]:
+        """Every code that a municipality has, had or will have."""
+        return self._by_gemeentecode.keys()
+
     def by_role(self, role: str, day: date) -> tuple[Organisation, ...]:
         """The organisations that have this role on this day."""
         return tuple(row for row in self._by_role.get(role, ()) if row.covers(day))

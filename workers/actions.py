@@ -22,9 +22,12 @@ from routing.actions import (
     Selection,
     checked_reason,
 )
+from routing.amsterdam import amsterdam_day
 from routing.board import ItemFilter
+from routing.decisions import Decision
 from routing.jobs import AT_ONCE, JobState, Terms
 from routing.people import Scope
+from routing.recipients import code_in, of_gemeentecode
 from routing.register import Register
 from routing.resolver import places, resolve
 from routing.work import Lease, NewDelivery
@@ -108,19 +111,36 @@ class Aimer:
     def _now_at(self, errand: Errand) -> NewDelivery:
         key = (errand.receiver, errand.dienst, errand.versie)
         if key not in self._found:
-            found = resolve(self._register, receiver=Oin(errand.receiver), dienst=errand.dienst, versie=errand.versie, now=self._now)
-            decision = found.decision
-            self._found[key] = replace(
-                self._to(errand, found.endpoint),
-                hold_code=decision.code if found.endpoint is None and decision.outcome != "no" else None,
-                code=decision.code if decision.outcome == "no" else None,
-                owner=str(decision.owner) if found.endpoint is None and decision.owner else None,
-                reason=decision.text_nl if found.endpoint is None else None,
-                decisions=(self._record(decision),),
-            )
+            code = code_in(errand.receiver)
+            self._found[key] = self._resolved(errand) if code is None else self._of_code(errand, code)
         known = self._found[key]
         assert known is not None
         return replace(known, id=errand.id, target=errand.target)
+
+    def _resolved(self, errand: Errand) -> NewDelivery:
+        found = resolve(self._register, receiver=Oin(errand.receiver), dienst=errand.dienst, versie=errand.versie, now=self._now)
+        return self._by(found.decision, errand, found.endpoint)
+
+    def _of_code(self, errand: Errand, code: str) -> NewDelivery:
+        """What failed because nobody had this gemeentecode goes to whoever has it now."""
+        who, decision = of_gemeentecode(code, self._register, amsterdam_day(self._now), {"target": errand.target})
+        if who is None or decision.outcome == "no":
+            return self._by(decision, errand, None)
+        there = replace(errand, receiver=who.oin)
+        if decision.outcome == "wait":
+            return self._by(decision, there, None)
+        found = self._resolved(there)
+        return replace(found, decisions=(self._record(decision), *found.decisions))
+
+    def _by(self, decision: Decision, errand: Errand, endpoint: Any) -> NewDelivery:
+        return replace(
+            self._to(errand, endpoint),
+            hold_code=decision.code if endpoint is None and decision.outcome != "no" else None,
+            code=decision.code if decision.outcome == "no" else None,
+            owner=str(decision.owner) if endpoint is None and decision.owner else None,
+            reason=decision.text_nl if endpoint is None else None,
+            decisions=(self._record(decision),),
+        )
 
     @staticmethod
     def _to(errand: Errand, row: Any) -> NewDelivery:

@@ -231,9 +231,16 @@ def write_report(reports: Sequence[Report], monday: date, contact: Contact, word
             page.heading(words.party(report.system, language))
             for sent, flows in ((True, report.flows), (False, report.received)):
                 page.list([_flow(dienst, flow, language, sent=sent) for dienst, flow in sorted(flows.items())])
-            if report.codes:
-                page.line(of(("Uitval per code:", "Failures by code:"), language))
-                page.list([_code_line(line, language) for line in report.codes[:50]])
+            for heading, codes in (
+                (("Uitval per code, van wat dit systeem inleverde:", "Failures by code, of what this system handed in:"), report.codes),
+                (
+                    ("Uitval per code, van wat voor dit systeem was:", "Failures by code, of what was for this system:"),
+                    report.received_codes,
+                ),
+            ):
+                if codes:
+                    page.line(of(heading, language))
+                    page.list([_code_line(line, language) for line in codes[:50]])
             oldest = "" if report.oldest_us is None else f" ({of(('oudste', 'oldest'), language)} {when(report.oldest_us)})"
             page.line(
                 f"{GLOSSARY['openstaand'].word(language)}: {number(report.waiting, language)}{oldest}; "
@@ -263,9 +270,10 @@ def as_csv(reports: Iterable[Report]) -> str:
             for dienst, flow in sorted(flows.items()):
                 for name in ("handed_in", "refused", "delivered", "failed", "took_s", "in_minute", "in_hour", "in_day"):
                     write((*start, f"{side}_{name}", dienst, "", "", getattr(flow, name)))
-        for line in report.codes:
-            for name in ("fallen", "schools", "still_open"):
-                write((*start, name, line.dienst, line.code, line.owner, getattr(line, name)))
+        for before, codes in (("", report.codes), ("received_", report.received_codes)):
+            for line in codes:
+                for name in ("fallen", "schools", "still_open"):
+                    write((*start, f"{before}{name}", line.dienst, line.code, line.owner, getattr(line, name)))
         write((*start, "waiting_now", "", "", "", report.waiting))
         write((*start, "fallen_now", "", "", "", report.fallen))
     return redact(out.getvalue())

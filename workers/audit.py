@@ -115,11 +115,12 @@ class Auditor:
         if not tellings:
             return 0
         register = await self._worker.insist("register", self._register)
-        queued = [telling for telling in tellings if telling.system not in self._own and not _asks_itself(register, telling.system)]
+        quiet = {system for system in {one.system for one in tellings} if system in self._own or _asks_itself(register, system)}
+        queued = [telling for telling in tellings if telling.system not in quiet]
         outgoing = [to_tell(telling) for telling in queued]
         fates = await self._worker.insist_async("tell", lambda: self._publisher.publish_many(outgoing)) if outgoing else []
         fate_of = list(zip(queued, fates, strict=True))
-        done = [telling.event_id for telling in tellings if _asks_itself(register, telling.system)]
+        done = [telling.event_id for telling in tellings if telling.system in quiet]
         done += [telling.event_id for telling, fate in fate_of if fate == "confirmed"]
         deaf = [telling for telling, fate in fate_of if fate != "confirmed"]
         if deaf:

@@ -53,6 +53,10 @@ class Stopping(Exception):
     """The worker was told to stop while it held work: that work goes back to the broker."""
 
 
+#: What a worker is said to be that would work, if there were a broker.
+NO_BROKER: Final = "no broker"
+
+
 class Worker:
     """One running worker: its name, whether it is to stop, and how it holds work."""
 
@@ -66,6 +70,7 @@ class Worker:
         self.turned_at = time.monotonic()  #: when its event loop last showed that it turns
         self.metrics_address: str | None = None  #: host:port where it can be asked how it is
         self.on_hangup: Callable[[], None] = lambda: None  #: on SIGHUP
+        self.broker_away: Callable[[], bool] = lambda: False  #: whether it lost the broker, or that takes no messages now
         self.state = "starting"
         self._registry = registry
         self._stop = asyncio.Event()
@@ -175,7 +180,7 @@ class Worker:
                 self.name,
                 os.getpid(),
                 socket.gethostname(),
-                self.state,
+                NO_BROKER if self.state == "running" and self.broker_away() else self.state,
                 started_us=self._started_us,
                 now_us=self.clock.now_us(),
                 handled=self.handled,

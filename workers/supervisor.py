@@ -19,13 +19,18 @@ log = logging.getLogger("koppelpunt.supervisor")
 RESTART_PAUSE_S: Final = 2.0
 #: After the drain, what still runs is killed.
 KILL_AFTER_S: Final = DRAIN_S + 5.0
+#: What a worker's environment leaves out: people reach the portal, and it needs no broker.
+NOT_FOR: Final = {"portal": frozenset({"AMQP_URL", "KOPPELPUNT_AMQP_MANAGEMENT"})}
+#: What glibc (another C library ignores it) keeps at hand for the next of its size: 500 pieces of memory instead of 7. libxml2 takes and
+#: gives back hundreds for each message; a sixth of the time that parsing takes.
+TUNABLES: Final = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=500"}
 
 
 class Supervisor:
-    """Runs `python run.py work NAME` for each name, with the environment given."""
+    """Runs `python run.py work NAME` for each name, with the environment given, and TUNABLES where it says nothing of those."""
 
     def __init__(self, program: Path, names: Sequence[str], environment: Mapping[str, str], log_file: Path | None = None) -> None:
-        self._program, self._names, self._environment, self._log_file = program, tuple(names), dict(environment), log_file
+        self._program, self._names, self._environment, self._log_file = program, tuple(names), {**TUNABLES, **environment}, log_file
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._keepers: list[asyncio.Task[None]] = []
         self._stopping = False
@@ -42,14 +47,16 @@ class Supervisor:
             self._keepers.append(asyncio.create_task(self._keep(key)))
 
     async def _launch(self, key: str) -> None:
+        name = key.partition("#")[0]
+        environment = {variable: value for variable, value in self._environment.items() if variable not in NOT_FOR.get(name, ())}
         output = self._log_file.open("ab") if self._log_file else None
         try:
             self._processes[key] = await asyncio.create_subprocess_exec(
                 sys.executable,
                 str(self._program),
                 "work",
-                key.partition("#")[0],
-                env=self._environment,
+                name,
+                env=environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

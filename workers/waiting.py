@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date
 from typing import Final
 
 from routing.amsterdam import amsterdam_day
 from routing.decisions import Decision
 from routing.ports import Outbox
-from routing.recipients import of_gemeentecode, without_their_codes
+from routing.recipients import code_in, named_by, of_gemeentecode, without_their_codes
 from routing.register import Gemeentecode, Register
 from routing.register_asked import AskedParts, NotAsked, Question
 from routing.release import CircuitState
@@ -23,6 +25,8 @@ from workers.asking import answered
 from workers.clock import Clock
 from workers.places import is_strange
 from workers.register_cache import Records
+
+log = logging.getLogger("koppelpunt.waiting")
 
 WAITING_PAGE: Final = 1_000
 #: Seconds after a change of the register: by then every worker has seen it, and what they had in hand is stored.
@@ -39,8 +43,9 @@ _NONE: Final[frozenset[str]] = frozenset()
 class WaitingRoom:
     """Everything that waits for the register, and who may not have what waits for them any more."""
 
-    def __init__(self, outbox: Outbox, register: Callable[[], Register], clock: Clock, *, actor: str) -> None:
-        self._outbox, self._register, self._clock, self._actor = outbox, register, clock, actor
+    def __init__(self, outbox: Outbox, register: Callable[[], Register], clock: Clock, *, actor: str, states: Collection[str] = ()) -> None:
+        """`states`: actions of state messages, of which only the newest counts."""
+        self._outbox, self._register, self._clock, self._actor, self._states = outbox, register, clock, actor, frozenset(states)
         self._record = Records()
         self._seen: tuple[int, date] | None = None  # register version and day the waiting deliveries were last looked at with
         self._look_again_at: float | None = None
@@ -59,9 +64,11 @@ class WaitingRoom:
             await self._look(register, lost)
             self._follow_held_lanes(register)
             self._follow_municipalities(register, lost)
+            self._revive(register)
             self._seen, self._look_again_at = seen, time.monotonic() + LOOK_AGAIN_S
         elif self._look_again_at is not None and time.monotonic() >= self._look_again_at:
             await self._look(register, frozenset(self._without))
+            self._revive(register)
             self._look_again_at = None
             self._pass_on_at = time.monotonic() + PASS_ON_S
         elif self._without and time.monotonic() >= self._pass_on_at:  # workers find what was meant for a municipality that ended
@@ -165,6 +172,38 @@ class WaitingRoom:
             return None
         stays = (new.lane, new.endpoint, new.receiver) == (lane, row.endpoint, row.receiver)
         return None if stays or new.hold_code == "ROUTE_REGISTER_AWAY" else new
+
+    # -- what failed because the register did not know a gemeentecode ----------------------------------------------------------------------
+
+    def _revive(self, register: Register) -> None:
+        """It is taken up again by itself when a municipality has the code, or will have: as if it had waited. What failed longer ago than
+        its dienst gives it is for a person to judge."""
+        named, after, revived = [named_by(code) for code in register.gemeentecodes()], 0, 0
+        while page := self._outbox.unknown(named, now_us=self._clock.now_us(), after=after, limit=WAITING_PAGE):
+            after = page[-1].seq
+            changes = [(row, new) for row in page if (new := self._known_now(row, register)) is not None]
+            if changes:
+                why = f"the register has its gemeentecode since version {register.version}"
+                revived += self._outbox.revive(changes, states=self._states, actor=self._actor, now_us=self._clock.now_us(), reason=why)
+        if revived:
+            log.info("codes_known", extra={"revived": revived, "register_version": register.version})
+
+    def _known_now(self, row: Waiting, register: Register) -> NewDelivery | None:
+        """None: it is nobody's still, or the register sends it nowhere."""
+        code = code_in(row.receiver)
+        who, decision = of_gemeentecode(code or "", register, amsterdam_day(self._clock.now()), {"target": row.target})
+        if who is None or decision.outcome == "no":
+            return None
+        if decision.outcome == "wait":
+            return self._waits(row, who.oin, decision)
+        try:
+            found = self._now(replace(row, receiver=who.oin), register, None)
+        except NotAsked as missing:
+            missing.begin()  # the look a little later will do
+            return None
+        if found.endpoint is None and found.decisions[-1].outcome == "no":
+            return None
+        return replace(found, decisions=(self._record(decision), *found.decisions))
 
     # -- one delivery ---------------------------------------------------------------------------------------------------------------------
 

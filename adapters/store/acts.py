@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from adapters.store.database import Database
 from adapters.store.mailboxes import may_have_left
 from adapters.store.refusals import close_refusals
+from adapters.store.routes import supersede
 from adapters.store.rows import Row, decision_rows, event_row, ids_of, write_decisions, write_events
 from adapters.store.selections import stand_of
 from adapters.store.sql import Insert, Sql
@@ -62,6 +63,8 @@ _AGAIN: Final = Sql(
     "WHERE seq IN @seqs AND state = 'failed'"
 )
 _AGAIN_THERE: Final = Sql(f"UPDATE delivery SET state = 'released', {_AFRESH}, {_AIM} WHERE seq IN @seqs AND state = 'failed'")
+#: Of what had none, because nobody had the gemeentecode by which it was looked up.
+_RECEIVER: Final = Sql("UPDATE delivery SET receiver = :receiver WHERE seq = :seq AND state = 'routed'")
 _TO_RELAY: Final = Sql("UPDATE delivery SET state = 'routed' WHERE seq IN @seqs AND state = 'released'")
 _ELSEWHERE: Final = Sql(
     f"UPDATE delivery SET {_AIM}, not_before_us = 0, at_us = :now WHERE seq IN @seqs AND state IN ('routed', 'postponed')"
@@ -230,6 +233,11 @@ def _aim(tx: Connection, act: Act, some: Iterable[tuple[Errand, Any]], aims: Aim
             _TO_RELAY(tx, seqs=seqs)
         left = [(row.receiver_system, row.id) for row, _ in members if _stood_in_mailbox(row) and row.receiver_system != place[2]]
         may_have_left(tx, left, act.now_us)
+    moved = [(row.seq, aim.receiver) for row, aim in aimed if aim.receiver != row.receiver]
+    for seq, receiver in moved:
+        _RECEIVER(tx, seq=seq, receiver=receiver)
+    if moved:  # their receiver is known only now: so is whether a newer state came for it
+        written.events += supersede(tx, [seq for seq, _ in moved], act.actor, act.now_us, states=False)
     for row, aim in aimed:
         written.decisions += decision_rows(row.reference, row.id, act.now_us, aim.decisions)
 
@@ -295,11 +303,12 @@ def _resend(database: Database, tx: Connection, act: Act, some: Sequence[tuple[E
     rows: list[Row] = []
     for seq, (errand, row) in zip(database.numbers(tx, "delivery", len(some)), some, strict=True):
         aim, id = aims.get(row.seq), new_id()
+        receiver = row.receiver if aim is None else aim.receiver
         place = _values(aim) if aim else dict.fromkeys(("endpoint", "lane", "receiver_system", "hold_code", "owner", "reason"))
         deadline_us = act.now_us + max(_DAY_US, row.deadline_us - row.received_us)
         rows.append(
             (
-                *(seq, id, row.message_seq, row.target, "routed", 0, row.receiver, place["endpoint"], place["lane"]),
+                *(seq, id, row.message_seq, row.target, "routed", 0, receiver, place["endpoint"], place["lane"]),
                 *(place["receiver_system"], row.order_key, place["hold_code"], place["owner"], place["reason"], 0, 0),
                 *(deadline_us, row.answer_within_us, act.now_us, row.seq),
             )
@@ -312,7 +321,7 @@ def _resend(database: Database, tx: Connection, act: Act, some: Sequence[tuple[E
             at_us=act.now_us,
             actor=act.actor,
             delivery=id,
-            receiver=row.receiver,
+            receiver=receiver,
             receiver_system=place["receiver_system"],
             state="routed",
             details=born,

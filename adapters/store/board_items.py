@@ -26,10 +26,7 @@ _ORDER: Final = {
     Sort.DEADLINE: ("deadline_us", False, "item_deadline"),
 }
 _FIELDS: Final = tuple(name for name in Item.__dataclass_fields__ if name != "again")
-_ROWS: Final = Sql(
-    f"SELECT n, {', '.join(f'i.{name}' for name in _FIELDS)}, m.kept FROM item i "
-    "LEFT JOIN message m ON m.reference = i.reference WHERE i.n IN @numbers"
-)
+_ROWS: Final = Sql(f"SELECT n, {', '.join(_FIELDS)}, kept FROM item WHERE n IN @numbers")
 _OF_MESSAGE: Final = Sql("SELECT n FROM item WHERE reference = :reference ORDER BY seq, n")
 _TALLIED: Final = 100
 
@@ -107,6 +104,8 @@ class _Question:
 
     def numbers(self, limit: int) -> list[tuple[int, int]]:
         """The value sorted by, and the number, of so many items."""
+        if counted(self._connection, self._scope, self._wanted) == 0:
+            return []
         enough = board_where.FEW if self._column == "received_us" else board_where.SOME
         driver, few = best(self._connection, drivers(self._scope, self._wanted), self._where.values, few=enough)
         if driver and few:
@@ -173,7 +172,7 @@ def read_items(connection: Connection, numbers: list[int]) -> tuple[Item, ...]:
 
 
 def as_item(row: Mapping[str, Any]) -> Item:
-    """A row of the table, with `kept` of its message."""
+    """A row of the table."""
     again = bool(row["kept"]) and row["kind"] != Kind.REFUSAL
     values = {name: row[name] for name in _FIELDS} | {"kind": Kind(row["kind"])}
     if values["kind"] is Kind.REFUSAL:  # the sender's words, which nobody checked

@@ -23,7 +23,7 @@ from sqlalchemy import Connection, text
 
 from adapters.store.board_own import fold
 from adapters.store.board_standing import OF_ITEM, Changes, count_anew
-from adapters.store.board_traffic import Sums, hour_of, pack
+from adapters.store.board_traffic import Sums, add_years_anew, hour_of, pack
 from adapters.store.board_where import PROVEN
 from adapters.store.database import Database
 from adapters.store.rows import event_row, write_events
@@ -101,24 +101,24 @@ _UNROUTED: Final = "m.state IN ('received', 'failed')"
 _MINE: Final = (
     *("id", "kind", "seq", "reference", "dienst", "versie", "bericht", "sender", "system", "receiver", "receiver_system", "target"),
     *("state", "code", "owner", "reason", "received_us", "at_us", "deadline_us", "business_id", "message_id", "order_key", "subject"),
-    *("lane", "endpoint", "attempts"),
+    *("lane", "endpoint", "attempts", "kept"),
 )
 _OF_MESSAGE: Final = "m.dienst, m.versie, m.bericht, m.sender, m.system"
 _IDS: Final = "m.business_id, m.message_id, m.order_key, m.subject"
 _DELIVERY: Final = (
     f"SELECT d.id, 'delivery', d.seq, m.reference, {_OF_MESSAGE}, d.receiver, d.receiver_system, d.target, d.state, "
     f"COALESCE(d.code, d.hold_code), d.owner, d.reason, m.received_us, d.at_us, d.deadline_us, {_IDS}, d.lane, d.endpoint, d.attempts, "
-    "true FROM delivery d JOIN message m ON m.seq = d.message_seq "
+    "m.kept, true FROM delivery d JOIN message m ON m.seq = d.message_seq "
 )
 #: When a message failed as a whole stands in its events only.
 _FAILED_AT: Final = "CASE WHEN m.state = 'failed' THEN (SELECT max(e.at_us) FROM event e WHERE e.reference = m.reference) END"
 _MESSAGE: Final = (
     f"SELECT m.reference, 'message', m.seq, m.reference, {_OF_MESSAGE}, m.receiver, NULL, NULL, m.state, m.code, m.owner, NULL, "
-    f"m.received_us, COALESCE({_FAILED_AT}, m.received_us), NULL, {_IDS}, NULL, NULL, 0, true FROM message m "
+    f"m.received_us, COALESCE({_FAILED_AT}, m.received_us), NULL, {_IDS}, NULL, NULL, 0, m.kept, true FROM message m "
 )
 _REFUSAL: Final = (
     "SELECT r.reference, 'refusal', 0, r.reference, r.dienst, NULL, r.bericht, r.sender, r.system, NULL, NULL, NULL, 'refused', r.code, "
-    "r.owner, r.reason, r.at_us, r.at_us, NULL, r.business_id, r.message_id, NULL, NULL, NULL, NULL, 0, "
+    "r.owner, r.reason, r.at_us, r.at_us, NULL, r.business_id, r.message_id, NULL, NULL, NULL, NULL, 0, false, "
     f"{PROVEN} FROM refusal r "
 )
 _NOT_CLOSED: Final = "r.at_us > :since AND NOT EXISTS (SELECT 1 FROM refusal_closed c WHERE c.reference = r.reference)"
@@ -138,7 +138,7 @@ _THERE: Final = Sql(f"SELECT id, {', '.join(OF_ITEM)} FROM item WHERE id IN @ids
 #: What of an item may change while it is on the board.
 _CHANGING: Final = (
     *("receiver", "organisation", "receiver_system", "fallen", "state", "code", "owner", "reason", "at_us", "deadline_us", "lane"),
-    *("endpoint", "attempts"),
+    *("endpoint", "attempts", "kept"),
 )
 _COLUMNS: Final = (*_MINE, "school", "brin", "organisation", "fallen", "n")
 _ITEMS: Final = tuple(
@@ -190,6 +190,7 @@ class BoardKeeper:
             with self._db.write() as tx:
                 self._db.require(tx, lease)
                 count_anew(tx)
+                add_years_anew(tx, now_us)
             self._counted = lease
         with self._db.read() as connection:
             noted = self._place(connection, "board")
@@ -335,7 +336,7 @@ class BoardKeeper:
         """Empties the board; the audit worker fills it again out of the tables and the journal, beside its other work. What people made of
         groups, and which refusals they closed, stays."""
         with self._db.write() as tx:
-            for name in ("item", "standing", "traffic", "traffic_party", "traffic_own", "season", "fallout"):
+            for name in ("item", "standing", "traffic", "traffic_year", "traffic_party", "traffic_own", "season", "fallout"):
                 tx.execute(text(f"DELETE FROM {name}" if self._db.is_sqlite else f"TRUNCATE {name}"))
             for name in ("board_message", "board_delivery", "board_count", "board_refusal_us", "board_packed"):
                 _NOTE(tx, name=name, value=0)
@@ -387,7 +388,7 @@ def _places(tx: Connection, made: Sequence[tuple[Any, ...]]) -> dict[str, int]:
 
 def _item(*row: Any) -> tuple[Any, ...]:
     """A row of the statements above, with what is worked out of it. The last of it: whether the sender is who it says; else no school is
-    told of it."""
+    told of it, and it counts for none. Who sees everything finds it by the BRIN all the same."""
     *own, proven = row
     values = dict(zip(_MINE, own, strict=True))
     sender, receiver, state = values["sender"], values["receiver"], values["state"]

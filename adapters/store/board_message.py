@@ -37,7 +37,7 @@ _REPLACES: Final = Sql(
     "SELECT u.reference, m.state FROM replacement r JOIN used_id u ON u.key = r.key JOIN message m ON m.reference = u.reference "
     "WHERE r.reference = :reference"
 )
-_REPLACED: Final = Sql("SELECT r.reference, m.state FROM replacement r JOIN message m ON m.reference = r.reference WHERE r.key = :key")
+_REPLACED: Final = Sql("SELECT reference FROM replacement WHERE key = :key")
 _STATES: Final = Sql("SELECT reference, state FROM message WHERE reference IN @references")
 
 
@@ -183,11 +183,16 @@ def _related(connection: Connection, facts: dict[str, Any], deliveries: list[dic
     named = [("answered by", reference) for one in deliveries for reference in one["answers"]]
     if facts.get("answers"):
         named.append(("answers", facts["answers"]["reference"]))
-    states = {row.reference: row.state for row in _STATES(connection, references=[reference for _, reference in named])} if named else {}
-    found = [Related(how=how, reference=reference, state=states.get(reference)) for how, reference in named]
-    if whole:
-        found += [Related(how="replaces", **row._mapping) for row in _REPLACES(connection, reference=facts["reference"])]
-        if facts.get("business_id") and facts.get("sender"):
-            key = f"b:{facts['business_id'].lower()}:{facts['sender']}"
-            found += [Related(how="replaced by", **row._mapping) for row in _REPLACED(connection, key=key)]
-    return tuple(found)
+    if whole and facts.get("business_id") and facts.get("sender"):
+        key = f"b:{facts['business_id'].lower()}:{facts['sender']}"
+        replaced = [("replaced by", reference) for reference in _REPLACED(connection, key=key).scalars()]
+    else:
+        replaced = []
+    every = [reference for _, reference in (*named, *replaced)]
+    states = {row.reference: row.state for row in _STATES(connection, references=every)} if every else {}
+
+    def related(those: list[tuple[str, str]]) -> list[Related]:
+        return [Related(how=how, reference=reference, state=states.get(reference)) for how, reference in those]
+
+    replaces = [Related(how="replaces", **row._mapping) for row in _REPLACES(connection, reference=facts["reference"])] if whole else []
+    return (*related(named), *replaces, *related([one for one in replaced if one[1] in states]))

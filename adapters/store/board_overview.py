@@ -11,11 +11,11 @@ from sqlalchemy import Connection
 
 from adapters.store.board_own import hours_of, links_of
 from adapters.store.board_standing import counts_of
-from adapters.store.board_traffic import FLOW, HOUR_US, TRAFFIC_SIDES, day_number, hour_of, season_of
-from adapters.store.board_where import Where, ask, of_scope, reading
+from adapters.store.board_traffic import FLOW, HOUR_US, TRAFFIC_SIDES, day_number, first_hour, hour_of, season_of
+from adapters.store.board_where import Where, ask, of_scope, only, reading
 from adapters.store.database import Database
 from adapters.store.sql import Sql
-from routing.amsterdam import amsterdam_day, start_of_day
+from routing.amsterdam import amsterdam_day
 from routing.board import FEW, LEGAL_DATES, CalendarLine, DienstLine, Flow, Freshness, LaneLine, LegalDate, Link, Overview, Silent
 from routing.people import Scope
 from routing.release import Circuit, CircuitState, as_of, is_mailbox
@@ -74,12 +74,13 @@ class BoardOverview:
         if scope.organisations:  # of those `links_of` knows who sends to whom
             where = of_scope(Scope(systems=scope.systems, everything=scope.everything), columns=TRAFFIC_SIDES)
         with reading(self._db) as connection:
-            passed = ask(
-                connection,
-                "SELECT dienst, system, receiver_system, sum(delivered) AS delivered, sum(failed) AS failed FROM traffic "
-                f"WHERE hour >= :hour AND {where.sql} GROUP BY dienst, system, receiver_system",
-                {**where.values, "hour": hour_of(since_us)},
+            year, hour = season_of(amsterdam_day(_moment(now_us))), hour_of(since_us)
+            table, span = ("traffic_year", "year = :year") if hour <= first_hour(year) else ("traffic", "hour >= :hour")
+            sql = (
+                f"SELECT dienst, system, receiver_system, sum(delivered) AS delivered, sum(failed) AS failed FROM {table} "
+                f"WHERE {span} AND {where.sql} GROUP BY dienst, system, receiver_system"
             )
+            passed = ask(connection, sql, only(sql, {**where.values, "hour": hour, "year": year}))
             for row in passed:
                 if row.delivered or row.failed:
                     links.setdefault((row.dienst, row.system, row.receiver_system), {}).update(delivered=row.delivered, failed=row.failed)
@@ -156,8 +157,8 @@ def _diensten(connection: Connection, scope: Scope, standing: list[Any], now_us:
         sql = f"SELECT dienst, hour, {_SUMS} FROM traffic WHERE hour > :hour AND {where.sql} GROUP BY dienst, hour"
         for row in ask(connection, sql, {**where.values, "hour": hour - 24}):
             hours.setdefault(row.dienst, {})[row.hour] = flow_of(row._mapping)
-        sql = f"SELECT dienst, {_SUMS} FROM traffic WHERE hour >= :hour AND {where.sql} GROUP BY dienst"
-        for row in ask(connection, sql, {**where.values, "hour": hour_of(_us(start_of_day(august)))}):
+        sql = f"SELECT dienst, {_SUMS} FROM traffic_year WHERE year = :year AND {where.sql} GROUP BY dienst"
+        for row in ask(connection, sql, {**where.values, "year": august.year}):
             season.setdefault(row.dienst, []).append(flow_of(row._mapping))
     if not scope.everything and scope.organisations:
         not_twice = "AND NOT (system IN @mine)" if scope.systems else ""

@@ -71,8 +71,8 @@ class BoardParties:
                 ours = of_scope(scope, columns=SEASON_SIDES)
                 sql = f"SELECT DISTINCT system FROM traffic_party WHERE day >= :monday AND day < :monday + 7 AND {ours.sql}"
                 return sorted(filter(None, ask(connection, sql, {**ours.values, "monday": day_number(monday)}).scalars()))
-            parts = (f"SELECT {column} FROM traffic WHERE hour >= :first AND hour < :until AND {where.sql}" for column in TRAFFIC_SIDES)
-            found = set(ask(connection, " UNION ".join(parts), values).scalars()) - {""}
+            sql = f"SELECT DISTINCT system, receiver_system FROM traffic WHERE hour >= :first AND hour < :until AND {where.sql}"
+            found = {party for row in ask(connection, sql, values) for party in row} - {""}
         return sorted(found if scope.everything else found & scope.systems)
 
     def reports(self, scope: Scope, *, monday: date, now_us: int, system: str | None = None) -> list[Report]:
@@ -95,14 +95,7 @@ def _reports(connection: Connection, scope: Scope, wanted: list[str], monday: da
     """Of these systems, in this order; all that is counted is counted of all of them at once."""
     values = {"wanted": wanted, "first": hours[0], "until": hours[1], "monday": day_number(monday)}
     flows = {side: _week_flows(connection, scope, side, values) for side in ("from", "to")}
-    fell: dict[str, list[Any]] = {}
-    where = of_scope(scope, columns=FALLOUT_SIDES)
-    sql = (
-        "SELECT system, code, owner, dienst, sum(n) AS fallen, count(DISTINCT school) AS schools FROM fallout WHERE system IN @wanted "
-        f"AND hour >= :first AND hour < :until AND {where.sql} GROUP BY system, code, owner, dienst ORDER BY 5 DESC, 2"
-    )
-    for row in ask(connection, sql, only(sql, {**where.values, **values})):
-        fell.setdefault(row.system, []).append(row)
+    fell = {column: _fell(connection, scope, column, values) for column in ("system", "receiver_system")}
     table, where = counts_of(connection, scope)
     columns = "fallen, code, owner, dienst, system, receiver_system"
     sql = (
@@ -114,9 +107,29 @@ def _reports(connection: Connection, scope: Scope, wanted: list[str], monday: da
         for system in filter(None, {row.system, row.receiver_system} if row.system else ()):
             there.setdefault(system, []).append(row)
     return [
-        _report(system, monday, {side: found.get(system, {}) for side, found in flows.items()}, fell.get(system, []), there.get(system, []))
+        _report(
+            system,
+            monday,
+            {side: found.get(system, {}) for side, found in flows.items()},
+            {column: found.get(system, []) for column, found in fell.items()},
+            there.get(system, []),
+        )
         for system in wanted
     ]
+
+
+def _fell(connection: Connection, scope: Scope, column: str, values: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """What fell out in the week, by code, of what the systems of this column handed in or were to receive."""
+    where = of_scope(scope, columns=FALLOUT_SIDES)
+    sql = (
+        f"SELECT {column} AS party, code, owner, dienst, sum(n) AS fallen, count(DISTINCT school) AS schools FROM fallout "
+        f"WHERE {column} IN @wanted AND hour >= :first AND hour < :until AND {where.sql} "
+        f"GROUP BY {column}, code, owner, dienst ORDER BY 5 DESC, 2"
+    )
+    found: dict[str, list[Any]] = {}
+    for row in ask(connection, sql, only(sql, {**where.values, **values})):
+        found.setdefault(row.party, []).append(row)
+    return found
 
 
 def _week_flows(connection: Connection, scope: Scope, side: str, values: Mapping[str, Any]) -> dict[str, dict[str, Flow]]:
@@ -135,31 +148,36 @@ def _week_flows(connection: Connection, scope: Scope, side: str, values: Mapping
     return found
 
 
-def _report(system: str, monday: date, flows: Mapping[str, dict[str, Flow]], fell: list[Any], there: list[Any]) -> Report:
+def _report(system: str, monday: date, flows: Mapping[str, dict[str, Flow]], fell: Mapping[str, list[Any]], there: list[Any]) -> Report:
     """`there`: what is on the board, that it sent or is to receive."""
-    still: Counter[tuple[str, ...]] = Counter()
-    for row in there:
-        if row.fallen and row.system == system:
-            still[row.code, row.owner, row.dienst] += int(row.n)
     return Report(
         system=system,
         monday=monday,
         flows=flows["from"],
         received=flows["to"],
-        codes=tuple(
-            ReportLine(
-                code=row.code,
-                owner=row.owner,
-                dienst=row.dienst,
-                fallen=int(row.fallen),
-                schools=row.schools,
-                still_open=still[row.code, row.owner, row.dienst],
-            )
-            for row in fell
-        ),
+        codes=_codes(fell["system"], [row for row in there if row.fallen and row.system == system]),
+        received_codes=_codes(fell["receiver_system"], [row for row in there if row.fallen and row.receiver_system == system]),
         waiting=sum(int(row.n) for row in there if not row.fallen),
         fallen=sum(int(row.n) for row in there if row.fallen),
         oldest_us=min((row.oldest_us for row in there if not row.fallen), default=None),
+    )
+
+
+def _codes(fell: list[Any], there: list[Any]) -> tuple[ReportLine, ...]:
+    """`there`: what of it is on the board."""
+    still: Counter[tuple[str, ...]] = Counter()
+    for row in there:
+        still[row.code, row.owner, row.dienst] += int(row.n)
+    return tuple(
+        ReportLine(
+            code=row.code,
+            owner=row.owner,
+            dienst=row.dienst,
+            fallen=int(row.fallen),
+            schools=row.schools,
+            still_open=still[row.code, row.owner, row.dienst],
+        )
+        for row in fell
     )
 
 
@@ -203,11 +221,15 @@ def _add_week(connection: Connection, scope: Scope, found: dict[str, dict[str, A
                 found.setdefault(row.system, {})[name] = int(row.n)
         return
     where = of_scope(scope, columns=TRAFFIC_SIDES)
-    for column, name in (("system", "handed_in"), ("receiver_system", "delivered")):
-        sql = f"SELECT {column} AS party, sum({name}) AS n FROM traffic WHERE hour > :hour AND {where.sql} GROUP BY {column}"
-        for row in ask(connection, sql, {**where.values, "hour": hour_of(now_us) - _WEEK_HOURS}):
-            if scope.everything or row.party in scope.systems:
-                found.setdefault(row.party, {})[name] = int(row.n)
+    sql = (
+        "SELECT system, receiver_system, sum(handed_in) AS handed_in, sum(delivered) AS delivered FROM traffic "
+        f"WHERE hour > :hour AND {where.sql} GROUP BY system, receiver_system"
+    )
+    for row in ask(connection, sql, {**where.values, "hour": hour_of(now_us) - _WEEK_HOURS}):
+        for party, name in ((row.system, "handed_in"), (row.receiver_system, "delivered")):
+            if scope.everything or party in scope.systems:
+                one = found.setdefault(party, {})
+                one[name] = one.get(name, 0) + int(row._mapping[name])
 
 
 def _add_items(connection: Connection, scope: Scope, found: dict[str, dict[str, Any]]) -> None:

@@ -64,6 +64,7 @@ def _upsert(table: str, key: tuple[str, ...], add: tuple[str, ...], *, span: boo
 
 
 _TRAFFIC: Final = _upsert("traffic", ("hour", "dienst", "bericht", "system", "receiver_system"), FLOW)
+_YEAR: Final = _upsert("traffic_year", ("year", "dienst", "system", "receiver_system"), FLOW)
 _PARTY: Final = _upsert("traffic_party", ("organisation", "day", "side", "dienst", "system"), FLOW)
 _SEASON: Final = _upsert("season", ("year", "dienst", "bericht", "side", "organisation", "system"), ("n",), span=True)
 _FALLOUT: Final = _upsert("fallout", ("hour", "code", "owner", "dienst", "system", "receiver_system", "school", "organisation"), ("n",))
@@ -75,6 +76,7 @@ class Sums:
     def __init__(self) -> None:
         self.failures = 0
         self._traffic: dict[tuple[Any, ...], list[int]] = {}
+        self._year: dict[tuple[Any, ...], list[int]] = {}
         self._party: dict[tuple[Any, ...], list[int]] = {}
         self._season: dict[tuple[Any, ...], list[int]] = {}
         self._fallout: dict[tuple[Any, ...], list[int]] = {}
@@ -92,14 +94,15 @@ class Sums:
         took_s = _took_s(e) if e.kind == "acknowledged" else None
         sender = _institution(e.sender) if e.sender and proven else ""
         receiver = _institution(e.receiver) if e.receiver else ""
-        _add(self._traffic, (hour, dienst, bericht, system, there if place >= 2 else ""), place, took_s)
+        to = there if place >= 2 else ""
+        _add(self._traffic, (hour, dienst, bericht, system, to), place, took_s)
+        _add(self._year, (year, dienst, system, to), place, took_s)
         if sender:
             _add(self._party, (sender, day, "from", dienst, system), place, took_s)
             self._own.add(hour, sender, "from", dienst, system, there if place >= 2 else "", place)
         if receiver and place >= 2:
             _add(self._party, (receiver, day, "to", dienst, there), place, took_s)
-            if there:  # who is merely named as the receiver of what was not routed is no party
-                self._own.add(hour, receiver, "to", dienst, system, there, place)
+            self._own.add(hour, receiver, "to", dienst, system, there, place)
         if e.kind == "received" and sender:
             self._seen((year, dienst, bericht, "from", sender, system), e.at_us)
         elif e.kind == "acknowledged" and receiver:
@@ -117,7 +120,13 @@ class Sums:
     def write(self, tx: Connection) -> None:
         """Adds them to what is there, in the order of the keys."""
         sqlite = tx.dialect.name == "sqlite"
-        for statements, sums in ((_TRAFFIC, self._traffic), (_PARTY, self._party), (_SEASON, self._season), (_FALLOUT, self._fallout)):
+        for statements, sums in (
+            (_TRAFFIC, self._traffic),
+            (_YEAR, self._year),
+            (_PARTY, self._party),
+            (_SEASON, self._season),
+            (_FALLOUT, self._fallout),
+        ):
             if sums:
                 tx.exec_driver_sql(statements[0 if sqlite else 1], [(*key, *sums[key]) for key in sorted(sums)])
         self._own.write(tx)
@@ -141,6 +150,28 @@ def _took_s(e: Glance) -> int:
     if len(reference) != 36 or reference[14] != "7":
         return 0
     return max(0, e.at_us // 1_000_000 - int(reference[:8] + reference[9:13], 16) // 1_000)
+
+
+_NO_YEARS: Final = Sql("DELETE FROM traffic_year")
+_FIRST_HOUR: Final = Sql("SELECT min(hour) FROM traffic")
+_WHOLE_YEAR: Final = Sql(
+    f"INSERT INTO traffic_year (year, dienst, system, receiver_system, {', '.join(FLOW)}) "
+    f"SELECT :year, dienst, system, receiver_system, {', '.join(f'sum({name})' for name in FLOW)} FROM traffic "
+    "WHERE hour >= :first AND hour < :until GROUP BY dienst, system, receiver_system"
+)
+
+
+def first_hour(year: int) -> int:
+    """In which this school year began."""
+    return int(start_of_day(date(year, _FIRST_MONTH, 1)).timestamp()) // 3_600
+
+
+def add_years_anew(tx: Connection, now_us: int) -> None:
+    """Makes what passed in each school year out of what passed in its hours. The caller sees to it that nobody counts meanwhile."""
+    _NO_YEARS(tx)
+    if (first := _FIRST_HOUR(tx).scalar()) is not None:
+        for year in range(_day(first)[1], _day(hour_of(now_us))[1] + 1):
+            _WHOLE_YEAR(tx, year=year, first=first_hour(year), until=first_hour(year + 1))
 
 
 _OLDEST: Final = Sql("SELECT min(hour) FROM traffic WHERE hour >= :first AND hour < :until")

@@ -98,12 +98,18 @@ def mine(connection: Connection, scope: Scope) -> tuple[str, Where]:
 @contextmanager
 def reading(database: Database) -> Iterator[Connection]:
     """To read the board with. SQLite keeps but little in memory for those who pass messages on; who looks at many rows reads the file as it
-    stands in the system's memory (at most two gigabytes of it)."""
+    stands in the system's memory (at most two gigabytes of it). PostgreSQL is to think of each question anew, as a filter may find one row
+    or a hundred thousand, and to compile none: that takes longer than all of them."""
     with database.read() as connection:
-        if database.is_sqlite and not connection.connection.info.get("board"):
-            connection.exec_driver_sql(f"PRAGMA mmap_size={2 << 30}")
+        if not connection.connection.info.get("board"):
+            for setting in _SQLITE if database.is_sqlite else _POSTGRESQL:
+                connection.exec_driver_sql(setting)
             connection.connection.info["board"] = True
         yield connection
+
+
+_SQLITE: Final = (f"PRAGMA mmap_size={2 << 30}",)
+_POSTGRESQL: Final = ("SET jit = off", "SET plan_cache_mode = force_custom_plan")
 
 
 def conditions(scope: Scope, wanted: ItemFilter, *, now_us: int) -> Where:

@@ -103,7 +103,7 @@ class _Batch:
         #: what the receipts of messages in the store and of new ones warn of, by reference: a repeated receipt says the same
         self._warned: dict[str, tuple[str, ...]] = {}
         self._system_of = {item.reference: item.system for item in items}  #: who handed it in; also of messages in the store
-        self._stored_refusals: set[str] = set()
+        self._known_refusals: set[str] | None = None  #: which of these references are of refusals in the store; looked up when needed
         self._taken_over: set[str] = set()  # unsettled refusals that redelivered items of this batch turned out to be
 
     def take_ids(self, tx: Connection) -> None:
@@ -118,7 +118,6 @@ class _Batch:
             self._warned = {row.reference: tuple(json.loads(row.warnings)) for row in stored}
             self._system_of |= {row.reference: row.system for row in stored}
             self._stored = self._warned.keys() & set(references)
-        self._stored_refusals = set(_STORED_REFUSALS(tx, references=references).scalars())
 
     def ordered_keys(self) -> set[bytes]:
         """Streams and order keys in this batch."""
@@ -218,7 +217,7 @@ class _Batch:
 
     def _refuse(self, tx: Connection, refused: NewRefusal) -> None:
         recorded = self._recorded(tx, refused) if refused.redelivered else None
-        if recorded is None and refused.reference not in self._stored_refusals:
+        if recorded is None and refused.reference not in self._stored_refusals(tx):
             self._refused.append(refused)
         self._results.append(
             HandInResult(
@@ -231,12 +230,20 @@ class _Batch:
             )
         )
 
+    def _stored_refusals(self, tx: Connection) -> set[str]:
+        """Refusals that this very batch stored before: it was committed, and its answer lost."""
+        if self._known_refusals is None:
+            references = [item.reference for item in self._items]
+            self._known_refusals = set(_STORED_REFUSALS(tx, references=references).scalars())
+        return self._known_refusals
+
     def _recorded(self, tx: Connection, refused: NewRefusal) -> Any:
         """The refusal that was recorded when this hand-in was delivered before; None when whoever had it did not come to that."""
-        if refused.reference in self._stored_refusals:  # this very batch was committed, and its answer lost
+        stored = self._stored_refusals(tx)
+        if refused.reference in stored:  # this very batch was committed, and its answer lost
             return None
         for row in _UNSETTLED(tx, digest=refused.digest, system=refused.system, code=refused.code).all():
-            if row.reference not in self._taken_over and row.reference not in self._stored_refusals:
+            if row.reference not in self._taken_over and row.reference not in stored:
                 self._taken_over.add(row.reference)
                 return row
         return None

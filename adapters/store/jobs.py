@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from adapters.store.job_rows import KINDS, found, job_event, job_of, locked, may_act, no_job, sees
 from adapters.store.job_runs import JobRuns
+from adapters.store.people import names_of_person
 from adapters.store.previews import Previews
 from adapters.store.rows import write_events
 from adapters.store.selections import selected
@@ -77,6 +78,11 @@ class Jobs(Previews, JobRuns):
                 raise CannotAct(
                     "Whoever confirmed a job cannot approve it: another person must.",
                     "Wie een opdracht bevestigde kan er geen akkoord op geven: dat moet een ander doen.",
+                )
+            if approves and {row.made_by, row.changed_by} & set(names_of_person(tx, who)):
+                raise CannotAct(
+                    f"{row.made_by}, who confirmed this job, is the same person by e-mail address: another person must approve it.",
+                    f"{row.made_by}, die deze opdracht bevestigde, is naar het e-mailadres dezelfde persoon: een ander moet akkoord geven.",
                 )
             if to is JobState.RUNNING and not may_act(tx, row):
                 raise CannotAct(

@@ -10,11 +10,12 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 
 from adapters.store.database import Database
 from adapters.store.rows import event_row, write_events
-from adapters.store.tables.people import account, account_session, account_token, handle, sign_in_try
+from adapters.store.tables.people import account, account_session, account_token, content_request, handle, sign_in_try
 from routing.people import (
     ABSOLUTE,
     IDLE,
     Account,
+    NotConfirmed,
     Permission,
     Role,
     Session,
@@ -63,12 +64,22 @@ class People:
         with self._db.read() as connection:
             return [_sign_in(row) for row in connection.execute(select(account).order_by(account.c.name))]
 
-    def add(self, new: Account, *, password: str, one_time: bool, totp: bytes | None, who: str, now_us: int) -> None:
+    def add(
+        self,
+        new: Account,
+        *,
+        password: str,
+        one_time: bool,
+        totp: bytes | None,
+        who: str,
+        now_us: int,
+        until_us: int | None = None,
+    ) -> None:
         """See `routing.people.People`."""
         with self._db.write() as tx:
             if _find(tx, new.name) is not None:
                 raise taken(new.name)
-            secrets = {"password": password, "one_time": one_time, "totp": totp, "totp_step": 0}
+            secrets = {"password": password, "one_time": one_time, "one_time_until_us": until_us, "totp": totp, "totp_step": 0}
             tx.execute(insert(account), {**_columns(new), **secrets, "made_us": now_us})
             _journal(tx, "account_added", new.name, who, now_us, _described(new))
 
@@ -86,11 +97,22 @@ class People:
                 _end_all(tx, changed.name)
             _journal(tx, "account_changed", changed.name, who, now_us, _described(changed))
 
-    def set_password(self, name: str, password: str, *, one_time: bool, who: str, now_us: int, keep: bytes | None = None) -> None:
+    def set_password(
+        self,
+        name: str,
+        password: str,
+        *,
+        one_time: bool,
+        who: str,
+        now_us: int,
+        keep: bytes | None = None,
+        until_us: int | None = None,
+    ) -> None:
         """See `routing.people.People`."""
+        values = {"password": password, "one_time": one_time, "one_time_until_us": until_us if one_time else None}
         with self._db.write() as tx:
             _require_local(tx, name)
-            tx.execute(update(account).where(account.c.name == name).values(password=password, one_time=one_time))
+            tx.execute(update(account).where(account.c.name == name).values(**values))
             _end_all(tx, name, keep)
             _journal(tx, "account_password_set", name, who, now_us)
 
@@ -102,13 +124,41 @@ class People:
             _end_all(tx, name)
             _journal(tx, "account_second_factor_set", name, who, now_us, {"second_factor": "none" if totp is None else "totp"})
 
+    def first_totp(self, name: str, totp: bytes, step: int, *, keep: bytes, now_us: int) -> bool:
+        """See `routing.people.People`."""
+        none_yet = (account.c.name == name, account.c.totp.is_(None), account.c.source == str(Source.LOCAL))
+        with self._db.write() as tx:
+            if tx.execute(update(account).where(*none_yet).values(totp=totp, totp_step=step)).rowcount != 1:
+                return False
+            _end_all(tx, name, keep)
+            _journal(tx, "account_second_factor_set", name, name, now_us, {"second_factor": "totp"})
+            return True
+
+    def reseal_totp(self, name: str, before: bytes, after: bytes) -> None:
+        """See `routing.people.People`."""
+        with self._db.write() as tx:
+            tx.execute(update(account).where(account.c.name == name, account.c.totp == before).values(totp=after))
+
+    def catch_up(self, *, now_us: int, one_time_until_us: int) -> int:
+        """See `routing.people.People`."""
+        begun = (
+            ((account.c.source == str(Source.OIDC)) & account.c.confirmed_us.is_(None), {"confirmed_us": now_us}),
+            (account.c.one_time.is_(True) & account.c.one_time_until_us.is_(None), {"one_time_until_us": one_time_until_us}),
+        )
+        with self._db.read() as connection:
+            due = [(which, values) for which, values in begun if connection.execute(select(account.c.name).where(which)).first()]
+        if not due:
+            return 0
+        with self._db.write() as tx:
+            return sum(tx.execute(update(account).where(which).values(**values)).rowcount for which, values in due)
+
     def from_provider(self, described: Account, *, now_us: int) -> Account:
         """See `routing.people.People`."""
         with self._db.write() as tx:
             self._db.one_at_a_time(tx, [digest_of(f"account:{described.name}")])
             known = _find(tx, described.name)
             if known is None:
-                tx.execute(insert(account), {**_columns(described), "made_us": now_us})
+                tx.execute(insert(account), {**_columns(described), "made_us": now_us, "confirmed_us": now_us})
                 _journal(tx, "account_added", described.name, "oidc", now_us, _described(described))
                 return described
             before = _account(known)
@@ -120,9 +170,10 @@ class People:
                 source=Source.OIDC,
                 disabled=before.disabled,
                 label=described.label,
+                email=described.email,
             )
+            tx.execute(update(account).where(account.c.name == after.name).values(**_columns(after), confirmed_us=now_us))
             if after != before:
-                tx.execute(update(account).where(account.c.name == after.name).values(**_columns(after)))
                 _journal(tx, "account_changed", after.name, "oidc", now_us, _described(after))
             return after
 
@@ -199,7 +250,14 @@ class People:
                 tx.execute(
                     update(account_session).where(account_session.c.key == key, account_session.c.seen_us < now_us).values(seen_us=now_us)
                 )
-        return Session(key=key, account=_account(row), began_us=row.began_us, seen_us=row.seen_us, one_time=row.one_time)
+        return Session(
+            key=key,
+            account=_account(row),
+            began_us=row.began_us,
+            seen_us=row.seen_us,
+            one_time=row.one_time,
+            second_factor=row.totp is not None,
+        )
 
     def end_session(self, key: bytes, *, now_us: int) -> None:
         """See `routing.people.People`."""
@@ -265,7 +323,7 @@ class People:
                 _journal(tx, "token_ended", name, who, now_us, {"token": key})
             return bool(found)
 
-    def by_token(self, digest: bytes, *, now_us: int) -> Account | None:
+    def by_token(self, digest: bytes, *, now_us: int, confirmed_after_us: int = 0) -> Account | None:
         """See `routing.people.People`."""
         with self._db.read() as connection:
             row = connection.execute(
@@ -278,6 +336,8 @@ class People:
                     account.c.disabled.is_(False),
                 )
             ).first()
+        if row is not None and row.source == Source.OIDC and row.confirmed_us is not None and row.confirmed_us < confirmed_after_us:
+            raise NotConfirmed
         return _account(row) if row is not None else None
 
     def tidy(self, *, now_us: int) -> int:
@@ -288,6 +348,7 @@ class People:
             ),
             delete(handle).where(handle.c.until_us <= now_us),
             delete(sign_in_try).where(sign_in_try.c.until_us <= now_us),
+            delete(content_request).where(content_request.c.until_us <= now_us),
         )
         with self._db.write() as tx:
             return sum(tx.execute(statement).rowcount for statement in over)
@@ -301,6 +362,15 @@ def account_named(connection: Connection, name: str) -> Account | None:
     """Within somebody else's transaction."""
     row = _find(connection, name)
     return None if row is None else _account(row)
+
+
+def names_of_person(connection: Connection, name: str) -> list[str]:
+    """All accounts of whose account this is, as far as is known, in order; of a name that is no account's: just that."""
+    known = account_named(connection, name)
+    if known is None or not known.email:
+        return [name]
+    others = connection.execute(select(account).where(account.c.email != ""))
+    return sorted(row.name for row in others if _account(row).person == known.person)
 
 
 def _require_local(tx: Connection, name: str) -> None:
@@ -326,6 +396,7 @@ def _columns(of: Account) -> dict[str, Any]:
         "source": str(of.source),
         "disabled": of.disabled,
         "label": of.label,
+        "email": of.email,
         **{name: json.dumps(sorted(map(str, values))) for name, values in lists.items()},
     }
 
@@ -340,6 +411,7 @@ def _account(row: Any) -> Account:
         source=Source(row.source),
         disabled=row.disabled,
         label=row.label,
+        email=row.email,
     )
 
 
@@ -348,8 +420,10 @@ def _sign_in(row: Any) -> SignIn:
         account=_account(row),
         password=row.password,
         one_time=row.one_time,
+        one_time_until_us=row.one_time_until_us,
         totp=None if row.totp is None else bytes(row.totp),
         totp_step=row.totp_step,
+        confirmed_us=row.confirmed_us,
     )
 
 

@@ -14,8 +14,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
+from adapters.store.board_where import reading
 from adapters.store.database import Database
 from adapters.store.job_rows import job_event, job_of, locked, scope_text
+from adapters.store.people import names_of_person
 from adapters.store.rows import write_events
 from adapters.store.selections import BY_PLACE, BY_STAND, selected
 from adapters.store.sql import Insert, Sql
@@ -36,10 +38,11 @@ _NEW: Final = Sql(
     ":digest, :who, :now, :now, :planned, :skipped) RETURNING seq"
 )
 _ITEMS: Final = Insert(job_item, "job", "number", "subject", "seq", "reference", "state", "why")
-#: On PostgreSQL as two arrays for each group of those that begin alike: row by row the driver takes longer than the database.
+#: On PostgreSQL as arrays for each group of those that begin alike: row by row the driver takes longer than the database. (A reference is a
+#: UUID, so it needs no quotes in an array.)
 _ITEMS_AT_ONCE: Final = text(
-    "INSERT INTO job_item (job, number, subject, seq, state, why) SELECT :job, n, :subject, s, :state, :why "
-    "FROM unnest(CAST(:numbers AS integer[]), CAST(:seqs AS bigint[])) AS rows (n, s)"
+    "INSERT INTO job_item (job, number, subject, seq, reference, state, why) SELECT :job, n, :subject, s, r, :state, :why "
+    "FROM unnest(CAST(:numbers AS integer[]), CAST(:seqs AS bigint[]), CAST(:references AS text[])) AS rows (n, s, r)"
 )
 _OVER: Final = Sql(f"SELECT seq, id FROM job WHERE {ACTIVE} AND state = 'preview' AND made_us < :before ORDER BY seq LIMIT 1")
 _SWEEP: Final = Sql(
@@ -58,7 +61,7 @@ TOGETHER_S: Final = 3_600
 #: How much that is, without what a second person judges, and what was cancelled before it began.
 _LATELY: Final = Sql(
     "SELECT CAST(COALESCE(SUM(count - skipped - CASE state WHEN 'cancelled' THEN planned ELSE 0 END), 0) AS bigint) FROM job "
-    "WHERE made_by = :who AND confirmed_us > :since AND state NOT IN ('preview', 'to_approve') AND approved_by IS NULL"
+    "WHERE made_by IN @who AND confirmed_us > :since AND state NOT IN ('preview', 'to_approve') AND approved_by IS NULL"
 )
 
 
@@ -82,7 +85,7 @@ class Previews:
     ) -> Preview:
         """Freezes what is selected, in place of what this person froze before and did not confirm. `shown`: the selection in words.
         `allowed`: whether what is for this receiver, dienst and version may go to the order's endpoint. Raises CannotAct."""
-        with self._db.read() as connection:
+        with reading(self._db) as connection:
             rows = selected(connection, scope, selection, order.action, now_us)
         if not rows:
             raise CannotAct(
@@ -168,8 +171,9 @@ class Previews:
             if not row.planned:
                 raise CannotAct("Nothing of it can be done; the preview says why.", "Niets hiervan kan; in het voorstel staat waarom.")
             shown = json.loads(row.shown)
-            self._db.one_at_a_time(tx, [hashlib.sha256(f"jobs of {who}".encode()).digest()])
-            lately = _LATELY(tx, who=who, since=now_us - TOGETHER_S * 1_000_000).scalar_one()
+            names = names_of_person(tx, who)
+            self._db.one_at_a_time(tx, [hashlib.sha256(f"jobs of {names[0]}".encode()).digest()])
+            lately = _LATELY(tx, who=names, since=now_us - TOGETHER_S * 1_000_000).scalar_one()
             needs = shown["needs_approval"] or row.planned + lately > shown.get("approve_above", row.planned + lately)
             state = JobState.TO_APPROVE if needs else JobState.RUNNING
             _CONFIRM(
@@ -235,13 +239,13 @@ def _begins(verdict: Verdict) -> tuple[str, str | None]:
 
 
 def _write_items(tx: Connection, items: Sequence[tuple[Any, ...]]) -> None:
-    alike: dict[tuple[Any, ...], list[tuple[int, int]]] = {}
-    if tx.dialect.name != "sqlite":
-        for job, number, subject, seq, reference, state, why in items:
-            if reference is None:
-                alike.setdefault((job, subject, state, why), []).append((number, seq))
-        items = [item for item in items if item[4] is not None]
+    if tx.dialect.name == "sqlite":
+        _ITEMS(tx, items)
+        return
+    alike: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+    for job, number, subject, seq, reference, state, why in items:
+        alike.setdefault((job, subject, state, why), []).append((number, "NULL" if seq is None else seq, reference or "NULL"))
     for (job, subject, state, why), rows in alike.items():
-        numbers, seqs = ("{" + ",".join(map(str, column)) + "}" for column in zip(*rows, strict=True))
-        tx.execute(_ITEMS_AT_ONCE, {"job": job, "subject": subject, "state": state, "why": why, "numbers": numbers, "seqs": seqs})
-    _ITEMS(tx, items)
+        columns = ("{" + ",".join(map(str, column)) + "}" for column in zip(*rows, strict=True))
+        own = {"job": job, "subject": subject, "state": state, "why": why}
+        tx.execute(_ITEMS_AT_ONCE, own | dict(zip(("numbers", "seqs", "references"), columns, strict=True)))

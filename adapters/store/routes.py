@@ -91,7 +91,7 @@ class Routes(Part):
                 if new.code:
                     _FAIL_NEW(tx, seq=seq, code=new.code, owner=new.owner, reason=new.reason)
             if replacing:
-                events += _supersede(tx, replacing, actor, now_us)
+                events += supersede(tx, replacing, actor, now_us)
             events += close_replaced(tx, routes, actor, now_us)
             for route in routes:
                 decisions += decision_rows(route.message.reference, None, now_us, route.decisions)
@@ -111,10 +111,12 @@ class Routes(Part):
         return mine
 
 
-def _supersede(tx: Connection, seqs: Sequence[int], actor: str, now_us: int) -> list[Row]:
-    """A newer state message takes the place of older unsent ones, whichever of them is routed first."""
-    _NEWEST(tx, seqs=seqs)
-    found = [*_OUTDATED(tx, seqs=seqs).all(), *_LATE(tx, seqs=seqs).all()]
+def supersede(tx: Connection, seqs: Sequence[int], actor: str, now_us: int, *, states: bool = True) -> list[Row]:
+    """A newer state message takes the place of older unsent ones, whichever of them is routed first; returns the events. Without `states`
+    nobody knows whether these are such messages: then only those are superseded of which a newer state is known."""
+    if states:
+        _NEWEST(tx, seqs=seqs)
+    found = [*(_OUTDATED(tx, seqs=seqs).all() if states else ()), *_LATE(tx, seqs=seqs).all()]
     rows = {row.seq: row for row in found if row.newer is not None}
     if not rows:
         return []

@@ -19,8 +19,8 @@ _FROM: Final = re.compile(r"FROM @(\w+) AS (\w+)")
 
 
 class Sql:
-    """One statement. Parameters are `:name`; in `column IN @name` and `FROM @name AS x` (with column x.value) it is a list, of numbers
-    or texts, and one parameter however long it is."""
+    """One statement. Parameters are `:name`; in `column IN @name` and `FROM @name AS x` (with column x.value) it is a sequence,
+    of numbers or texts, and one parameter however long it is."""
 
     def __init__(self, statement: str) -> None:
         self._lists = tuple(_LIST.findall(statement))
@@ -31,14 +31,18 @@ class Sql:
     def __call__(self, connection: Connection, **values: Any) -> CursorResult[Any]:
         """Runs it."""
         if connection.dialect.name != "sqlite":
-            return connection.execute(self._postgresql, values)
+            return connection.execute(self._postgresql, self._as_lists(values))
         return connection.execute(self._sqlite, self._as_json(values))
 
     def explain(self, connection: Connection, **values: Any) -> Sequence[Any]:
         """How the database would answer it: lines of text in the last column. For tests and for operators who wonder."""
         if connection.dialect.name != "sqlite":
-            return connection.execute(text(f"EXPLAIN {self.postgresql}"), values).all()
+            return connection.execute(text(f"EXPLAIN {self.postgresql}"), self._as_lists(values)).all()
         return connection.execute(text(f"EXPLAIN QUERY PLAN {self.sqlite}"), self._as_json(values)).all()
+
+    def _as_lists(self, values: dict[str, Any]) -> dict[str, Any]:
+        """psycopg takes a list for an array, and any other sequence for a row."""
+        return values | {name: list(values[name]) for name in self._lists}
 
     def _as_json(self, values: dict[str, Any]) -> dict[str, Any]:
         return values | {name: json.dumps(list(values[name])) for name in self._lists}

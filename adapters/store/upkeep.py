@@ -10,10 +10,10 @@ from sqlalchemy import Connection
 
 from adapters.store.deliveries import BY_ID, by_release, still_held
 from adapters.store.release import Part
-from adapters.store.routes import MESSAGE_IDS, UNROUTED, failed_delivery
+from adapters.store.routes import MESSAGE_IDS, UNROUTED, failed_delivery, supersede
 from adapters.store.rows import Row, decision_rows, event_row, ids_of, write_decisions, write_events
 from adapters.store.sql import Sql
-from adapters.store.tables.deliveries import ANSWER_BY, AWAITING_ANSWER, DUE, OPEN, ROUTED, UNSENT, WAITING
+from adapters.store.tables.deliveries import ANSWER_BY, AWAITING_ANSWER, DUE, OPEN, ROUTED, UNKNOWN_CODE, UNSENT, WAITING
 from adapters.store.tables.messages import KEPT
 from routing.work import NewDelivery, Ticket, Waiting
 from schemas.events import Event
@@ -61,6 +61,21 @@ _MOVE: Final = Sql(
     "hold_code = :hold_code, owner = :owner, reason = :reason, not_before_us = :now "
     f"WHERE seq = :seq AND {UNSENT} AND lane = :left RETURNING seq"
 )
+#: Failed because nobody had its gemeentecode, and still in time.
+_UNKNOWN: Final = Sql(
+    f"SELECT {', '.join(('m.' if name in _OF_MESSAGE else 'd.') + name for name in _WAITING_FIELDS)} FROM "
+    f"(SELECT * FROM delivery WHERE {UNKNOWN_CODE} AND receiver IN @receivers AND deadline_us > :now AND seq > :after "
+    "ORDER BY seq LIMIT :limit) AS d JOIN message m ON m.seq = d.message_seq ORDER BY d.seq"
+)
+_ORDER_KEYS: Final = Sql("SELECT order_key FROM delivery WHERE seq IN @seqs AND order_key IS NOT NULL")
+#: By way of `released`: the lifecycle knows no shorter one.
+_REVIVE: Final = Sql(
+    "UPDATE delivery SET state = 'released', receiver = :receiver, endpoint = :endpoint, lane = :lane, "
+    "receiver_system = :receiver_system, hold_code = :hold_code, code = NULL, owner = :owner, reason = :reason, not_before_us = 0, "
+    f"at_us = :now WHERE seq = :seq AND {UNKNOWN_CODE} AND EXISTS (SELECT 1 FROM message m WHERE m.seq = message_seq AND m.{KEPT}) "
+    "RETURNING seq"
+)
+_TO_RELAY: Final = Sql("UPDATE delivery SET state = 'routed' WHERE seq IN @seqs AND state = 'released'")
 _EXPIRED: Final = Sql(
     "SELECT seq, (SELECT code FROM lane WHERE lane.lane = delivery.lane AND lane.state = 'held') AS held "
     f"FROM delivery WHERE {UNSENT} AND deadline_us < :now ORDER BY deadline_us LIMIT :limit"
@@ -131,6 +146,36 @@ class Upkeep(Part):
         """What the register says of them now: an endpoint, another receiver, another reason to wait, or (`code`) that they have failed. One
         that waits no more is left alone."""
         self._point(_UNHOLD, changes, actor, now_us)
+
+    def unknown(self, receivers: Collection[str], *, now_us: int, after: int, limit: int) -> list[Waiting]:
+        """Deliveries that failed because nobody had the gemeentecode by which their receiver was looked up (these: as
+        routing.recipients.named_by), and whose deadline has not passed."""
+        with self._db.read() as connection:
+            rows = _UNKNOWN(connection, receivers=sorted(receivers), now=now_us, after=after, limit=limit).all()
+        return [Waiting(**{**dict(zip(_WAITING_FIELDS, row, strict=True)), "hold_code": row.hold_code or ""}) for row in rows]
+
+    def revive(
+        self, changes: Sequence[tuple[Waiting, NewDelivery]], *, states: Collection[str], actor: str, now_us: int, reason: str
+    ) -> int:
+        """Takes these up again: to where the register has them now, or to wait for it; those that a person took up meanwhile are left
+        alone. `states`: actions of state messages, of which only the newest goes on. Returns how many."""
+        with self._db.write() as tx:
+            keys = _ORDER_KEYS(tx, seqs=[waiting.seq for waiting, _ in changes]).scalars()
+            self._db.one_at_a_time(tx, {bytes(key) for key in keys})
+            names = ("endpoint", "lane", "receiver", "receiver_system", "hold_code", "owner", "reason")
+            done = [
+                (waiting, new)
+                for waiting, new in changes
+                if _REVIVE(tx, seq=waiting.seq, now=now_us, **{name: getattr(new, name) for name in names}).first() is not None
+            ]
+            _TO_RELAY(tx, seqs=[waiting.seq for waiting, _ in done])
+            known = {m.seq: m for m in MESSAGE_IDS(tx, seqs=sorted({waiting.message_seq for waiting, _ in done})).all()}
+            events = [_revived(known[waiting.message_seq], new, actor, now_us, reason) for waiting, new in done]
+            if newest := [waiting.seq for waiting, _ in done if waiting.action in states]:
+                events += supersede(tx, newest, actor, now_us)
+            write_decisions(tx, [row for waiting, new in done for row in decision_rows(waiting.reference, new.id, now_us, new.decisions)])
+            write_events(tx, events)
+            return len(done)
 
     def _point(self, statement: Sql, changes: Sequence[tuple[Waiting, NewDelivery]], actor: str, now_us: int, **more: Any) -> None:
         with self._db.write() as tx:
@@ -297,6 +342,22 @@ def _messages(tx: Connection, rows: Sequence[Any]) -> dict[int, Any]:
 def _poisoned(message: Any, actor: str, now_us: int, reason: str) -> Row:
     happened = Event(kind="failed", at_us=now_us, actor=actor, state="failed", code="POISON", owner="us", reason=reason, **ids_of(message))
     return event_row(happened, tell=message.system)
+
+
+def _revived(message: Any, new: NewDelivery, actor: str, now_us: int, reason: str) -> Row:
+    """As when a person offers it again."""
+    happened = Event(
+        kind="retried",
+        at_us=now_us,
+        actor=actor,
+        delivery=new.id,
+        receiver=new.receiver,
+        receiver_system=new.receiver_system,
+        state="routed",
+        details={"failed": "GEMEENTECODE_UNKNOWN", "why": reason},
+        **ids_of(message),
+    )
+    return event_row(happened)
 
 
 def _rerouted(waiting: Waiting, new: NewDelivery, actor: str, now_us: int) -> Row:

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from portal.api.calls import Asked, found, get, post
+from portal.api.problems import Problem
 from portal.api.values import ID, Field, text_of
 from routing.actions import CannotAct, checked_reason
 from routing.actions import Place as Place_
 from routing.board import MessageView
+from routing.contents import Opened, Outcome
 from routing.people import SEE, Permission
 
 _REFERENCE: Final = Field(name="reference", kind=ID, required=True, about="Of the receipt.")
+#: Seconds for which a program waits for the process that opens content, in a thread that others wait for; and between two looks.
+PATIENCE_S, LOOK_S = 3.0, 0.05
+#: Why there is no content, in English and in Dutch.
+_WHY_NOT: Final[Mapping[Outcome | None, tuple[str, str]]] = {
+    None: (
+        "The process that opens content does not answer. Nothing was shown; try again in a minute.",
+        "Het proces dat inhoud opent, antwoordt niet. Er is niets getoond; probeer het over een minuut opnieuw.",
+    ),
+    Outcome.TOO_OFTEN: ("You looked at too many messages within the hour.", "U hebt het afgelopen uur te veel berichten ingezien."),
+    Outcome.GONE: ("There is no content of this message any more.", "De inhoud van dit bericht is er niet meer."),
+    Outcome.REFUSED: ("Your account may not look at this content now.", "Uw account mag deze inhoud nu niet inzien."),
+    Outcome.FAILED: (
+        "The content cannot be opened; the operator finds it in the log.",
+        "De inhoud kan niet worden geopend; de beheerder ziet dit.",
+    ),
+}
+_LATER: Final = frozenset({Outcome.TOO_OFTEN})
 #: Columns of rows that mean nothing outside the store.
 _INTERNAL: Final = frozenset(
     {"seq", "message_seq", "delivery_seq", "order_key", "subject", "claim", "release", "wrapped_key", "body", "facts"}
@@ -103,10 +123,28 @@ def message_content(asked: Asked) -> Content:
     view: MessageView = found(asked.desk.board.message(asked.scope, asked["reference"]))
     found(True if view.whole else None)
     reference, why = str(view.facts["reference"]), checked_reason(asked["why"])
-    opened = asked.desk.contents.open(reference, who=asked.who, why=why, now_us=asked.now_us)
-    if opened is None:
-        raise CannotAct("There is no content of this message any more.", "De inhoud van dit bericht is er niet meer.")
-    return Content(reference=reference, why=why, content=opened.decode("utf-8", "replace"))
+    opened = _opened(asked, reference, why)
+    if opened is None or opened.outcome in _LATER:
+        en, nl = _WHY_NOT[opened.outcome if opened else None]
+        raise Problem(429 if opened else 503, en=en, nl=nl, headers={"Retry-After": "600" if opened else "60"})
+    if opened.outcome is not Outcome.OPENED:
+        raise CannotAct(*_WHY_NOT[opened.outcome])
+    return Content(reference=reference, why=why, content=opened.content.decode("utf-8", "replace"))
+
+
+def _opened(asked: Asked, reference: str, why: str) -> Opened | None:
+    """What the process with the master key answers; None when it does not, and then it is not asked any more. In a thread of the API's."""
+    contents, until = asked.desk.contents, time.monotonic() + PATIENCE_S
+    question = contents.ask(reference, account=asked.who, proof=asked.visit.proof, reason=why, now_us=asked.now_us)
+    opened = None
+    try:
+        while opened is None and time.monotonic() < until:
+            time.sleep(LOOK_S)
+            opened = contents.answer(question)
+    finally:
+        if opened is None:
+            contents.withdraw(question)
+    return opened
 
 
 @post(

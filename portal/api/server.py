@@ -25,7 +25,7 @@ from portal.api.problems import Problem, cannot, invalid
 from portal.api.shapes import as_json
 from portal.api.values import read
 from portal.shell import Answer, Ports, Shell, Visit, bearer, network_of, open_to_all, page
-from routing.people import digest_of
+from routing.people import NotConfirmed, digest_of
 from routing.rate import MOST, Rate
 from routing.said import Said
 from schemas.cells import cell
@@ -124,10 +124,15 @@ class Api:
         wait_s = self._rate.take(key) if key in self._known else self._unknown.wait(address)
         if wait_s:
             raise _too_often(wait_s)
-        if await self._shell.visitor(request) is None:
+        try:
+            known = await self._shell.visitor(request) is not None
+            why = Problem(401, headers=_CHALLENGE)
+        except NotConfirmed:
+            known, why = False, _not_confirmed(self._shell.token_days)
+        if not known:
             self._known.pop(key, None)
             self._unknown.take(address)
-            raise Problem(401, headers=_CHALLENGE)
+            raise why
         if key not in self._known:
             if len(self._known) >= MOST:
                 del self._known[next(iter(self._known))]
@@ -175,6 +180,15 @@ def _made(call: Call, asked: Asked) -> bytes | Rows:
 
 def _dumped(said: Any) -> bytes:
     return json.dumps(as_json(said), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _not_confirmed(days: int) -> Problem:
+    return Problem(
+        401,
+        nl=f"De eigenaar van dit token heeft zich {days} dagen niet bij de aanmelddienst aangemeld. Na een aanmelding telt het token weer.",
+        en=f"The owner of this token has not signed in at the identity provider for {days} days. After signing in the token counts again.",
+        headers=_CHALLENGE,
+    )
 
 
 def _too_often(wait_s: int) -> Problem:

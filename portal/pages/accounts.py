@@ -100,7 +100,8 @@ def _add(kit: Kit, visit: Visit, form: Form) -> tuple[str, Done]:
     password = new_password()
     totp, address = ports.passwords.new_totp(made.name) if form.get("factor") else (None, None)
     hashed = ports.passwords.hash(password)
-    ports.people.add(made, password=hashed, one_time=True, totp=totp, who=visit.account.name, now_us=kit.now_us)
+    who, now_us = visit.account.name, kit.now_us
+    ports.people.add(made, password=hashed, one_time=True, until_us=_until(kit, now_us), totp=totp, who=who, now_us=now_us)
     return made.name, Done("toegevoegd", (("password", password), *((("totp", address),) if address else ())))
 
 
@@ -111,7 +112,8 @@ def _described(name: str, form: Form, before: Account | None = None) -> Account:
         return [oin_typed(line) or line.strip() for line in str(form.get(key, "")).splitlines() if line.strip()]
 
     roles = [str(role) for role in form.getall("rol", ())]
-    made = new_account(name, roles, organisations=oins("organisations"), systems=oins("systems"))
+    email = str(form.get("email", "")).strip()
+    made = new_account(name, roles, organisations=oins("organisations"), systems=oins("systems"), email=email)
     return made if before is None else replace(made, disabled=before.disabled, label=before.label)
 
 
@@ -138,8 +140,14 @@ def _password(kit: Kit, visit: Visit, account: Account, form: Form) -> Done:
     _another(visit, account)
     password, ports = new_password(), kit.shell.ports
     hashed = ports.passwords.hash(password)
-    ports.people.set_password(account.name, hashed, one_time=True, who=visit.account.name, now_us=kit.now_us)
+    who, now_us = visit.account.name, kit.now_us
+    ports.people.set_password(account.name, hashed, one_time=True, until_us=_until(kit, now_us), who=who, now_us=now_us)
     return Done("wachtwoord", (("password", password),))
+
+
+def _until(kit: Kit, now_us: int) -> int:
+    """Until when a password is good that is made now."""
+    return now_us + kit.shell.one_time_h * 3_600_000_000
 
 
 def _totp(kit: Kit, visit: Visit, account: Account, form: Form) -> Done:
@@ -207,9 +215,10 @@ def path_of(name: str) -> str:
     return f"/accounts/{quote(name, safe='')}"
 
 
-def state_of(one: SignIn) -> str:
+def state_of(one: SignIn, now_us: int) -> str:
     """A key under `accounts.state`."""
-    return "disabled" if one.account.disabled else "one_time" if one.one_time else "in_use"
+    over = one.one_time_until_us is not None and one.one_time_until_us <= now_us
+    return "disabled" if one.account.disabled else f"one_time{'_over' if over else ''}" if one.one_time else "in_use"
 
 
 def factor_of(one: SignIn) -> str:
@@ -231,7 +240,7 @@ async def _list(
         words=words[:100],
         problem=problem,
         **_of_form(form, None),
-        state_of=state_of,
+        state_of=lambda one: state_of(one, kit.now_us),
         path_of=path_of,
         factor_of=factor_of,
     )
@@ -256,7 +265,8 @@ async def _show(
     if one is None:
         raise web.HTTPNotFound
     tokens: list[TokenRow] = await kit.ask(kit.shell.ports.people.tokens, one.account.name)
-    now_us = kit.now_us
+    now_us, after_us = kit.now_us, kit.now_us - kit.shell.token_days * 86_400_000_000
+    counts = not one.account.disabled and not (one.account.source is Source.OIDC and (one.confirmed_us or now_us) < after_us)
     return await kit.show(
         request,
         visit,
@@ -266,10 +276,10 @@ async def _show(
         account=one.account,
         own=one.account.name == visit.account.name,
         local=one.account.source is Source.LOCAL,
-        state=state_of(one),
+        state=state_of(one, now_us),
         path_of=path_of,
         factor=factor_of(one),
-        tokens=[(row, row.ended_us is None and row.until_us > now_us and not one.account.disabled) for row in reversed(tokens)],
+        tokens=[(row, row.ended_us is None and row.until_us > now_us and counts) for row in reversed(tokens)],
         longest=TOKENS_LONGEST,
         problem=problem,
         said=done.said if done else request.query.get("gedaan"),
@@ -280,9 +290,10 @@ async def _show(
 
 def _of_form(form: Any, account: Account | None) -> dict[str, Any]:
     """What the fields hold: what was sent, or the account's own."""
-    given = {name: str(form.get(name, ""))[:2_000] if form else "" for name in ("naam", "organisations", "systems")}
+    given = {name: str(form.get(name, ""))[:2_000] if form else "" for name in ("naam", "email", "organisations", "systems")}
     roles = set(map(str, form.getall("rol", ()))) if form else set()
     if form is None and account is not None:
         given |= {name: "\n".join(sorted(getattr(account, name))) for name in ("organisations", "systems")}
+        given["email"] = account.email
         roles = set(account.roles)
     return {"typed": given, "chosen": roles, "roles": list(Role), "factor_asked": form is None or bool(form.get("factor"))}

@@ -15,38 +15,22 @@ from aiohttp import web
 from portal.directory import Directory
 from portal.formats import iso
 from portal.pages.filters import asked_of, sort_of, wanted_of
-from portal.pages.kit import Kit, safe_cell
+from portal.pages.kit import Kit, fault_words, safe_cell, word
 from portal.shell import Answer, Visit, page
+from portal.texts import text
 from routing.board import BoardError, Item, ItemFilter, Place, Sort
-from routing.people import Permission, Scope
+from routing.people import Permission
 
 log = logging.getLogger("koppelpunt.portal")
 
 #: Rows asked for at a time.
 AT_A_TIME: Final = 500
+#: What each column is called: keys of portal.texts.
 _COLUMNS: Final = (
-    "received",
-    "kind",
-    "reference",
-    "delivery",
-    "dienst",
-    "versie",
-    "bericht",
-    "school",
-    "school_name",
-    "system",
-    "system_name",
-    "receiver",
-    "receiver_name",
-    "receiver_system",
-    "state",
-    "code",
-    "owner",
-    "attempts",
-    "last_move",
-    "deadline",
-    "business_id",
-    "message_id",
+    *("col.received", "csv.kind", "filter.kenmerk", "message.delivery_id", "filter.dienst", "filter.versie", "filter.bericht"),
+    *("school", "csv.school", "csv.system_oin", "systeem", "csv.receiver_oin", "ontvanger", "filter.ontvangend"),
+    *("col.state", "col.code", "csv.code", "filter.aanzet", "col.attempts", "sort.laatst", "col.deadline"),
+    *("filter.bedrijfsdocument", "filter.bericht-id"),
 )
 
 
@@ -68,7 +52,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
             raise web.HTTPTooManyRequests(reason="export", headers={"Retry-After": "60"})
         busy.add(who)
         try:
-            return await _send(kit, request, f"koppelpunt-{wanted.view}.csv", lines(kit, visit.scope, wanted, sort, names))
+            return await _send(kit, request, f"koppelpunt-{wanted.view}.csv", lines(kit, visit, wanted, sort, names))
         finally:
             busy.discard(who)
 
@@ -97,14 +81,15 @@ async def _send(kit: Kit, request: web.Request, name: str, made: Iterator[str]) 
     return response
 
 
-def lines(kit: Kit, scope: Scope, wanted: ItemFilter, sort: Sort, names: Directory) -> Iterator[str]:
-    """The items as CSV, some hundreds at a time, without personal data: ids, codes, organisations and times."""
-    rows: list[list[Any]] = [list(_COLUMNS)]
+def lines(kit: Kit, visit: Visit, wanted: ItemFilter, sort: Sort, names: Directory) -> Iterator[str]:
+    """The items as CSV, some hundreds at a time, without personal data: ids, codes, organisations and times, in the
+    words of the pages."""
+    rows: list[list[Any]] = [[text(key, visit.language) for key in _COLUMNS]]
     after: Place | None = None
     while True:
-        found = kit.board.items(scope, wanted, now_us=kit.now_us, sort=sort, after=after, limit=AT_A_TIME)
+        found = kit.board.items(visit.scope, wanted, now_us=kit.now_us, sort=sort, after=after, limit=AT_A_TIME)
         out = io.StringIO()
-        rows += [_row(item, names) for item in found.items]
+        rows += [_row(item, names, visit.language) for item in found.items]
         csv.writer(out, lineterminator="\r\n").writerows([safe_cell(value) for value in row] for row in rows)
         yield out.getvalue()
         if found.next is None or not found.items:
@@ -112,10 +97,10 @@ def lines(kit: Kit, scope: Scope, wanted: ItemFilter, sort: Sort, names: Directo
         after, rows = found.next, []
 
 
-def _row(item: Item, names: Directory) -> list[Any]:
+def _row(item: Item, names: Directory, language: str) -> list[Any]:
     return [
         iso(item.received_us),
-        item.kind,
+        text(f"csv.{item.kind}", language),
         item.reference,
         item.id,
         item.dienst,
@@ -128,9 +113,10 @@ def _row(item: Item, names: Directory) -> list[Any]:
         item.receiver,
         names.name(item.organisation or item.receiver),
         item.receiver_system,
-        item.state,
+        word(item, language=language),
+        fault_words(item.code, language=language),
         item.code,
-        item.owner,
+        text(f"owner.{item.owner}", language) if item.owner else None,
         item.attempts,
         iso(item.at_us),
         iso(item.deadline_us),

@@ -43,6 +43,8 @@ def routes(kit: Kit) -> list[web.RouteDef]:
         asked: dict[str, str] = {}
         try:
             asked = asked_of(request.query.items())
+            if "" in request.query.values():  # a form that was hardly filled in: its list has a short address
+                raise web.HTTPSeeOther(address_of(asked))
             if "lijst" not in asked and "status" not in asked:
                 asked["lijst"] = str(View.OPEN)
             wanted = await wanted_of(kit, visit, asked)

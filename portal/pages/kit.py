@@ -92,6 +92,7 @@ class Kit:
             "fault": fault,
             "fault_words": partial(fault_words, language=language),
             "remedy": lambda code, owner=None: remedy_of(code, owner)[0 if language == "nl" else 1],
+            "reason_words": reason_words,
             "owner_word": lambda owner: text(f"owner.{owner}", language) if f"owner.{owner}" in TEXTS else owner or "",
             "with_query": partial(with_query, request),
             "iso": iso,
@@ -137,6 +138,11 @@ def fault_words(code: str | None, *, language: str) -> str:
     if kind is None:
         return code or ""
     return kind.nl if language == "nl" else kind.en
+
+
+def reason_words(reason: str | None, code: str | None) -> str | None:
+    """A reason, unless all it says is the code."""
+    return None if reason is None or reason.casefold() == (code or "").casefold() else reason
 
 
 def with_query(request: web.Request, **changes: str | None) -> str:

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aiohttp import web
 
-from portal.pages.kit import Kit
+from portal.pages.kit import Kit, reason_words
 from portal.personal import REFUSED
 from portal.shell import Answer, Visit, page
 from portal.texts import TEXTS, text
 from routing.actions import REDIRECTABLE, CannotAct, checked_reason
 from routing.board import ItemFilter, MessageView
+from routing.contents import Opened, Outcome
 from routing.people import SEE, Permission
 from schemas.events import Event
 from schemas.faults import CODES
 
 #: Of content that is shown, at most: a browser that draws a megabyte of text helps nobody.
 SHOWN: Final = 200_000
+#: Seconds for which a page waits for the process that opens content, and between two looks.
+PATIENCE_S, LOOK_S = 6.0, 0.05
+#: Why there is no content: status and sentence.
+_UNOPENED: Final[Mapping[Outcome | None, tuple[int, str]]] = {
+    None: (503, "content.no_answer"),
+    Outcome.GONE: (410, "content.erased"),
+    Outcome.REFUSED: (403, "content.refused"),
+    Outcome.TOO_OFTEN: (429, "content.too_often"),
+    Outcome.FAILED: (500, "content.failed"),
+}
 #: Fields of a message that the page shows, in order; the rest is nobody's business.
 FACTS: Final = (
     "message_id",
@@ -76,7 +89,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
 
     @page(permission=Permission.SEE_CONTENT)
     async def content(request: web.Request, visit: Visit) -> Answer:
-        """Break-glass: the reason goes into the journal before anything is decrypted."""
+        """Break-glass: another process journals the reason and then decrypts; this one has no key for it."""
         view = await _found(kit, request, visit)
         if not view.whole:
             raise web.HTTPNotFound
@@ -85,18 +98,35 @@ def routes(kit: Kit) -> list[web.RouteDef]:
             why = checked_reason(str(form.get("waarom", "")))
         except CannotAct:
             return await _show(kit, request, visit, view, status=400, problem=text("content.reason.wrong", visit.language))
-        opened = await kit.ask(kit.desk.contents.open, view.facts["reference"], who=visit.account.name, why=why, now_us=kit.now_us)
-        if opened is None:
-            return await _show(kit, request, visit, view, status=410, problem=text("content.erased", visit.language))
-        shown = opened[:SHOWN].decode("utf-8", "replace")
+        opened = await _opened(kit, visit, str(view.facts["reference"]), why)
+        if opened is None or opened.outcome is not Outcome.OPENED:
+            status, problem = _UNOPENED[opened.outcome if opened else None]
+            return await _show(kit, request, visit, view, status=status, problem=text(problem, visit.language))
+        shown = opened.content[:SHOWN].decode("utf-8", "replace")
         again = await _found(kit, request, visit)  # with what was just journalled
-        return await _show(kit, request, visit, again, content=shown, cut=len(opened) > SHOWN, why=why)
+        return await _show(kit, request, visit, again, content=shown, cut=len(opened.content) > SHOWN, why=why)
 
     return [
         web.get("/bericht", find),
         web.get("/bericht/{reference}", message),
         web.post("/bericht/{reference}/inhoud", content),
     ]
+
+
+async def _opened(kit: Kit, visit: Visit, reference: str, why: str) -> Opened | None:
+    """What the process with the master key answers; None when it does not, and then it is not asked any more."""
+    contents, now_us = kit.desk.contents, kit.now_us
+    asked = await kit.ask(contents.ask, reference, account=visit.account.name, proof=visit.proof, reason=why, now_us=now_us)
+    until = time.monotonic() + PATIENCE_S
+    opened = None
+    try:
+        while opened is None and time.monotonic() < until:
+            await asyncio.sleep(LOOK_S)
+            opened = await kit.ask(contents.answer, asked)
+    finally:
+        if opened is None:
+            await kit.ask(contents.withdraw, asked)
+    return opened
 
 
 async def _found(kit: Kit, request: web.Request, visit: Visit) -> MessageView:
@@ -163,7 +193,7 @@ def timeline(view: MessageView, language: str, name: Any) -> list[Moment]:
     """Events, decisions and attempts as one story, in order."""
     found = [_of_event(event, language, name) for event in view.events]
     found += [_of_decision(decision, language) for decision in view.decisions]
-    found += [_of_attempt(delivery, tried, language) for delivery in view.deliveries for tried in delivery.get("tries", ())]
+    found += [_of_attempt(delivery, tried, language, name) for delivery in view.deliveries for tried in delivery.get("tries", ())]
     return sorted(found, key=lambda moment: (moment.at_us, moment.order))
 
 
@@ -196,13 +226,16 @@ def _of_event(event: Event, language: str, name: Any) -> Moment:
     if event.receiver_system:
         lines.append((text("col.receiver_system", language), name(event.receiver_system)))
     lines += [(_words("detail", key, language), value) for key, value in sorted(event.details.items())]
+    said = reason_words(event.reason, event.code)
+    if event.kind == "received" and event.dienst:  # or else it would have been refused
+        said = text("event.received.said", language, dienst=event.dienst, versie=event.versie or "")
     return Moment(
         at_us=event.at_us,
         kind="act" if event.kind in ACTS else "event",
         title=_words("event", event.kind, language),
         tone=_tone(event.kind, event.state),
         lines=tuple(lines),
-        said=event.reason,
+        said=said,
         delivery=event.delivery,
         actor=event.actor,
         order=2,
@@ -228,10 +261,18 @@ def _of_decision(decision: Mapping[str, Any], language: str) -> Moment:
     )
 
 
-def _of_attempt(delivery: Mapping[str, Any], tried: Mapping[str, Any], language: str) -> Moment:
+def _place(delivery: Mapping[str, Any], tried: Mapping[str, Any], language: str, name: Any) -> str:
+    """Where it was offered: a mailbox, an address, or the id that the register had for it then."""
+    lane = str(delivery.get("lane") or "").split(" ")
+    if tried["endpoint"] != delivery.get("endpoint") or len(lane) < 2:
+        return str(tried["endpoint"])
+    return text("lane.mailbox_of", language, name=name(lane[1])) if lane[0] == "mailbox" else lane[-1]
+
+
+def _of_attempt(delivery: Mapping[str, Any], tried: Mapping[str, Any], language: str, name: Any) -> Moment:
     lines = [(text("col.took", language), f"{int(tried['took_us']) // 1_000} ms")]
     if tried.get("endpoint"):
-        lines.insert(0, (text("col.endpoint", language), str(tried["endpoint"])))
+        lines.insert(0, (text("col.endpoint", language), _place(delivery, tried, language, name)))
     if tried.get("code"):
         lines.append((text("col.code", language), _code(str(tried["code"]), language)))
     outcome = str(tried.get("outcome", ""))
@@ -241,7 +282,7 @@ def _of_attempt(delivery: Mapping[str, Any], tried: Mapping[str, Any], language:
         title=f"{text('attempt.n', language, n=tried['number'])}: {_words('outcome', outcome, language)}",
         tone="bad" if outcome in ("failed", "refused") else "wait" if outcome in ("postponed", "uncertain") else "good",
         lines=tuple(lines),
-        said=tried.get("reason"),
+        said=reason_words(tried.get("reason"), tried.get("code")),
         delivery=str(delivery["id"]),
         order=3,
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -19,7 +19,7 @@ from portal.pages.kit import Kit
 from portal.shell import Answer, Visit, page
 from portal.texts import text
 from routing.amsterdam import AMSTERDAM
-from routing.board import DienstLine, Flow, Link, Overview
+from routing.board import DienstLine, Flow, Link, Overview, Silent
 from routing.people import SEE, Role
 from schemas.faults import Owner
 
@@ -48,10 +48,11 @@ def routes(kit: Kit) -> list[web.RouteDef]:
             visit,
             "overview.html",
             overview=found,
-            health=judge(found, now_us=now_us, mine=mine_of(visit)),
+            health=judge(found, now_us=now_us, mine=mine_of(visit), processes=await processes_of(kit, visit)),
             chart=hours_chart(found.diensten, formats, now_us),
             totals=totals(found),
             hourly=any(flow != Flow() for line in found.diensten for flow in line.hours) or visit.scope.everything,
+            silent={line.law.name: by_supplier(line.silent, names) for line in found.calendar},
             map_svg=chain_map.draw(layout, formats, map_words(visit.language)),
             map_rows=chain_map.rows(layout),
             span=span if span in SPANS else "dag",
@@ -81,6 +82,19 @@ def mine_of(visit: Visit) -> frozenset[Owner]:
     if visit.scope.everything:
         return OURS
     return frozenset().union(*(turns for role, turns in _TURNS.items() if role in visit.account.roles))
+
+
+async def processes_of(kit: Kit, visit: Visit) -> Sequence[Mapping[str, Any]]:
+    """Our own, for those who see everything."""
+    return await kit.ask(kit.desk.processes) if visit.scope.everything and kit.desk.processes else ()
+
+
+def by_supplier(silent: Sequence[Silent], names: Directory) -> list[tuple[str, list[Silent]]]:
+    """Schools that are behind, by who runs their system; whoever has most of them first."""
+    found: dict[str, list[Silent]] = {}
+    for one in silent:
+        found.setdefault(names.supplier(one.system) or names.name(one.system), []).append(one)
+    return sorted(found.items(), key=lambda pair: (-len(pair[1]), pair[0]))
 
 
 def totals(overview: Overview) -> dict[str, int | None]:

@@ -99,8 +99,8 @@ def rows_of(found: list[Report], names: Directory) -> str:
                     if side == "sent" or what in ("delivered", "failed"):
                         line = [dienst, f"{side}:{what}", "", "", getattr(flow, what), "", "", mean if what == "delivered" else ""]
                         writer.writerow([safe_cell(cell) for cell in (*start, *line)])
-        for code in report.codes:
-            line = [code.dienst, "fallen", code.code, code.owner, code.fallen, code.schools, code.still_open, ""]
+        for what, code in [*(("fallen", line) for line in report.codes), *(("received:fallen", line) for line in report.received_codes)]:
+            line = [code.dienst, what, code.code, code.owner, code.fallen, code.schools, code.still_open, ""]
             writer.writerow([safe_cell(cell) for cell in (*start, *line)])
         writer.writerow([safe_cell(cell) for cell in (*start, "", "waiting_now", "", "", report.waiting, "", "", "")])
         writer.writerow([safe_cell(cell) for cell in (*start, "", "fallen_now", "", "", report.fallen, "", "", "")])

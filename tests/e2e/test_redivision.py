@@ -124,6 +124,19 @@ def test_what_waits_for_a_municipality_that_is_redivided_goes_to_the_new_one(exc
     assert who == ["Gemeente Bunnik", "Gemeente Utrecht"]
 
 
+def test_what_failed_on_a_code_that_nobody_had_goes_to_the_municipality_that_is_added_for_it(exchange: Exchange) -> None:
+    async def play() -> list[dict[str, Any]]:
+        exchange.store.registry.save_register(DOCUMENT, who="test", now_us=exchange.clock.now_us())
+        ids = await hand_in(exchange)
+        await until_all(exchange, ids, state="failed", code="GEMEENTECODE_UNKNOWN", receiver=f"gemeentecode {CODE}")
+        start(exchange, mailbox=True)
+        return await until_all(exchange, ids, receiver=BUNNIK, receiver_system=SIS, state="delivered", code=None)
+
+    reference = exchange.run(play(), within_s=120)[0]["reference"]
+    kinds = [event.kind for event in exchange.store.journal.of_message(reference)]
+    assert kinds == ["received", "failed", "retried", "delivered"]
+
+
 def test_what_stands_in_a_held_lane_leaves_it_for_the_new_municipality(exchange: Exchange) -> None:
     async def play() -> None:
         exchange.store.outbox.hold(f"push {SIS} {URL}", who="beheer", now_us=exchange.clock.now_us())

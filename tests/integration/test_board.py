@@ -484,6 +484,8 @@ def test_a_report_tells_what_a_system_sent_from_what_was_on_its_way_to_it(store:
     reports = store.board.reports(ALL, monday=date(2026, 1, 12), now_us=NOW)
     told = {one.system: (one.fallen, [line.still_open for line in one.codes], one.received["proef"].failed) for one in reports}
     assert told == {SYSTEM: (3, [1], 2), MAILBOX: (3, [2], 1)}
+    received = {one.system: [(line.code, line.fallen, line.still_open) for line in one.received_codes] for one in reports}
+    assert received == {SYSTEM: [("NOT_OUR_RESIDENT", 2, 2)], MAILBOX: [("NOT_OUR_RESIDENT", 1, 1)]}
 
 
 def test_a_board_that_is_being_filled_says_so(store: Store) -> None:

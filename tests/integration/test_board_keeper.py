@@ -9,6 +9,7 @@ import pytest
 
 from adapters.store import Store
 from adapters.store.board_keeper import BoardKeeper
+from adapters.store.board_standing import count_anew
 from routing.work import LeaseLost
 from schemas.ids import new_id
 from schemas.oin import school_oin
@@ -227,6 +228,8 @@ def test_what_changes_between_two_looks_of_the_sweep_is_put_right_by_the_journal
     deliver(store, lead(store))
     keep(store)
     run_sql(store, "UPDATE item SET state = 'routed'")
+    with store.database.write() as tx:
+        count_anew(tx)
     confirm(store, one.id)
     keep(store)
     assert on_board(store) == {}
@@ -303,3 +306,13 @@ def test_hours_of_long_ago_are_added_up_per_amsterdam_day_and_nothing_is_lost(st
     assert rows == {midnight: 23, midnight + 24: 7, today: 1}
     keep(store)
     assert sum(row.handed_in for row in run_sql(store, "SELECT handed_in FROM traffic")) == 31
+
+
+def test_what_passed_in_a_school_year_is_the_same_whether_it_was_counted_or_added_up(store: Store) -> None:
+    route(store, *take_in(store, "1", "2"))
+    deliver(store, lead(store))
+    keep(store)
+    counted = run_sql(store, "SELECT * FROM traffic_year ORDER BY receiver_system")
+    assert [(row.year, row.handed_in) for row in counted if row.handed_in] == [(2025, 2)]
+    keep(store)  # a new leader, who adds it up out of the hours
+    assert run_sql(store, "SELECT * FROM traffic_year ORDER BY receiver_system") == counted

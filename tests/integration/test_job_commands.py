@@ -197,8 +197,7 @@ def test_what_is_no_moment_or_still_to_come_is_refused(text: str) -> None:
 def test_never_attempted_is_what_its_name_says(bench: Bench, store: Store, typed: Callable[..., Said]) -> None:
     bench.fail("1", "2")
     run_sql(store, "UPDATE delivery SET attempts = 0 WHERE seq = 1")
-    run_sql(store, "DELETE FROM item")
-    run_sql(store, "UPDATE counter SET value = 0 WHERE name LIKE 'board%'")
+    store.board_keeper.start_anew()
     keep(store, now_us=bench.clock.at_us)
     found: dict[str, Any] = json.loads(typed("retry", "--never-attempted", "--json")[1])
     assert found["count"] == 1

@@ -18,10 +18,10 @@ import pytest
 from portal.api.server import CALLS, EACH_AT_A_TIME, UNKNOWN_A_MINUTE
 from routing import people
 from routing.contacts import Channel, Contact, ContactRole
-from routing.people import MAY, Permission, Role, Scope, new_token
+from routing.people import MAY, Permission, Role, Scope, Source, new_account, new_token
 from tests.support.openapi import Described
 from tests.support.portal_api import ALL, CODE, NUMBERS, Client, Side, World, shown
-from tests.support.store import NOW, a_message, hand_in, kinds, run_sql
+from tests.support.store import DAY, NOW, a_message, hand_in, kinds, run_sql
 
 SOMEBODY = "00000001800000999000"
 
@@ -257,6 +257,22 @@ def test_a_token_that_was_ended_or_whose_time_is_over_opens_nothing(world: World
     (row,) = world.store.people.tokens("ending")
     assert world.store.people.end_token("ending", row.key, who="t", now_us=world.portal.clock.now_us())
     assert client.get("/me").status_code == 401
+
+
+def test_a_token_of_a_provider_account_counts_no_longer_than_the_provider_lets_its_owner_in(world: World) -> None:
+    people, now_us = world.store.people, world.portal.clock.now_us()
+    bea = new_account("oidc:1234:bea", ["reader"], source=Source.OIDC)
+    days = world.portal.shell.token_days
+    people.from_provider(bea, now_us=now_us - (days - 1) * DAY)
+    client = world.client(bea.name)
+    assert client.get("/me").status_code == 200
+    people.from_provider(bea, now_us=now_us - days * DAY)
+    refused = client.get("/me")
+    assert (refused.status_code, refused.json()["code"]) == (401, "TOKEN_REQUIRED")
+    assert f"has not signed in at the identity provider for {days} days" in refused.json()["detail"]
+    assert f"{days} dagen niet" in refused.json()["detail_nl"] and refused.headers["WWW-Authenticate"].startswith("Bearer")
+    people.from_provider(bea, now_us=now_us)
+    assert client.get("/me").status_code == 200, "after the next sign-in"
 
 
 def test_a_token_that_asks_too_often_must_wait_and_another_one_need_not(tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ def test_a_file_is_sent_while_it_is_made_and_one_account_makes_one_at_a_time(por
     try:
         with browser.get("/openstaand.csv?lijst=alles", stream=True) as first:
             lines = first.iter_lines(chunk_size=1)
-            assert b"received" in next(lines)
+            assert "Ontvangen" in next(lines).decode()
             next(lines)  # a row is there, and the next is not made yet
             second = browser.get("/openstaand.csv?lijst=alles")
             assert second.status_code == 429

@@ -197,3 +197,34 @@ def test_without_a_provider_there_is_no_way_to_one(tmp_path: Path) -> None:
         assert portal.browser().get("/inloggen/oidc").status_code == 404
         assert portal.browser().get("/inloggen/oidc/terug?code=x&state=y").status_code == 404
         assert "oidc" not in portal.browser().get("/inloggen").text
+
+
+# -- what is bound to the provider's word --------------------------------------------------------------------------------------------------
+
+
+def test_each_sign_in_confirms_the_account_anew(portal: Portal) -> None:
+    for _ in range(2):
+        before_us = portal.clock.now_us()
+        portal.browser().get("/inloggen/oidc")
+        (known,) = portal.store.people.accounts()
+        assert known.confirmed_us is not None and known.confirmed_us >= before_us
+
+
+@pytest.mark.parametrize(
+    ("claims", "email"),
+    [
+        ({"email": "Bea@Example.nl", "email_verified": True}, "Bea@Example.nl"),
+        ({"email": "bea@example.nl"}, "bea@example.nl"),
+        ({"email": "bea@example.nl", "email_verified": False}, ""),
+        ({"email": "no address"}, ""),
+        ({"email": 7}, ""),
+        ({}, ""),
+    ],
+)
+def test_whose_account_it_is_the_provider_says_unless_it_does_not_stand_for_it(
+    portal: Portal, provider: Provider, claims: dict[str, Any], email: str
+) -> None:
+    provider.person = {**PERSON, **claims}
+    portal.browser().get("/inloggen/oidc")
+    account = portal.store.people.account(named(provider))
+    assert account is not None and account.email == email

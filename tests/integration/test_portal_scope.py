@@ -140,7 +140,7 @@ ACTS: dict[str, list[tuple[str, dict[str, str]]]] = {
     ],
 }
 #: Addresses that are for everybody, tell of no traffic, or are a stream that says only that there is news.
-NOBODYS = {"/inloggen", "/uitloggen", "/wachtwoord", "/live"}
+NOBODYS = {"/inloggen", "/uitloggen", "/wachtwoord", "/tweede-factor", "/live"}
 
 
 @pytest.fixture(scope="module")

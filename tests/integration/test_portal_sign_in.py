@@ -11,10 +11,13 @@ from urllib.parse import parse_qs, urlsplit
 import pyotp
 import pytest
 
+from adapters.passwords import reseal
+from adapters.portal_keys import PortalKeys
+from adapters.vault import Vault
 from portal.shell import Shell, network_of
 from portal.sign_in import TRIES_ADDRESS, TRIES_BOTH, WINDOW_US
 from routing.people import Role
-from tests.support.portal import PASSWORD, Browser, Portal
+from tests.support.portal import MASTER_KEY, PASSWORD, Browser, Portal
 
 WRONG = "Naam, wachtwoord of code klopt niet"
 
@@ -143,7 +146,7 @@ def test_another_accounts_second_factor_is_none(portal: Portal) -> None:
     portal.account("carla", Role.OPERATOR, totp=sealed)
     codes = pyotp.TOTP(parse_qs(urlsplit(uri).query)["secret"][0])
     answer = portal.browser().sign_in("carla", code=codes.generate_otp(portal.clock.now_us() // 30_000_000))
-    assert answer.status_code == 500, "sealed for another account: the store was tampered with"
+    assert answer.status_code == 503, "sealed for another account: the store was tampered with"
     assert "/inloggen" in portal.browser().get("/").url
 
 
@@ -167,6 +170,19 @@ def test_a_password_that_somebody_else_chose_is_changed_before_anything_else(por
     assert after.url == portal.url + "/"
     assert "Aangemeld als dirk" in portal.browser().sign_in("dirk", "long enough to be good").text
     assert portal.browser().sign_in("dirk").status_code == 403
+
+
+def test_a_one_time_password_is_good_until_its_time_is_over_and_says_so_to_who_knows_it(portal: Portal) -> None:
+    portal.ports.passwords = _Quick(portal)
+    portal.account("dirk", Role.READER, one_time=True, until_us=portal.clock.now_us() + WINDOW_US)
+    assert portal.browser().sign_in("dirk").url == portal.url + "/wachtwoord"
+    portal.clock.ahead_us += WINDOW_US
+    late = portal.browser().sign_in("dirk")
+    assert (late.status_code, "eenmalige wachtwoord is niet meer geldig" in late.text) == (403, True)
+    assert WRONG in portal.browser().sign_in("dirk", "wrong").text
+    hashed = portal.passwords.hash(PASSWORD)
+    portal.store.people.set_password("dirk", hashed, one_time=False, who="x", now_us=portal.clock.now_us())
+    assert "Aangemeld als dirk" in portal.browser().sign_in("dirk").text, "his own does not end"
 
 
 def test_whoever_must_choose_a_password_may_also_leave(portal: Portal) -> None:
@@ -209,3 +225,86 @@ def test_the_store_has_neither_passwords_nor_secrets(portal: Portal, tmp_path: P
     assert b"$argon2id$" in raw
     assert PASSWORD.encode() not in raw
     assert secret.encode() not in raw
+
+
+# -- who must have a second factor ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def strict(tmp_path: Path) -> Iterator[Portal]:
+    """Where chain managers must have one."""
+    with Portal(tmp_path, second_factor=frozenset({Role.CHAIN_MANAGER})) as running:
+        running.ports.passwords = _Quick(running)
+        running.account("anna", Role.CHAIN_MANAGER)
+        running.account("rina", Role.READER)
+        yield running
+
+
+def _new_secret(page: str) -> str:
+    found = re.search(r'<code class="utrecht-code">([A-Z2-7 ]+)</code>', page)
+    assert found
+    return found.group(1).replace(" ", "")
+
+
+def _handle(page: str) -> str:
+    found = re.search(r'name="handle" value="([^"]+)"', page)
+    assert found
+    return found.group(1)
+
+
+def test_whoever_must_have_a_second_factor_gets_one_before_anything_else_and_needs_it_from_then_on(strict: Portal) -> None:
+    browser = strict.browser()
+    came = browser.sign_in("anna")
+    assert came.url == strict.url + "/tweede-factor"
+    assert "Uw rol vraagt om een tweede factor" in came.text and "<svg" in came.text
+    assert browser.get("/").url == strict.url + "/tweede-factor"
+    other = strict.signed_in("anna")
+    strict.clock.ahead_us += 30_000_000 - strict.clock.now_us() % 30_000_000
+    codes, step = pyotp.TOTP(_new_secret(came.text)), strict.clock.now_us() // 30_000_000
+    wrong = browser.submit("/tweede-factor", handle=_handle(came.text), code="1" + codes.generate_otp(step))
+    assert (wrong.status_code, "Deze code klopt niet" in wrong.text) == (422, True)
+    assert strict.store.people.sign_in("anna").totp is None  # type: ignore[union-attr]
+    after = browser.submit("/tweede-factor", handle=_handle(wrong.text), code=codes.generate_otp(step))
+    assert after.url == strict.url + "/" and "Aangemeld als anna" in after.text
+    assert "/inloggen" in other.get("/").url, "who signed in without it signs in again"
+    assert strict.browser().sign_in("anna").status_code == 403
+    assert strict.browser().sign_in("anna", code=codes.generate_otp(step)).status_code == 403, "used already"
+    assert "Aangemeld als anna" in strict.browser().sign_in("anna", code=codes.generate_otp(step + 1)).text
+    assert "U hebt een tweede factor" in browser.get("/tweede-factor").text, "and another is for the operator to give"
+    assert codes.secret.encode() not in b"".join(file.read_bytes() for file in Path(strict.store.database.url.database).parent.iterdir())  # type: ignore[arg-type]
+
+
+def test_who_need_not_have_a_second_factor_may_and_a_handle_of_another_session_is_none(strict: Portal) -> None:
+    rina, anna = strict.signed_in("rina"), strict.signed_in("anna")
+    assert rina.get("/").url == strict.url + "/"
+    shown = rina.get("/tweede-factor").text
+    assert "Uw rol vraagt" not in shown
+    code = pyotp.TOTP(_new_secret(shown)).generate_otp(strict.clock.now_us() // 30_000_000)
+    stolen = anna.submit("/tweede-factor", handle=_handle(shown), code=code)
+    assert (stolen.status_code, "te lang open" in stolen.text) == (422, True)
+    assert strict.store.people.sign_in("anna").totp is None  # type: ignore[union-attr]
+    rina.submit("/tweede-factor", handle=_handle(shown), code=code)
+    assert strict.store.people.sign_in("rina").totp is not None  # type: ignore[union-attr]
+
+
+def test_codes_for_a_new_second_factor_cannot_be_tried_for_ever(strict: Portal) -> None:
+    browser = strict.signed_in("anna")
+    shown = browser.get("/tweede-factor").text
+    form = {"csrf": browser.csrf("/tweede-factor"), "handle": _handle(shown), "code": "no code"}
+    assert [browser.post("/tweede-factor", data=form).status_code for _ in range(TRIES_BOTH + 1)] == [422] * TRIES_BOTH + [429]
+
+
+def test_a_second_factor_of_before_is_said_to_be_unreadable_until_it_is_sealed_anew(portal: Portal) -> None:
+    portal.ports.passwords = _Quick(portal)
+    vault, secret = Vault(MASTER_KEY), pyotp.random_base32()
+    sealed = vault.seal("account:berend:totp", secret.encode(), b"")
+    portal.account("berend", Role.OPERATOR, totp=sealed.wrapped_key + sealed.body)
+    portal.account("carla", Role.OPERATOR, totp=b"x" * 100)
+    code = pyotp.TOTP(secret).generate_otp(portal.clock.now_us() // 30_000_000)
+    early = portal.browser().sign_in("berend", code=code)
+    assert (early.status_code, "kan nu niet worden gelezen" in early.text) == (503, True)
+    keys = PortalKeys.of(MASTER_KEY)
+    assert [reseal(portal.store.people, vault, keys) for _ in range(2)] == [1, 0]
+    code = pyotp.TOTP(secret).generate_otp(portal.clock.now_us() // 30_000_000)
+    assert "Aangemeld als berend" in portal.browser().sign_in("berend", code=code).text
+    assert portal.store.people.sign_in("carla").totp == b"x" * 100, "what no key opens stays as it is"  # type: ignore[union-attr]

@@ -289,7 +289,7 @@ def test_of_many_equal_hand_ins_each_is_recorded_once_whatever_was_recorded_befo
 
 def test_a_refusal_whose_hand_in_was_acknowledged_is_not_taken_for_another_that_comes_later(store: Store, refused: Refused) -> None:
     (first,) = hand_in(store, refused())
-    hand_in(store, settled=[first.reference])
+    hand_in(store, settled=(first.reference,))  # a tuple, as workers.intake has it: PostgreSQL took lists only
     (second,) = hand_in(store, refused(redelivered=True))  # a second copy, in the hands of a worker that died before it looked at it
     assert second.reference != first.reference
     assert refusals(store) == 2

@@ -12,7 +12,7 @@ from adapters.store import Store, open_store, previews, selections
 from routing.actions import Action, CannotAct, Order, Selection, Subject, Why
 from routing.board import ItemFilter
 from routing.jobs import Figures, JobState
-from routing.people import Role, Scope, new_account
+from routing.people import Role, Scope, Source, new_account
 from routing.work import LeaseLost
 from tests.support.board import keep
 from tests.support.jobs import ALL, ANNA, BOB, Bench
@@ -178,6 +178,36 @@ def test_jobs_of_one_person_within_an_hour_count_together(store: Store) -> None:
     bench.clock.at_us += 3_601 * SECOND
     bench.fail("9", code="C9")
     assert bench.confirm(bench.preview(code="C9"), trial=1).state is not JobState.TO_APPROVE
+
+
+def test_a_person_with_two_accounts_is_no_second_person(store: Store) -> None:
+    bench = Bench(store, approve_above=2)
+    people = {"anna": "Anna@Example.nl", "oidc:7": "anna+keten@example.nl", "bert": "bert@example.nl", "carla": "", "dirk": ""}
+    for name, email in people.items():
+        source = Source.OIDC if name.startswith("oidc:") else Source.LOCAL
+        account = new_account(name, [Role.CHAIN_MANAGER], email=email, source=source)
+        if source is Source.OIDC:
+            store.people.from_provider(account, now_us=NOW)
+        else:
+            store.people.add(account, password="h", one_time=False, totp=None, who="x", now_us=NOW)
+    bench.fail(*names(3), code="C1")
+    bench.fail(*names(3, 4), code="C4")
+    job = bench.confirm(bench.preview(code="C1", who="oidc:7"), who="oidc:7", trial=1)
+    with pytest.raises(CannotAct, match="oidc:7, who confirmed this job, is the same person"):
+        bench.desk.approve(ALL, job.id, who="anna")
+    assert bench.desk.approve(ALL, job.id, who="bert").approved_by == "bert"
+    unknown = bench.confirm(bench.preview(code="C4", who="carla"), who="carla", trial=1)
+    assert bench.desk.approve(ALL, unknown.id, who="dirk").approved_by == "dirk", "of whom nobody knows who they are"
+
+
+def test_what_one_person_confirms_with_two_accounts_counts_together(store: Store) -> None:
+    bench = Bench(store, approve_above=3)
+    for name in ("anna", "anna2"):
+        account = new_account(name, [Role.CHAIN_MANAGER], email="anna@example.nl")
+        store.people.add(account, password="h", one_time=False, totp=None, who="x", now_us=NOW)
+    for count, start, who, state in ((2, 1, "anna", JobState.RUNNING), (2, 3, "anna2", JobState.TO_APPROVE)):
+        bench.fail(*names(count, start), code=f"C{start}")
+        assert bench.confirm(bench.preview(code=f"C{start}", who=who), who=who, trial=1).state is state
 
 
 @pytest.mark.parametrize("change", [{"disabled": True}, {"roles": frozenset({Role.READER})}])
@@ -361,8 +391,7 @@ def test_refusals_of_which_nothing_more_will_come_are_closed_with_the_rest_of_a_
 def test_only_what_was_never_attempted_can_be_selected(bench: Bench, store: Store) -> None:
     _, never = bench.fail("tried", "never")
     run_sql(store, "UPDATE delivery SET attempts = 0 WHERE message_seq = (SELECT seq FROM message WHERE reference = :r)", r=never)
-    run_sql(store, "DELETE FROM item")
-    run_sql(store, "UPDATE counter SET value = 0 WHERE name LIKE 'board%'")
+    store.board_keeper.start_anew()
     keep(store)
     job = bench.confirm(bench.preview(never_attempted=True))
     assert [result.reference for result in bench.desk.results(ALL, job.id)] == [never]

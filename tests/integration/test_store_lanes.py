@@ -286,6 +286,24 @@ def test_what_an_operator_holds_is_not_opened_by_what_was_under_way(store: Store
     assert [(event.kind, event.actor) for event in lane_events(store)] == [("lane_held", "operator"), ("lane_let_go", "operator")]
 
 
+def test_across_a_pause_everything_leaves_in_the_order_in_which_it_came(store: Store) -> None:
+    lease, key, later = lead(store), {"order": "k"}, NOW + DAY
+    ids = push(store, "1", "2") + push(store, "3", "4", **key)
+    first, second, third = claim(store, leave(store, lease))
+    settle(store, took(first), failed(second))  # the second is to be tried again in an hour
+    store.outbox.hold(URL, who="operator", now_us=NOW)
+    settle(store, took(third))  # it was under way
+    ids += push(store, "5") + push(store, "6", **key)
+    assert leave(store, lease, later) == []
+    store.outbox.let_go(URL, who="operator", now_us=later)
+    left = [first.id, third.id]
+    while tickets := store.outbox.release_due(lease, now_us=later, limit=1)[0] or release(store, lease, window=1, now_us=later):
+        (one,) = claim(store, tickets, now_us=later)
+        left.append(one.id)
+        settle(store, took(one, later))
+    assert left == [ids[0], ids[2], ids[1], ids[3], ids[4], ids[5]], "what was postponed has its place, and nothing overtakes anything"
+
+
 def test_let_go_lets_what_was_postponed_go_at_once(store: Store) -> None:
     lease = lead(store)
     hold(store, lease, waiting=0)

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from adapters.store import Store
 from adapters.store.people import SESSIONS
-from routing.people import Account, AccountError, Role, Scope, Source, digest_of, new_account, short
+from routing.people import Account, AccountError, NotConfirmed, Role, Scope, Source, digest_of, new_account, short
 from schemas.events import decode
 from tests.support.store import DAY, NOW, RECEIVER, SECOND, SENDER, SYSTEM, run_sql
 from tests.support.store import store as store
@@ -231,3 +231,37 @@ def test_a_role_that_a_newer_version_gave_is_no_role_here(store: Store) -> None:
     assert found is not None
     assert found.permissions == frozenset()
     assert found.scope == Scope()
+
+
+def test_what_a_version_before_made_begins_its_time_when_this_one_looks(store: Store) -> None:
+    """It knew neither when a provider confirmed an account, nor of an end of one-time passwords."""
+    bea = new_account("oidc:7", [Role.READER], source=Source.OIDC)
+    store.people.from_provider(bea, now_us=NOW)
+    _add(store, ANNA, one_time=True)
+    _add(store, SUPPLIER)
+    run_sql(store, "UPDATE account SET confirmed_us = NULL")
+    store.people.add_token(b"t" * 32, "oidc:7", "script", until_us=NOW + 99 * DAY, who="x", now_us=NOW)
+    assert store.people.by_token(b"t" * 32, now_us=NOW + DAY, confirmed_after_us=NOW) == bea, "not ended by the upgrade itself"
+    assert [store.people.catch_up(now_us=NOW + DAY, one_time_until_us=NOW + 4 * DAY) for _ in range(2)] == [2, 0]
+    times = {one.account.name: (one.confirmed_us, one.one_time_until_us) for one in store.people.accounts()}
+    assert times == {"oidc:7": (NOW + DAY, None), "anna": (None, NOW + 4 * DAY), "supplier": (None, None)}
+    assert store.people.by_token(b"t" * 32, now_us=NOW + DAY, confirmed_after_us=NOW + DAY) == bea
+    with pytest.raises(NotConfirmed):
+        store.people.by_token(b"t" * 32, now_us=NOW + DAY, confirmed_after_us=NOW + DAY + 1)
+
+
+def test_a_second_factor_is_got_once_and_ends_the_other_sessions(store: Store) -> None:
+    _add(store, ANNA)
+    for key in (b"mine", b"other"):
+        store.people.open_session(key, "anna", now_us=NOW)
+    assert store.people.first_totp("anna", b"sealed", 7, keep=b"mine", now_us=NOW)
+    assert not store.people.first_totp("anna", b"another", 8, keep=b"mine", now_us=NOW)
+    mine = store.people.session(b"mine", now_us=NOW)
+    assert mine is not None and mine.second_factor and store.people.session(b"other", now_us=NOW) is None
+    assert not store.people.use_totp("anna", 7), "the code that was shown is used"
+    store.people.reseal_totp("anna", b"older", b"wrong")
+    store.people.reseal_totp("anna", b"sealed", b"anew")
+    found = store.people.sign_in("anna")
+    assert found is not None and found.totp == b"anew"
+    bea = store.people.from_provider(new_account("oidc:7", [Role.READER], source=Source.OIDC), now_us=NOW)
+    assert not store.people.first_totp(bea.name, b"sealed", 7, keep=b"", now_us=NOW)

@@ -12,7 +12,9 @@ from sqlalchemy import text
 from adapters.store import LifecycleError, Store, migrate, open_store, schema
 from adapters.store.database import Database
 from routing.work import StoreUnavailable
-from tests.support.store import a_message, fresh_url, hand_in, route, run_sql, take
+from tests.support import board
+from tests.support.old_store import lay_down
+from tests.support.store import NOW, a_message, confirm, fresh_url, hand_in, release, route, run_sql, states, take
 
 
 def upgraded_by_a_newer_version(store: Store, usable_by: str) -> None:
@@ -73,3 +75,54 @@ def test_a_migration_that_must_wait_for_a_table_lets_everybody_else_go_first(tmp
     with database.read() as connection:
         assert schema._revision(connection) == schema.head()
     database.close()
+
+
+#: What a store of 0.4.0 holds, and how it stands on the board: kind, state and code. What is not open and did not fall out is not there.
+LEFT_BY_0_4_0 = {
+    "message received": ("message", "received", None),
+    "message received, not in a block yet": ("message", "received", None),
+    "message failed": ("message", "failed", "ROUTE_UNKNOWN"),
+    "routed": ("delivery", "routed", None),
+    "waits for the register": ("delivery", "routed", "ROUTE_NO_ENDPOINT"),
+    "the newer one": ("delivery", "routed", "ROUTE_NO_ENDPOINT"),
+    "released": ("delivery", "released", None),
+    "delivered": ("delivery", "delivered", None),
+    "postponed": ("delivery", "postponed", "ENDPOINT_UNREACHABLE"),
+    "uncertain": ("delivery", "uncertain", "ANSWER_NOT_TRUSTED"),
+    "failed": ("delivery", "failed", "ENDPOINT_REFUSES_US"),
+    "refused by its receiver": ("delivery", "failed", "NOT_ENROLLED"),
+    "a refused hand-in": ("refusal", "refused", "Client.DK0004"),
+}
+GONE = {"acknowledged", "answered", "returned", "archived", "filtered", "superseded"}
+
+
+def test_a_store_that_0_4_0_left_with_a_message_in_every_state_fills_its_board_and_goes_on(empty_url: str) -> None:
+    ids = lay_down(empty_url, "0.4.0")
+    store = open_store(empty_url)
+    assert {name: states(store)[ids[name]] for name in GONE} == {name: name for name in GONE}
+    assert store.journal.verify().whole
+    board.keep(store)
+    names = {id: name for name, id in ids.items()}
+    assert {names.get(id, "a refused hand-in"): row for id, row in board.on_board(store).items()} == LEFT_BY_0_4_0
+
+    while store.jobs.learn(["proef/1/proefBericht"]):
+        pass
+    (of,) = run_sql(
+        store, "SELECT reference FROM message JOIN delivery ON message_seq = message.seq WHERE delivery.id = :id", id=ids["failed"]
+    )
+    assert store.repair.retry(of.reference, actor="operator anna", now_us=NOW).deliveries == 1
+    release(store, board.take(store, "relay"))
+    confirm(store, ids["delivered"])
+    board.keep(store)
+    now = {name: states(store)[ids[name]] for name in ("failed", "routed", "delivered", "the newer one", "superseded")}
+    assert now == {
+        "failed": "released",
+        "routed": "released",
+        "delivered": "acknowledged",
+        "the newer one": "routed",
+        "superseded": "superseded",
+    }
+    assert ids["delivered"] not in board.on_board(store)
+    verification = store.journal.verify()
+    assert (verification.whole, verification.waiting) == (True, 0)
+    store.close()

@@ -33,20 +33,22 @@ def take(store: Store, name: str, *, now_us: int = NOW) -> Lease:
 
 def keep(store: Store, keeper: BoardKeeper | None = None, *, now_us: int = NOW) -> None:
     """Brings the board up to date; what was added and taken off then stands there as if it had been counted."""
+    check_standing(store)
     chain(store, now_us=now_us)
     keeper, lease = keeper or keeper_of(store), take(store, "board", now_us=now_us)
     for chore in (keeper.follow, keeper.sweep, keeper.count, keeper.close, keeper.pack):
         while chore(lease, now_us=now_us):
             pass
-    added_up = standing_of(store)
+    check_standing(store)
+
+
+def check_standing(store: Store) -> None:
+    """How much of each sort stands there, and since when, is what counting says."""
+    everything = "SELECT * FROM standing ORDER BY sort"
+    added_up = [tuple(row)[:-1] for row in run_sql(store, everything)]
     with store.database.write() as tx:
         count_anew(tx)
-    assert added_up == standing_of(store)
-
-
-def standing_of(store: Store) -> list[Any]:
-    """How much of each sort is there, and since when."""
-    return [tuple(row)[:-1] for row in run_sql(store, "SELECT * FROM standing ORDER BY sort")]
+    assert added_up == [tuple(row)[:-1] for row in run_sql(store, everything)]
 
 
 def on_board(store: Store) -> dict[str, tuple[str, str, str | None]]:
@@ -58,7 +60,7 @@ def whole_board(store: Store) -> dict[str, list[Any]]:
     """Everything on it."""
     tables = {
         name: run_sql(store, f"SELECT * FROM {name}")
-        for name in ("item", "standing", "traffic", "traffic_party", "traffic_own", "season", "fallout")
+        for name in ("item", "standing", "traffic", "traffic_year", "traffic_party", "traffic_own", "season", "fallout")
     }
     return {name: sorted(tuple(str(value) for value in row) for row in rows) for name, rows in tables.items()}
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from adapters.endpoints import may_call
 from adapters.store import Store, open_store
-from adapters.store.contents import Contents
+from adapters.store.contents import ContentRequests
 from adapters.store.report_post import ReportRows
 from adapters.store.views import SavedViews
 from portal.desk import Desk
@@ -179,7 +179,7 @@ class Pages(Portal):
             actions=ActionDesk(store.jobs, register, self.clock, approve_above=approve_above),
             register=register,
             lanes=store.outbox,
-            contents=Contents(store.database, VAULT),
+            contents=ContentRequests(store.database),
             views=SavedViews(store.database),
             index=VAULT.index,
             ordered=(("vva", "mboGangerBericht"),),
@@ -194,6 +194,7 @@ class Pages(Portal):
             changes=RegisterChanges(store.register, register, self.clock, may_call=lambda address: may_call(address, ())),
             proefs=ProefDesk(store.proefs, register, self.clock),
         )
+        self.opens_content(VAULT)
 
     def __enter__(self) -> Pages:
         super().__enter__()

@@ -15,7 +15,9 @@ import requests
 
 from adapters.connections import Connections
 from adapters.passwords import Passwords
+from adapters.portal_keys import PortalKeys
 from adapters.store import Store, open_store
+from adapters.store.contents import Contents
 from adapters.vault import Vault
 from portal.server import PortalServer
 from portal.shell import Ports, Shell
@@ -24,6 +26,7 @@ from tests.support.broker import free_port
 from tests.support.exchange import LAS, MBO, SCHOOL
 from tests.support.store import fresh_url
 from workers.clock import Clock
+from workers.contents import Opener
 from workers.loop import Worker
 
 PASSWORD = "correct horse battery staple"
@@ -44,7 +47,7 @@ MASTER_KEY = bytes(range(32))
 @cache
 def _hashed(password: str) -> str:
     """Made once: it is slow on purpose."""
-    return Passwords(Vault(MASTER_KEY)).hash(password)
+    return Passwords(PortalKeys.of(MASTER_KEY)).hash(password)
 
 
 class AheadClock(Clock):
@@ -101,7 +104,7 @@ class Portal:
         folder.mkdir(parents=True, exist_ok=True)
         self._own = store is None
         self.store = store or open_store(fresh_url("sqlite", folder))
-        self.clock, self.passwords = AheadClock(), Passwords(Vault(MASTER_KEY))
+        self.clock, self.passwords = AheadClock(), Passwords(PortalKeys.of(MASTER_KEY))
         self.worker = Worker("portal", self.store.registry, self.clock)
         self.port = free_port()
         self.url = f"http://localhost:{self.port}"
@@ -118,13 +121,14 @@ class Portal:
         )
         self.shell = Shell(ports=self.ports, **shell)
         self.server = PortalServer(self.shell, host="localhost", port=self.port, connections=Connections())
+        self.opener: Opener | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="portal", daemon=True)
         self._running: Future[None] | None = None
 
     def __enter__(self) -> Portal:
         self._thread.start()
-        self._running = asyncio.run_coroutine_threadsafe(self.server.run(), self._loop)
+        self._running = asyncio.run_coroutine_threadsafe(self._run(), self._loop)
         asyncio.run_coroutine_threadsafe(self._listening(), self._loop).result(30)
         return self
 
@@ -138,17 +142,31 @@ class Portal:
         if self._own:
             self.store.close()
 
+    async def _run(self) -> None:
+        """The server and, if there is one, the process beside it that has the master key, until the worker stops."""
+        await asyncio.gather(self.server.run(), *([self.opener.run()] if self.opener else []))
+
+    def opens_content(self, vault: Vault) -> None:
+        """From its start on, what is asked for is opened."""
+        self.opener = Opener(self.worker, Contents(self.store.database, vault), self.store.people, self.store.board, self.clock)
+
     async def _listening(self) -> None:
         while not self.server.port:
             await asyncio.sleep(0.01)
 
     def account(self, name: str, *roles: str, password: str = PASSWORD, **more: Any) -> Account:
         """A local account; without a second factor."""
-        own = {key: more.pop(key) for key in ("organisations", "systems") if key in more}
+        own = {key: more.pop(key) for key in ("organisations", "systems", "email") if key in more}
         made = new_account(name, roles, **own)
         hashed, now_us = _hashed(password), self.clock.now_us()
         self.store.people.add(
-            made, password=hashed, one_time=more.pop("one_time", False), totp=more.pop("totp", None), who="test", now_us=now_us
+            made,
+            password=hashed,
+            one_time=more.pop("one_time", False),
+            totp=more.pop("totp", None),
+            who="test",
+            now_us=now_us,
+            until_us=more.pop("until_us", None),
         )
         assert not more
         return made

@@ -13,7 +13,7 @@ from typing import Any, Final
 import requests
 
 from adapters.store import Store, open_store
-from adapters.store.contents import Contents
+from adapters.store.contents import ContentRequests
 from portal.desk import Desk
 from routing.actions import Action, Order, Selection
 from routing.alerts import Alert, AlertState, Cause, Kind, Plan
@@ -145,7 +145,7 @@ class World:
             actions=self.actions,
             register=lambda: self.register,
             lanes=self.store.outbox,
-            contents=Contents(self.store.database, VAULT),
+            contents=ContentRequests(self.store.database),
             views=nothing,
             index=VAULT.index,
             ordered=(("proef", "proefBericht"),),
@@ -154,6 +154,7 @@ class World:
         )
         ports = {"desk": desk, "warnings": self.warnings}
         self.portal = Portal(folder / "portal", store=self.store, ports=ports, **shell)
+        self.portal.opens_content(VAULT)
         self._relay = lead(self.store)
         self.a, self.b = self._side("side-a", 1), self._side("side-b", 2)
         keep(self.store)

@@ -34,11 +34,11 @@ def _unprivileged() -> str | None:
 
 
 @cache
-def server(durable: bool = False, keep: Path | None = None) -> str:
+def server(durable: bool = False, keep: Path | None = None, settings: tuple[str, ...] = ()) -> str:
     """The server's URL without a database name; started once per test run. Skips without PostgreSQL, but fails in CI.
 
     `durable`: with synced commits, for a benchmark. What is tested is what it does, not whether this machine's disk survives a power cut.
-    `keep`: a folder in which its data stays, and is found again.
+    `keep`: a folder in which its data stays, and is found again. `settings`: the server's own, each `name=value`.
     """
     initdb, control = _program("initdb"), _program("pg_ctl")
     if initdb is None or control is None:
@@ -61,8 +61,7 @@ def server(durable: bool = False, keep: Path | None = None) -> str:
             shutil.chown(data, user)
         run(initdb, "-D", str(data), "-U", "tests", "--auth=trust", "--no-sync", "-E", "UTF8")
     options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync={'on' if durable else 'off'} -c max_connections=60"
-    if durable:  # what is copied into new tables is not logged besides
-        options += " -c wal_level=minimal -c max_wal_senders=0 -c max_wal_size=8GB"
+    options += "".join(f" -c {setting}" for setting in settings)
     run(control, "-D", str(data), "-l", str(folder / "log"), "-w", "-t", "600", "-o", options, "start")
 
     def stop() -> None:

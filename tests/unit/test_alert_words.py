@@ -135,7 +135,15 @@ def test_a_report_has_every_number_in_its_csv() -> None:
     flow = Flow(handed_in=1_500, refused=12, delivered=1_400, failed=30, took_s=140_000, in_minute=700, in_hour=1_330, in_day=1_400)
     line = ReportLine(code="Client.DK0004", owner="supplier", dienst="vva", fallen=12, schools=3, still_open=2)
     report = Report(
-        system=LAS, monday=date(2026, 6, 29), flows={"vva": flow}, received={"oso": flow}, codes=(line,), waiting=58, fallen=2, oldest_us=AT
+        system=LAS,
+        monday=date(2026, 6, 29),
+        flows={"vva": flow},
+        received={"oso": flow},
+        codes=(line,),
+        received_codes=(replace(line, code="NOT_ENROLLED", dienst="oso"),),
+        waiting=58,
+        fallen=2,
+        oldest_us=AT,
     )
     made = write_report([report], date(2026, 6, 29), CONTACT, WORDS)
     assert made.subject == "[Koppelpunt] Weekoverzicht 2026-W27 (29-06 t/m 05-07-2026)"
@@ -143,12 +151,14 @@ def test_a_report_has_every_number_in_its_csv() -> None:
     assert said in made.text
     assert "oso: ontvangen 1.400, uitgevallen 30" in made.text
     assert "12 x Client.DK0004: Bericht niet conform XSD (vva); nog open: 2; aan zet: leverancier" in made.text
+    assert "12 x NOT_ENROLLED" in made.text.split("van wat voor dit systeem was")[1]
     assert "Openstaand: 58 (oudste 01-07-2026 10:02); Uitval: 2" in made.text
     assert made.attachment is not None
     name, text = made.attachment
     rows = list(csv.DictReader(io.StringIO(text)))
     assert name == "koppelpunt-2026-W27.csv"
     assert {(row["what"], row["dienst"]): row["number"] for row in rows}[("received_in_hour", "oso")] == "1330"
+    assert [(row["code"], row["number"]) for row in rows if row["what"] == "received_fallen"] == [("NOT_ENROLLED", "12")]
     assert [row["number"] for row in rows if row["what"] in ("fallen", "schools", "still_open", "waiting_now")] == ["12", "3", "2", "58"]
 
 

@@ -92,6 +92,18 @@ def tags(batch: Sequence[Incoming]) -> list[int]:
     return [one.tag for one in batch]
 
 
+def test_a_worker_that_lost_the_broker_says_so_and_not_that_it_runs() -> None:
+    registry = Mock()
+    some = a_worker(registry)
+    some.state = "running"
+    some._seen()
+    some.broker_away = lambda: True
+    some._seen()
+    some.state = "draining"
+    some._seen()
+    assert [call.args[4] for call in registry.worker_seen.call_args_list] == ["running", "no broker", "draining"]
+
+
 def test_the_next_batch_is_worked_on_while_the_broker_still_confirms_the_one_before() -> None:
     async def main() -> None:
         worker, consumer, seen, confirmed = a_worker(), Listed(4), [], asyncio.Event()

@@ -118,6 +118,27 @@ def test_a_school_is_told_what_waits_for_the_school_and_not_for_us() -> None:
     assert told == [(Level.LOOK, "health.yours", 2), (Level.NOTE, "health.others", 2)]
 
 
+def processes(*gone: str, state: str = "running", begun_s: int = 600) -> list[dict[str, Any]]:
+    names = ("audit", "deliver", "relay", "route", "timetable", "portal")
+    seen = {name: NOW - (120 if name in gone else 1) * 1_000_000 for name in names}
+    return [{"name": name, "state": state, "seen_us": seen[name], "started_us": NOW - begun_s * 1_000_000} for name in names]
+
+
+def test_without_a_broker_or_somebody_to_do_the_work_the_chain_does_not_flow() -> None:
+    assert judge(GOOD, now_us=NOW, processes=processes()).level is Level.GOOD
+    without = judge(GOOD, now_us=NOW, processes=processes("relay", "route"))
+    assert [(one.level, one.key, one.name) for one in without.findings] == [
+        (Level.TROUBLE, "health.no_worker", "relay"),
+        (Level.TROUBLE, "health.no_worker", "route"),
+    ]
+    (away,) = judge(GOOD, now_us=NOW, processes=processes(state="no broker")).findings
+    assert (away.level, away.key) == (Level.TROUBLE, "health.no_broker")
+
+
+def test_who_has_just_begun_misses_nobody_yet() -> None:
+    assert judge(GOOD, now_us=NOW, processes=processes("relay", begun_s=5)).level is Level.GOOD
+
+
 def test_the_worst_stands_first() -> None:
     bad = replace(GOOD, owners={"supplier": 9, "us": 1}, unread=(lane(oldest_us=NOW - (UNREAD_S + 1) * SECOND),))
     assert [finding.key for finding in judge(bad, now_us=NOW).findings] == ["health.ours", "health.unread", "health.theirs"]

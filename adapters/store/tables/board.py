@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table, Text, text
 
 from adapters.store.tables.shared import BYTEWISE, ID, metadata
 
@@ -42,6 +42,7 @@ item = Table(
     Column("lane", BYTEWISE),
     Column("endpoint", Text),
     Column("attempts", Integer, nullable=False),
+    Column("kept", Boolean, nullable=False, server_default=text("true")),  # of its message; nothing is erased while it is on the board
 )
 #: One for each thing that people narrow a list down by, in the order in which lists are shown.
 for _name in (
@@ -87,6 +88,20 @@ traffic = Table(
     Column("receiver_system", BYTEWISE, primary_key=True),  # "": handed in or refused
     *(
         Column(name, Integer, nullable=False, server_default="0")
+        for name in ("handed_in", "refused", "delivered", "failed", "took_s", "in_minute", "in_hour", "in_day")
+    ),
+    sqlite_with_rowid=False,
+)
+#: The same per school year, named by the year in which it begins.
+traffic_year = Table(
+    "traffic_year",
+    metadata,
+    Column("year", Integer, primary_key=True, autoincrement=False),
+    Column("dienst", BYTEWISE, primary_key=True),
+    Column("system", BYTEWISE, primary_key=True),
+    Column("receiver_system", BYTEWISE, primary_key=True),
+    *(
+        Column(name, BigInteger, nullable=False, server_default="0")
         for name in ("handed_in", "refused", "delivered", "failed", "took_s", "in_minute", "in_hour", "in_day")
     ),
     sqlite_with_rowid=False,

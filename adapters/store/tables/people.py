@@ -19,9 +19,12 @@ account = Table(
     Column("disabled", Boolean, nullable=False, server_default=text("false")),
     Column("password", Text),  # argon2 hash
     Column("one_time", Boolean, nullable=False, server_default=text("false")),
-    Column("totp", LargeBinary),  # sealed with the master key
+    Column("totp", LargeBinary),  # sealed with the key for signing in
     Column("totp_step", BigInteger, nullable=False, server_default="0"),
     Column("made_us", BigInteger, nullable=False),
+    Column("email", Text, nullable=False, server_default=text("''")),
+    Column("confirmed_us", BigInteger),  # when its identity provider last said who it is
+    Column("one_time_until_us", BigInteger),
     sqlite_with_rowid=False,
 )
 
@@ -56,6 +59,22 @@ sign_in_try = Table(
     Column("tries", Integer, nullable=False),
     Column("until_us", BigInteger, nullable=False),  # when the count begins anew
     sqlite_with_rowid=False,
+)
+
+#: Content that somebody at the portal wants to see, until a process with the master key answers; a minute at most (routing.contents).
+content_request = Table(
+    "content_request",
+    metadata,
+    Column("id", LargeBinary, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("proof", LargeBinary, nullable=False),  # of its session or token
+    Column("reference", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("public_key", LargeBinary, nullable=False),  # X25519; the other half never leaves the portal's memory
+    Column("until_us", BigInteger, nullable=False),
+    Column("taken", Boolean, nullable=False, server_default=text("false")),
+    Column("outcome", Text),
+    Column("answer", LargeBinary),  # sealed to that key
 )
 
 account_token = Table(

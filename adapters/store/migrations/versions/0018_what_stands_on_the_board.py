@@ -1,4 +1,4 @@
-"""how much of each sort stands on the board; the keeper counts it at its next turn"""
+"""how much of each sort stands on the board, and what passed per school year; the next leader of the board adds both up"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -27,7 +27,21 @@ def upgrade() -> None:
     )
     if op.get_bind().dialect.name == "postgresql":  # its few rows are written again and again: they find room beside themselves
         op.execute("ALTER TABLE standing SET (fillfactor = 30)")
+    op.create_table(
+        "traffic_year",
+        sa.Column("year", sa.Integer(), autoincrement=False, nullable=False),
+        *(sa.Column(name, bytewise, nullable=False) for name in ("dienst", "system", "receiver_system")),
+        *(
+            sa.Column(name, sa.BigInteger(), nullable=False, server_default="0")
+            for name in ("handed_in", "refused", "delivered", "failed", "took_s", "in_minute", "in_hour", "in_day")
+        ),
+        sa.PrimaryKeyConstraint("year", "dienst", "system", "receiver_system"),
+        sqlite_with_rowid=False,
+    )
+    op.add_column("item", sa.Column("kept", sa.Boolean(), nullable=False, server_default=sa.text("true")))
 
 
 def downgrade() -> None:
+    op.drop_column("item", "kept")
+    op.drop_table("traffic_year")
     op.drop_table("standing")

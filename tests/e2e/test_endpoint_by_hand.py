@@ -1,4 +1,5 @@
-"""The backbone tries an endpoint itself: asked for at the desk, made by the timetable, and gone the whole way of a message."""
+"""What people do with an endpoint while everything runs: pause it and let it go on, and try it with a test message (proef), which is asked
+for at the desk, made by the timetable, and goes the whole way of a message."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ from routing.people import Scope
 from routing.ports import Incoming, Outgoing
 from routing.proef import NoProef, Proef, ProefState
 from tests.support.broker import free_port, require_rabbitmq, until
-from tests.support.exchange import HUB, LAS, MBO, SCHOOL, SIS, Exchange, MovedClock
-from tests.support.push import document, hand_in, receiver
+from tests.support.exchange import CIVIC, HUB, LAS, MBO, SCHOOL, SIS, UTRECHT, Exchange, MovedClock
+from tests.support.push import arrivals, deliveries, document, hand_in, hand_in_steps, municipality, receiver
 from tests.support.store import run_sql
 from workers.proefs import ProefDesk
 from workers.register_cache import RegisterCache
@@ -25,7 +26,8 @@ from workers.register_cache import RegisterCache
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 ALL = Scope(everything=True)
-PORT = free_port()
+PORT, CIVIC_PORT = free_port(), free_port()
+CIVIC_LANE = f"push {CIVIC} https://localhost:{CIVIC_PORT}/vva"
 LANE = f"push {SIS} https://localhost:{PORT}/proef"
 WORKERS = ("relay", "route", "deliver", "push", "audit", "timetable", "intake")
 
@@ -33,7 +35,7 @@ WORKERS = ("relay", "route", "deliver", "push", "audit", "timetable", "intake")
 @pytest.fixture(scope="module")
 def exchange() -> Iterator[Exchange]:
     require_rabbitmq()
-    with Exchange(document=document(proef=PORT), clock=MovedClock()) as made:
+    with Exchange(document=document(proef=PORT, vva=CIVIC_PORT), clock=MovedClock()) as made:
         made.run(awake(made))
         yield made
 
@@ -67,6 +69,38 @@ async def comes_to(desk: ProefDesk, asked: Proef, *states: ProefState) -> Proef:
 
 def events(exchange: Exchange, asked: Proef) -> list[str]:
     return [event.kind for event in exchange.store.journal.of_message(asked.id)]
+
+
+def test_an_endpoint_that_is_paused_gets_nothing_and_when_it_is_resumed_everything_in_order(exchange: Exchange) -> None:
+    async def play() -> tuple[dict[str, list[str]], list[str], int, int]:
+        outbox, now_us = exchange.store.outbox, exchange.clock.now_us
+        async with municipality(exchange, "slow=0.05", port=CIVIC_PORT) as civic, receiver(exchange, port=PORT) as school:
+            ketens = await hand_in_steps(exchange, ketens=6, steps=6)
+            ids = [one for steps in ketens.values() for one in steps]
+            await until(lambda: len(civic.received) >= 8, within_s=60)
+            outbox.hold(CIVIC_LANE, who="olga", now_us=now_us())
+            under_way = "SELECT 1 FROM delivery WHERE state = 'released' AND lane = :lane"
+            await until(lambda: not exchange.rows(under_way, lane=CIVIC_LANE), within_s=30)
+            before = len(civic.received)
+            await until(lambda: len(deliveries(exchange, ids, to=UTRECHT)) == len(ids), within_s=60)
+            others = await hand_in(exchange, 3)  # to another endpoint: the relay has looked at all of them meanwhile
+            await until(lambda: len(arrivals(school)) == len(others), within_s=30)
+            paused = len(civic.received)
+            outbox.let_go(CIVIC_LANE, who="olga", now_us=now_us())
+            await until(lambda: len(civic.received) >= len(ids), within_s=60)
+            await until(lambda: settled(exchange, ids), within_s=30)
+        own = {f"urn:uuid:{row['id']}": one for one, row in deliveries(exchange, ids, to=UTRECHT).items()}
+        return ketens, [own[str(one.message_id)] for one in civic.received], before, paused
+
+    ketens, came, before, paused = exchange.run(play(), within_s=150)
+    assert before == paused < len(came), "something left while it was paused, or all had gone before"
+    assert sorted(came) == sorted(one for steps in ketens.values() for one in steps), "lost or doubled"
+    for keten, steps in ketens.items():
+        assert [one for one in came if one in set(steps)] == steps, f"the statuses of {keten} came in another order"
+
+
+def settled(exchange: Exchange, ids: list[str]) -> bool:
+    return all(row["state"] == "acknowledged" for row in deliveries(exchange, ids, to=UTRECHT).values())
 
 
 def test_an_endpoint_takes_a_proef_that_goes_the_whole_way_of_a_message(exchange: Exchange, desk: ProefDesk) -> None:
@@ -137,7 +171,7 @@ def test_in_a_mailbox_it_stands_until_its_system_confirms_it(exchange: Exchange,
     async def play() -> tuple[Proef, Proef]:
         asked = desk.ask(ALL, organisation=SCHOOL, who="anna")
         stands = await comes_to(desk, asked, ProefState.DELIVERED, ProefState.FAILED)
-        (letter,) = await take(exchange)
+        (letter,) = [one for one in await take(exchange) if one.headers["dienst"] == "proef"]
         word = {"delivery_id": letter.headers["delivery_id"], "outcome": "confirmed", "reason": None}
         publisher = await exchange.publisher(LAS)
         await publisher.publish_many([Outgoing(exchange="confirm", routing_key=LAS, body=json.dumps(word).encode())])
