@@ -724,7 +724,7 @@ def _portal_desk(parts: Parts) -> Any:
         alerts=store.alerts,
         changes=_portal_register(parts),
         reports=_portal_reports(parts, register),
-        proefs=ProefDesk(store.proefs, parts.register, parts.clock),
+        proefs=ProefDesk(store.proefs, parts.asking, parts.clock),
     )
 
 
@@ -960,8 +960,9 @@ def proef(arguments: Arguments) -> int:
     from workers.proefs import ProefDesk
     from workers.register_cache import RegisterCache
 
-    store = existing_store_of(read_settings(arguments))
-    desk = ProefDesk(store.proefs, RegisterCache(store.register), Clock())
+    settings, clock = read_settings(arguments), Clock()
+    store = existing_store_of(settings)
+    desk = ProefDesk(store.proefs, _asking(settings, RegisterCache(store.register), clock), clock)
     return proef_commands.proef(arguments, desk, who=operator(os.environ))
 
 

@@ -40,10 +40,11 @@ class ProefState(StrEnum):
     DELIVERED = "delivered"  #: stands in the mailbox; its system has not confirmed it yet
     ACKNOWLEDGED = "acknowledged"  #: the endpoint took it, or its system confirmed it
     FAILED = "failed"
+    REFUSED = "refused"  #: no message could be made of it
 
 
 #: It stays as it is.
-ENDED: Final = frozenset({ProefState.ACKNOWLEDGED, ProefState.FAILED})
+ENDED: Final = frozenset({ProefState.ACKNOWLEDGED, ProefState.FAILED, ProefState.REFUSED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

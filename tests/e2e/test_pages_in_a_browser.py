@@ -35,6 +35,7 @@ PATHS = [
     "/rapporten",
     "/opdrachten",
     "/meldingen",
+    "/tweede-factor",
     "/nergens",
 ]
 #: Something of the page that is wider than the window, where nothing around it scrolls; empty when all fits.
