@@ -171,6 +171,9 @@ def beside(url: str, store: Store, open_ones: int, traffic: Traffic, pairs: tupl
     """Previews and confirms a retry of the newest 100,000 that are open: how many, the seconds until the job may begin, and what it then
     costs the traffic."""
     desk, who = ActionDesk(store.jobs, lambda: read_register({}, version=0), Clock(), approve_above=1_000_000), ACCOUNTS[0].name
+    for left in desk.jobs(EVERYTHING):  # by a run that was cut off
+        if left.state in (JobState.RUNNING, JobState.PAUSED, JobState.STOPPED):
+            desk.cancel(EVERYTHING, left.id, who=who)
     nth = "SELECT received_us FROM item ORDER BY received_us LIMIT 1 OFFSET :n"
     with store.database.read() as connection:
         since_us = connection.execute(text(nth), {"n": max(0, open_ones - BULK)}).scalar_one()
