@@ -73,16 +73,16 @@ class ProefDesk:
         """See the Protocol."""
         if organisation is None and system is None and lane is None:
             raise NoProef(
-                "Noem een organisatie, een systeem of een wachtrij om een proefbericht heen te sturen.",
                 "Name an organisation, a system or a lane to send a test message to.",
+                "Noem een organisatie, een systeem of een wachtrij om een proefbericht heen te sturen.",
             )
         if organisation is not None and not is_oin(organisation):
-            raise NoProef("Dat is geen OIN of routeringskenmerk van 20 posities.", "That is no OIN or routeringskenmerk of 20 positions.")
+            raise NoProef("That is no OIN or routeringskenmerk of 20 positions.", "Dat is geen OIN of routeringskenmerk van 20 posities.")
         now = self._clock.now()
         receiver, endpoint = patiently(lambda: aim(self._register(), organisation=organisation, system=system, lane=lane, now=now))
         owner = institution_of(receiver)
         if not (scope.everything or endpoint.system in scope.systems or owner in scope.organisations):
-            raise NoProef("Dat endpoint is niet van u.", "That endpoint is not yours.")
+            raise NoProef("That endpoint is not yours.", "Dat endpoint is niet van u.")
         return self._book.ask(
             Proef(
                 id=new_id(),
