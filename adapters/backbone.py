@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Collection
 
 from adapters import pki
 from adapters.broker_keeper import Keeper
@@ -12,7 +13,7 @@ from adapters.crls import CrlFetcher
 from adapters.home import amqp_urls
 from adapters.store import Store, open_store
 from broker_config.node import PrivateNode
-from broker_config.settings import Settings
+from broker_config.settings import Settings, mask
 from routing.register import Register
 from routing.register_stored import read_stored
 
@@ -75,6 +76,23 @@ class Backbone:
                 await asyncio.wait_for(stopped.wait(), 1.0)
             except TimeoutError:
                 continue
+
+    def addresses(self, workers: Collection[str]) -> str:
+        """Where everything is, in lines for whoever started it."""
+        settings, (amqp, management) = self.settings, amqp_urls(self.settings)
+        lines = [
+            f"Koppelpunt runs. home {settings.home}",
+            f"  AMQP        {mask(amqp)}",
+            f"  management  {mask(management or '(not known)')}",
+        ]
+        if "gateway" in workers:
+            lines.append(f"  gateway     {settings.gateway_address}/wus/DIENST/VERSIE")
+        if "portal" in workers:
+            lines.append(f"  portal      {settings.portal_address}")
+            if self.store is not None and not settings.oidc_issuer and not self.store.people.accounts():
+                home = f" --home {settings.home}" if "KOPPELPUNT_HOME" in settings.named else ""
+                lines.append(f"              nobody has an account yet: run.py account add NAME --role chain_manager{home}")
+        return "\n".join([*lines, f"  trust       {settings.trust}"])
 
     async def __aexit__(self, *_: object) -> None:
         if self.store:

@@ -28,9 +28,12 @@ from yarl import URL
 
 from adapters import soap
 from adapters.addressing import glance
-from adapters.credentials import FollowingContext
+from adapters.credentials import Credentials, FollowingContext
+from adapters.crls import FollowingVerifier
 from adapters.https import CIPHERS
-from adapters.reply import LARGEST, Judge, read
+from adapters.reloading import Following
+from adapters.reply import LARGEST, LIMITS, Judge, read
+from adapters.store.registry import Registry
 from broker_config.settings import Settings
 from routing.addresses import is_odd_number, public
 from routing.outcome import Asked, Heard, Wire
@@ -191,6 +194,19 @@ class Endpoints:
         self._answer_s = answer_s
         self._resolver = Resolver(self._allowed)
         self._pool: _Pool | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, credentials: Following[Credentials], registry: Registry, now: Callable[[], datetime]) -> Endpoints:
+        """As the settings say, with our certificate as it is at each call; which certificates servers show is kept in the store."""
+        verifier = FollowingVerifier.for_https(settings, registry, LIMITS)
+        return cls(
+            FollowingContext(lambda: credentials().context, ssl.PROTOCOL_TLS_CLIENT),
+            verifier,
+            allowed=settings.push_networks,
+            answer_s=settings.push_answer_s,
+            now=now,
+            saw_server=verifier.sightings.saw_server,
+        )
 
     async def offer(self, url: str, message: bytes, *, action: str, asked: Asked) -> Heard:
         """One attempt: what was heard. `url` is where it is; whom it is for stands in the message."""

@@ -93,3 +93,10 @@ def standing(notes: Notes) -> Mapping[str, Any] | None:
     text = notes.note(NOTE)
     found: Mapping[str, Any] | None = json.loads(text) if text else None
     return found
+
+
+def shown(settings: Settings, notes: Notes) -> Mapping[str, Any] | None:
+    """The same with which register it is; None where ours alone decides."""
+    if settings.register_source == "own":
+        return None
+    return {"source": settings.register_source, "url": settings.osr_url, **(standing(notes) or {})}

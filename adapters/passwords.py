@@ -67,6 +67,13 @@ class Passwords:
         return matching[0] if matching else None
 
 
+def show_qr(text: str) -> None:
+    """Shows it on a terminal as a QR code, for an authenticator app."""
+    import segno
+
+    segno.make(text).terminal(compact=True)
+
+
 def reseal(people: People, vault: Vault, keys: PortalKeys) -> int:
     """Seals second factors of before with the key for signing in; returns how many there were. One that the master key does not open stays
     as it is. Raises StoreUnavailable."""

@@ -11,15 +11,19 @@ import binascii
 import json
 import os
 import secrets
+import sys
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from adapters.vault import VaultError, index_key, keyed_hash
+from adapters.vault import VaultError, index_key, keyed_hash, read_master_key
+from broker_config.settings import Settings
 
 _KEY_BYTES: Final = 32
 _NONCE: Final = 12
@@ -99,3 +103,19 @@ class PortalKeys:
     def sealed_before(sealed: bytes) -> bool:
         """Whether something is still sealed with the master key, as versions up to 0.5 did."""
         return not sealed.startswith(_MARK)
+
+
+def portal_keys(settings: Settings) -> PortalKeys:
+    """Those of the settings: from the master key where that is, which is the truth; else from the portal's file. Raises VaultError."""
+    return PortalKeys.of(read_master_key(settings.master_key)) if settings.master_key.exists() else PortalKeys.read(settings.portal_secrets)
+
+
+def make(arguments: Namespace, settings: Settings, *, print_json: Callable[[Any], None]) -> int:
+    """The command `account keys`: the portal's keys, out of the master key. Raises VaultError."""
+    file = settings.portal_secrets
+    made = PortalKeys.of(read_master_key(settings.master_key)).write(file)
+    if arguments.json:
+        print_json({"file": str(file), "changed": made})
+    else:
+        sys.stdout.write(f"The portal's keys {'are now' if made else 'were already'} in {file}, for the portal's machine and user only.\n")
+    return 0

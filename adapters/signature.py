@@ -335,14 +335,19 @@ def check_signature(security: SecurityHeader, key: rsa.RSAPublicKey) -> None:
         raise SignatureBroken("the signature value does not match SignedInfo and the token", "SignatureValue") from None
 
 
-def check_digests(covered: list[tuple[str, etree._Element, Reference]], security: SecurityHeader) -> None:
-    bad = []
+def check_digests(covered: list[tuple[str, etree._Element, Reference]], body: etree._Element) -> bytes:
+    """Raises SignatureBroken for what was changed. Returns the Body in exclusive canonical form; nothing where it has a PrefixList."""
+    bad, canonical = [], b""
     for name, element, (prefixes, digest, value) in covered:
-        computed = base64.b64encode(digest(c14n.exclusive(element, prefixes)).digest()).decode()
+        octets = c14n.exclusive(element, prefixes)
+        if element is body and not prefixes:
+            canonical = octets
+        computed = base64.b64encode(digest(octets).digest()).decode()
         if computed != value and computed != "".join(value.split()):
             bad.append(name)
     if bad:
         raise SignatureBroken(f"{' and '.join(bad)} changed after signing: the digest differs", ", ".join(bad))
+    return canonical
 
 
 def check_times(created: datetime, expires: datetime | None, at: datetime, policy: VerifyPolicy) -> None:

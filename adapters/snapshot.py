@@ -14,7 +14,7 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
@@ -23,7 +23,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 
+from adapters.credentials import ours
 from adapters.trust import TrustedCertificate
+from broker_config.settings import Settings
 from routing.register import Register, RegisterError, read_register
 from schemas.faults import Fault
 from schemas.oin import Oin, is_oin
@@ -90,6 +92,18 @@ def make(
         }
     ).encode()
     return b"\n".join((header, base64.b64encode(sealer.seal(header)), content))
+
+
+def maker(settings: Settings) -> Callable[[Mapping[str, Any], int, datetime], bytes]:
+    """Document, version and moment -> a snapshot of ours, signed with our certificate as it is then, good for the hours of the settings.
+    Raises UsageError when we have none."""
+    credentials, valid_for = ours(settings), timedelta(hours=settings.snapshot_hours)
+
+    def made(document: Mapping[str, Any], version: int, now: datetime) -> bytes:
+        own = credentials()
+        return make(document, version=version, issuer=own.oin, sealer=own.signer, now=now, valid_for=valid_for)
+
+    return made
 
 
 def read(raw: bytes, *, check: Check, issuer: str, now: datetime, at_least: int = 0) -> Snapshot:

@@ -82,6 +82,11 @@ def keyed_hash(key: bytes, text: str) -> bytes:
     return hashlib.blake2b(text.encode(), key=key, digest_size=16).digest()
 
 
+def open_vault(master_key: Path) -> Vault:
+    """With the master key in this file. Raises VaultError with a sentence that says what to do."""
+    return Vault(read_master_key(master_key))
+
+
 def read_master_key(path: Path) -> bytes:
     """The master key in a file (base64). Raises VaultError with a sentence that says what to do."""
     try:

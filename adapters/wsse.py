@@ -18,7 +18,7 @@ from typing import Any
 
 from lxml import etree
 
-from adapters import c14n, soap
+from adapters import soap
 from adapters.addressing import Addresses, Frame, read_addresses, read_frame
 from adapters.signature import (
     check_digests,
@@ -68,7 +68,7 @@ class Verifier:
 
         certificate = self._trust.check(token_bytes(security.token.text or ""), at=created if at is None else at)
         check_signature(security, certificate.public_key)
-        check_digests(covered, security)
+        body = check_digests(covered, frame.body)
 
         check_times(created, expires, created if at is None else at, policy)
         self._noted(certificate)
@@ -82,6 +82,7 @@ class Verifier:
             certificate_sha256=certificate.sha256,
             signed=tuple(name for name, _, _ in covered),
             signature_value=security.value,
+            body=body,
         )
 
     def _unsigned(self, raw: bytes, root: etree._Element, frame: Frame, addresses: Addresses, *, at: datetime, connected: Oin) -> Envelope:
@@ -147,4 +148,4 @@ def require_addressed(root: etree._Element, policy: VerifyPolicy = EDUKOPPELING)
 
 def content_digest(envelope: Envelope) -> bytes:
     """SHA-256 over the exclusive canonical form of the content: the same for an honest retry, whatever its ids and signature (rule 2)."""
-    return hashlib.sha256(c14n.exclusive(envelope.content)).digest()
+    return hashlib.sha256(envelope.canonical_content()).digest()

@@ -10,6 +10,8 @@ the board (benchmarks/portal_traffic.py).
 
     messages, open    in the store; on the board, openstaand and uitval together
     p95_ms            per page: the server's time, as the portal logs it with each request (`ms`), store and template together
+    bulk_slows        milliseconds that a new message takes from hand-in to confirmation without and with that job running, in pairs of
+                      rounds, and how much slower that is (benchmarks/portal_job.py)
     bulk_accept_s     from asking for the preview of a retry of 100,000 (`bulk`, where fewer are open) until it is frozen and confirmed
 
 Beside these are printed the medians, how long building and filling took, and how much traffic there was.
@@ -22,8 +24,8 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,12 +37,13 @@ sys.path.insert(0, str(ROOT))
 from sqlalchemy import text  # noqa: E402 - runs from any folder
 
 from adapters.store import Store, open_store  # noqa: E402 - runs from any folder
+from benchmarks import portal_job  # noqa: E402
 from benchmarks import portal_store as season  # noqa: E402
 from benchmarks.portal_pages import ACCOUNTS, THEIRS, Portal, Visitor, pages  # noqa: E402
 from benchmarks.portal_store import now_us  # noqa: E402
 from routing.actions import Action, Order, Selection  # noqa: E402
 from routing.board import ItemFilter  # noqa: E402
-from routing.jobs import Terms  # noqa: E402
+from routing.jobs import JobState, Terms  # noqa: E402
 from routing.people import Scope  # noqa: E402
 from routing.register import read_register  # noqa: E402
 from workers.actions import ActionDesk  # noqa: E402
@@ -52,6 +55,8 @@ PAGES: Final = ("overview", "openstaand", "uitval", "message", "parties", "repor
 TURNS: Final = 60
 #: Messages that are retried at once.
 BULK: Final = 100_000
+#: Pairs of rounds with that job and without it, and seconds of each round; and in a store of fewer messages than that.
+PAIRS, SMALL_PAIRS, SMALL = (10, 4.0), (1, 1.0), 100_000
 EVERYTHING: Final = Scope(everything=True)
 #: Of the PostgreSQL server: memory as a small database machine has it; and what is copied into new tables is not logged besides.
 SERVER: Final = ("shared_buffers=1GB", "wal_level=minimal", "max_wal_senders=0", "max_wal_size=8GB")
@@ -99,9 +104,10 @@ def measure(home: Path, url: str, count: int) -> dict[str, Any]:
     store = open_store(url)
     try:
         open_ones = sum(store.board.tally(EVERYTHING, ItemFilter(), "state", now_us=now_us()).values())
-        with TemporaryDirectory() as own, Portal(Path(own) / "portal", url, store) as portal, passing(url) as passed:
+        traffic = Traffic(url)
+        with TemporaryDirectory() as own, Portal(Path(own) / "portal", url, store) as portal, traffic:
             times = visit(portal, count, there.began_us)
-            bulk, bulk_accept_s = accept(store, open_ones)
+            bulk, bulk_accept_s, bulk_slows = beside(url, store, open_ones, traffic, PAIRS if count >= SMALL else SMALL_PAIRS)
     finally:
         store.close()
     return {
@@ -110,10 +116,11 @@ def measure(home: Path, url: str, count: int) -> dict[str, Any]:
         "p95_ms": {name: quantile(some, 0.95) for name, some in times.items()},
         "bulk_accept_s": round(bulk_accept_s, 2),
         "bulk": bulk,
+        "bulk_slows": bulk_slows,
         "p50_ms": {name: quantile(some, 0.5) for name, some in times.items()},
         "build_s": there.build_s,
         "fill_s": there.fill_s,
-        **passed,
+        **traffic.said,
     }
 
 
@@ -132,31 +139,66 @@ def visit(portal: Portal, count: int, began_us: int) -> dict[str, list[float]]:
     return times
 
 
-@contextmanager
-def passing(url: str) -> Iterator[dict[str, Any]]:
-    """Traffic; afterwards what is yielded says how much there was."""
-    said: dict[str, Any] = {}
-    command = [sys.executable, str(ROOT / "benchmarks" / "portal_traffic.py"), url]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        process.stdout.readline()  # it has begun
+class Traffic:
+    """Messages that pass, in a process of its own. Use as `with`."""
+
+    def __init__(self, url: str) -> None:
+        self.said: dict[str, Any] = {}  #: afterwards: how much there was
+        self._command = [sys.executable, str(ROOT / "benchmarks" / "portal_traffic.py"), url]
+
+    def __enter__(self) -> Traffic:
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self._process.stdout.readline()  # it has begun
+        return self
+
+    def __exit__(self, *_: object) -> None:
         try:
-            yield said
-            said |= json.loads(process.communicate("stop\n", timeout=60)[0])
+            self.said = json.loads(self._process.communicate("stop\n", timeout=60)[0])
         finally:
-            process.kill()
+            self._process.kill()
+
+    def look(self) -> dict[str, Any]:
+        """How many passed since the last look, and how long each took."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write("look\n")
+        self._process.stdin.flush()
+        found: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return found
 
 
-def accept(store: Store, open_ones: int) -> tuple[int, float]:
-    """Previews and confirms a retry of the newest 100,000 that are open: how many, and the seconds until the job may begin."""
-    desk = ActionDesk(store.jobs, lambda: read_register({}, version=0), Clock(), approve_above=1_000_000)
+def beside(url: str, store: Store, open_ones: int, traffic: Traffic, pairs: tuple[int, float]) -> tuple[int, float, dict[str, Any]]:
+    """Previews and confirms a retry of the newest 100,000 that are open: how many, the seconds until the job may begin, and what it then
+    costs the traffic."""
+    desk, who = ActionDesk(store.jobs, lambda: read_register({}, version=0), Clock(), approve_above=1_000_000), ACCOUNTS[0].name
+    for left in desk.jobs(EVERYTHING):  # by a run that was cut off
+        if left.state in (JobState.RUNNING, JobState.PAUSED, JobState.STOPPED):
+            desk.cancel(EVERYTHING, left.id, who=who)
     nth = "SELECT received_us FROM item ORDER BY received_us LIMIT 1 OFFSET :n"
     with store.database.read() as connection:
         since_us = connection.execute(text(nth), {"n": max(0, open_ones - BULK)}).scalar_one()
     began = time.perf_counter()
-    preview = desk.preview(EVERYTHING, Selection(wanted=ItemFilter(since_us=since_us)), Order(action=Action.RETRY), who="bench")
-    desk.confirm(EVERYTHING, preview.id, who="bench", reason="bench", terms=Terms())
-    return preview.count, time.perf_counter() - began
+    preview = desk.preview(EVERYTHING, Selection(wanted=ItemFilter(since_us=since_us)), Order(action=Action.RETRY), who=who)
+    job = desk.confirm(EVERYTHING, preview.id, who=who, reason="bench", terms=Terms()).id
+    took_s = time.perf_counter() - began
+
+    def move(does: Callable[..., object], *states: JobState) -> None:
+        now = desk.job(EVERYTHING, job)
+        if now is not None and now.state in states:
+            does(EVERYTHING, job, who=who)
+
+    slows = portal_job.rounds(
+        traffic.look,
+        lambda: move(desk.pause, JobState.RUNNING),
+        lambda: move(desk.resume, JobState.PAUSED, JobState.STOPPED),
+        url=url,
+        pairs=pairs[0],
+        round_s=pairs[1],
+    )
+    move(desk.cancel, JobState.RUNNING, JobState.PAUSED, JobState.STOPPED)
+    ended = desk.job(EVERYTHING, job)
+    assert ended is not None
+    return preview.count, took_s, slows | {"offered": ended.figures.succeeded + ended.figures.under_way}
 
 
 def run(*, messages: int = 1_000_000, postgres: bool = False, home: str | None = None, as_json: bool = False) -> int:
@@ -169,7 +211,8 @@ def run(*, messages: int = 1_000_000, postgres: bool = False, home: str | None =
     if as_json:
         print_json(result)
         return 0
-    figures = [{"what": name, "figure": value} for name, value in result.items() if not isinstance(value, dict)]
+    slows = {f"bulk_slows {name}": value for name, value in result["bulk_slows"].items()}
+    figures = [{"what": name, "figure": value} for name, value in (result | slows).items() if not isinstance(value, dict)]
     print_table(("what", "figure"), figures)
     by_page = [{"page": name, "p50_ms": result["p50_ms"][name], "p95_ms": result["p95_ms"][name]} for name in PAGES]
     print_table(("page", "p50_ms", "p95_ms"), by_page, title="Server time, as the portal logs it")

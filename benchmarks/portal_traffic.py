@@ -2,7 +2,8 @@
 
     python benchmarks/portal_traffic.py URL
 
-It goes on until standard input says stop, and then prints how much there was.
+It goes on until standard input says stop, and then prints how much there was. To any other word it prints how many passed since the last,
+and the milliseconds that each of them took.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import sys
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from typing import Final
 
@@ -103,16 +105,31 @@ def _pass(store: Store, relay: Lease, start: int, size: int) -> int:
     return len(claimed)
 
 
+def _listen(said: deque[str], stop: threading.Event) -> None:
+    for line in sys.stdin:
+        if line == "stop\n":
+            break
+        said.append(line)
+    stop.set()
+
+
 def traffic(url: str) -> None:
     """Messages go through until standard input says stop; the journal is chained and the board kept."""
     store = open_store(url)
     relay, audit, board = (take(store, name) for name in ("relay", "audit", "board"))
-    stop = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.readline(), stop.set()), daemon=True).start()
+    stop, said = threading.Event(), deque[str]()
+    threading.Thread(target=_listen, args=(said, stop), daemon=True).start()
     print("begun", flush=True)
     began, passed, keeper = time.monotonic(), 0, store.board_keeper
+    since, busy_s = 0, 0.0
     while not stop.is_set():
+        if said:
+            said.popleft()
+            print(json.dumps({"passed": passed - since, "ms": round(1e3 * busy_s / max(1, passed - since), 3)}), flush=True)
+            since, busy_s = passed, 0.0
+        before = time.perf_counter()
         passed += _pass(store, relay, passed, 25)
+        busy_s += time.perf_counter() - before
         while store.journal.chain(audit, now_us=now_us()) >= 1_000:
             pass
         for chore in (keeper.follow, keeper.sweep, keeper.count):

@@ -16,6 +16,7 @@ from routing.proef import Proefs
 from routing.register import Register
 from routing.register_changing import RegisterChanges
 from routing.reporting import ReportPost
+from routing.warning_board import Warnings
 
 
 class LaneKeeper(Protocol):
@@ -83,3 +84,13 @@ class Desk:
     changes: RegisterChanges | None = None  #: of the service register
     reports: ReportPost | None = None  #: partners' reports by mail
     proefs: Proefs | None = None  #: test messages to endpoints
+
+
+def heeds_of(warnings: Warnings) -> Callable[[Scope], Sequence[Heed]]:
+    """What stands of those parties that somebody sees."""
+
+    def heeds(scope: Scope) -> Sequence[Heed]:
+        parties = None if scope.everything else sorted(scope.organisations | scope.systems)
+        return [kept.warning for kept in warnings.standing(parties=parties)]
+
+    return heeds

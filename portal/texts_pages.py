@@ -515,6 +515,7 @@ _PARTIES: Final[Mapping[str, tuple[str, str]]] = {
     "proef.delivered": ("In de postbus, nog niet bevestigd", "In the mailbox, not confirmed yet"),
     "proef.acknowledged": ("Aangekomen", "Arrived"),
     "proef.failed": ("Niet aangekomen", "Did not arrive"),
+    "proef.refused": ("Kon niet worden gemaakt", "Could not be made"),
     "party.no_traffic": ("Hiervan is nog geen verkeer gezien.", "No traffic of this was seen yet."),
     "party.chart": ("Verkeer in de laatste 48 uur", "Traffic in the last 48 hours"),
     "party.lanes": ("Adressen en postbus", "Addresses and mailbox"),

@@ -6,6 +6,7 @@ and what came of the first attempt is its outcome: whoever tests is waiting, and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -28,6 +29,8 @@ DIENST, VERSIE, ACTION = "proef", "1", "urn:x-backbone:proef:1/proef"
 VIA: Final = "proef"
 #: Seconds between two proefs to one endpoint; and how many one receiving system gets in an hour.
 EVERY_S, PER_HOUR, HOUR_S = 30, 30, 3_600
+#: What decisions about messages say at their end: here nothing waits.
+_WAITS: Final = re.compile(r"[;,] (?:het bericht wacht|the message waits)[^.]*\.\Z")
 #: Endpoints looked at for one that may be used: a supplier has one for each of its hundreds of schools.
 _LOOKED_AT: Final = 50
 
@@ -40,10 +43,11 @@ class ProefState(StrEnum):
     DELIVERED = "delivered"  #: stands in the mailbox; its system has not confirmed it yet
     ACKNOWLEDGED = "acknowledged"  #: the endpoint took it, or its system confirmed it
     FAILED = "failed"
+    REFUSED = "refused"  #: no message could be made of it
 
 
 #: It stays as it is.
-ENDED: Final = frozenset({ProefState.ACKNOWLEDGED, ProefState.FAILED})
+ENDED: Final = frozenset({ProefState.ACKNOWLEDGED, ProefState.FAILED, ProefState.REFUSED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +78,9 @@ class Proef:
 class NoProef(CannotAct):
     """It cannot be sent; one sentence in each language that says why, and what to do."""
 
-    def __init__(self, nl: str, en: str, *, after_s: int | None = None) -> None:
-        super().__init__(en)
-        self.nl, self.en = nl, en
+    def __init__(self, en: str, nl: str, *, after_s: int | None = None) -> None:
+        super().__init__(en, nl)
         self.after_s = after_s  #: seconds after which it may be tried again
-
-    def in_words(self, language: str) -> str:
-        """The sentence in this language."""
-        return self.en if language == "en" else self.nl
 
 
 class Proefs(Protocol):
@@ -128,14 +127,14 @@ def _receivers(register: Register, organisation: str | None, system: str | None,
 
 def _no_way(found: Resolution | None, organisation: str | None, system: str | None) -> NoProef:
     if found is not None:
-        return NoProef(found.decision.text_nl, found.decision.text_en)
+        return NoProef(*(_WAITS.sub(".", said) for said in (found.decision.text_en, found.decision.text_nl)))
     whom_nl, whom_en = "dit adres", "this address"
     if organisation or system:
         whom_nl = f"organisatie {organisation}" if organisation else f"systeem {system}"
         whom_en = f"organisation {organisation}" if organisation else f"system {system}"
     return NoProef(
-        f"In het serviceregister heeft {whom_nl} nu geen endpoint voor {DIENST} versie {VERSIE}; de leverancier moet het vastleggen.",
         f"In the service register {whom_en} has no endpoint for {DIENST} version {VERSIE} now; its supplier must record one.",
+        f"In het serviceregister heeft {whom_nl} nu geen endpoint voor {DIENST} versie {VERSIE}; de leverancier moet het vastleggen.",
     )
 
 
@@ -161,23 +160,23 @@ def judge_own(register: Register, *, own: Oin, kind: MessageKind, now: datetime)
 def paused(lane: str, who: str) -> NoProef:
     """An operator holds it: nothing leaves for it, a proef neither."""
     return NoProef(
-        f"Dit adres is gepauzeerd door {who}: er gaat niets heen, ook geen proefbericht. Hervat het eerst.",
         f"This address was paused by {who}: nothing goes there, and no test message either. Resume it first.",
+        f"Dit adres is gepauzeerd door {who}: er gaat niets heen, ook geen proefbericht. Hervat het eerst.",
     )
 
 
 def waits() -> NoProef:
     """An earlier one to this endpoint has not ended."""
     return NoProef(
-        "Het vorige proefbericht naar dit adres is nog onderweg; kijk eerst wat daarvan komt.",
         "The test message before is still on its way to this address; see first what comes of that.",
+        "Het vorige proefbericht naar dit adres is nog onderweg; kijk eerst wat daarvan komt.",
     )
 
 
 def too_soon(after_s: int) -> NoProef:
     """One was sent a moment ago, or many in an hour."""
     return NoProef(
-        f"Hierheen ging net al een proefbericht; over {after_s} s kan het weer.",
         f"A test message went there a moment ago; in {after_s} s there may be another.",
+        f"Hierheen ging net al een proefbericht; over {after_s} s kan het weer.",
         after_s=after_s,
     )

@@ -21,7 +21,7 @@ class SealedParts(Protocol):
     facts: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class RecordedDecision:
     """One answer to one of rule 4's three questions, ready to be stored."""
 

@@ -14,9 +14,11 @@ from datetime import date, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from broker_config.settings import Settings
 from routing.alerts import Alert, AlertState, Kind, Letter
 from routing.board import Flow, ItemFilter, Report, ReportLine, View
 from routing.contacts import Contact, Language
+from routing.register import Register
 from routing.tellings import Written
 from schemas.cells import cell
 from schemas.faults import CODES, Owner
@@ -85,6 +87,16 @@ class Words:
             receiver_systems=system if receives else (),
         )
         return f"{self.portal}/openstaand?{urlencode(wanted.as_query())}"
+
+
+def words_of(settings: Settings, register: Callable[[], Register]) -> Words:
+    """With the portal's address and our OIN as the settings have them, and the names of the register as it is at each message."""
+
+    def name(oin: str) -> str:
+        found = register().organisation(oin) or register().system(oin)
+        return found.name if found else ""
+
+    return Words(portal=(settings.portal_url or "").rstrip("/"), ours=settings.own_oins[0], name=name)
 
 
 # -- alerts ------------------------------------------------------------

@@ -14,11 +14,13 @@ from routing.work import Confirmation, NewRefusal
 from schemas.faults import Owner, kind_of
 from schemas.ids import new_id
 from schemas.rules import Judgement
-from workers.audit import receipt
+from workers.audit import Auditor, receipt
+from workers.board import BoardKeeping
 from workers.deliver import read_confirmation
 from workers.desk import named
 from workers.intake import Refusals
-from workers.loop import Stopping, Worker
+from workers.loop import Stopping, Worker, consume
+from workers.parts import Parts, Tasks
 from workers.relay import decode_tickets, encode_tickets
 
 log = logging.getLogger("koppelpunt.dead")
@@ -168,3 +170,13 @@ def _given_back(incoming: Incoming) -> Confirmation | None:
         reason="De software van de ontvanger gaf het bericht steeds terug zonder antwoord. / "
         "The receiver's software gave the message back again and again without an answer.",
     )
+
+
+def tasks(parts: Parts) -> Tasks:
+    """What the worker `audit` runs."""
+    worker, store, dead = parts.worker, parts.store, Dead(parts.worker, parts.store, parts.publisher)
+    return [
+        Auditor(worker, store, parts.publisher, parts.register, own=parts.settings.own_oins).run(),
+        BoardKeeping(worker, store.registry, store.board_keeper).run(),
+        consume(worker, parts.consumer("dead", prefetch=1), dead.handle, limit=1),
+    ]

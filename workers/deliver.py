@@ -21,8 +21,9 @@ from schemas.faults import kind_of
 from schemas.privacy import plain, redact
 from workers.asking import decide
 from workers.clock import Clock, micros
-from workers.loop import Worker
+from workers.loop import Worker, consume, follow_queues
 from workers.parcel import Forwarder, Parcels
+from workers.parts import Parts, Tasks
 from workers.places import elsewhere, erased, place_of, settled, strange_places
 from workers.register_cache import Records, RegisterCache
 from workers.relay import decode_tickets
@@ -177,3 +178,16 @@ def read_confirmation(incoming: Incoming) -> Confirmation | None:
         owner=str(kind_of(code).owner),
         reason=plain(redact(reason or kind_of(code).en))[:500],
     )
+
+
+def tasks(parts: Parts, forwarder: Forwarder, passes_through: Callable[[str], bool]) -> Tasks:
+    """What the worker `deliver` runs."""
+    settings, worker = parts.settings, parts.worker
+    courier = Courier(worker, parts.store, parts.publisher, parts.vault, parts.asking, forwarder, passes_through, parts.clock)
+    confirmations = parts.consumer(prefetch=2 * settings.batch_size, least=settings.batch_size)  # small things, of few parties at a time
+    return [
+        consume(worker, parts.consumer("deliver", prefetch=20), courier.handle, limit=4, wait_s=0, at_once=2),
+        # nobody waits for what a confirmation becomes, so a batch may take longer to fill
+        consume(worker, confirmations, courier.handle_confirmations, limit=settings.batch_size, wait_s=4 * settings.batch_ms / 1000),
+        follow_queues(worker, confirmations, "confirm", parts.systems),
+    ]

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from lxml import etree
-
 from routing.answers import answer_in
 from routing.decisions import decide
 from routing.explain import not_carried
@@ -292,5 +290,4 @@ def timestamp_good(envelope: Envelope, now: datetime) -> bool:
 
 def content_digest(envelope: Envelope) -> bytes:
     """What makes two hand-ins the same (rule 2): content, To and Action; not Timestamp, token or signature, which a retry renews."""
-    content = etree.tostring(envelope.content, method="c14n", exclusive=True, with_comments=False, with_tail=False)
-    return hashlib.sha256(b"\0".join((envelope.to.encode(), envelope.action.encode(), content))).digest()
+    return hashlib.sha256(b"\0".join((envelope.to.encode(), envelope.action.encode(), envelope.canonical_content()))).digest()

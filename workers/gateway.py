@@ -17,20 +17,25 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from routing.amsterdam import amsterdam_day
-from routing.ports import JudgeStep, Store
+from routing.ports import JudgeStep, Store, Verifier
 from routing.register import Register
 from routing.register_asked import NotAsked, never_waiting
 from routing.register_stored import NotKept
 from routing.work import HandInResult, NewMessage, NewRefusal, StoreUnavailable
 from schemas.content import Unexplained
+from schemas.contracts import Contracts
 from schemas.envelope import Envelope
 from schemas.faults import Fault, OurFailure
 from schemas.oin import Oin
 from workers.apart import Apart, Known, takes_long
 from workers.asking import answered
-from workers.desk import Desk, Hints, refusal
+from workers.desk import Desk, Hints, refusal, step_judge
 from workers.loop import HOLD_S, Worker
+from workers.parcel import Forwarder, Parcels
+from workers.parts import Parts, Tasks
+from workers.postbox import Postbox
 from workers.register_cache import LOOK_EVERY_S, RegisterCache
+from workers.register_desk import RegisterDesk
 from workers.turns import Turns
 
 log = logging.getLogger("koppelpunt.gateway")
@@ -335,3 +340,25 @@ def _settle(waiting: _Waiting, outcome: HandInResult | OurFailure) -> None:
         waiting.result.set_exception(outcome)
     else:
         waiting.result.set_result(outcome)
+
+
+def tasks(
+    parts: Parts,
+    contracts: Contracts,
+    verifier: Verifier,
+    forwarder: Forwarder,
+    *,
+    apart: Apart,
+    beside: Callable[[], None],
+    may_call: Callable[[str], bool],
+    serve: Callable[[Gateway, Postbox, RegisterDesk], Server],
+) -> Tasks:
+    """What the worker `gateway` runs. `serve` makes the server of those that answer; the others as `Gateway` and `RegisterDesk` say."""
+    settings, clock = parts.settings, parts.clock
+    desk = Desk(verifier=verifier, contracts=contracts, vault=parts.vault, own_oins=settings.own_oins, clock=clock)
+    judge_step, size = step_judge(contracts), settings.batch_size
+    gateway = Gateway(parts.worker, parts.store, desk, parts.asking, judge_step, apart=apart, beside=beside, batch_size=size)
+    parcels = Parcels(parts.vault, forwarder, lambda action: contracts.kind(action).passes_through)
+    postbox = Postbox(parts.store.letters, parts.register, parcels, clock, actor=parts.worker.id)
+    registrar = RegisterDesk(parts.store.register, parts.register, clock, may_call=may_call, most=settings.register_endpoints)
+    return [gateway.run(), gateway.serve(serve(gateway, postbox, registrar), settings.gateway_host, settings.gateway_port)]

@@ -13,16 +13,18 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
-from routing.ports import Consumer, Incoming, JudgeStep, Outgoing, Publisher, Registry, Store
+from routing.ports import Consumer, Incoming, JudgeStep, Outgoing, Publisher, Registry, Store, Verifier
 from routing.register import Register
 from routing.register_asked import RegisterAway
 from routing.work import HandInResult, NewMessage, NewRefusal, StoreUnavailable
+from schemas.contracts import Contracts
 from schemas.faults import Fault, Refused
 from schemas.oin import Oin, is_oin
 from workers.asking import decide_each
 from workers.audit import receipt
-from workers.desk import AMQP_LIMIT, Desk, Hints, named
-from workers.loop import SEEN_EVERY_S, Worker
+from workers.desk import AMQP_LIMIT, Desk, Hints, named, step_judge
+from workers.loop import SEEN_EVERY_S, Worker, consume
+from workers.parts import Parts, Tasks
 from workers.register_cache import RegisterCache
 
 log = logging.getLogger("koppelpunt.intake")
@@ -250,3 +252,15 @@ def _receipt(incoming: Incoming, result: HandInResult) -> Outgoing:
         ),
         correlation_id=result.message_id,
     )
+
+
+def tasks(parts: Parts, contracts: Contracts, verifier: Verifier) -> Tasks:
+    """What the worker `intake` runs."""
+    settings, worker = parts.settings, parts.worker
+    desk = Desk(verifier=verifier, contracts=contracts, vault=parts.vault, own_oins=settings.own_oins, clock=parts.clock)
+    intake = Intake(worker, parts.store, parts.publisher, desk, parts.asking, step_judge(contracts))
+    consumer = parts.consumer(prefetch=4 * settings.batch_size, least=20, in_order=True)
+    return [
+        consume(worker, consumer, intake.handle, limit=settings.batch_size, wait_s=settings.batch_ms / 1000, at_once=2),
+        Share(worker, consumer, parts.store.registry, parts.systems).follow(),
+    ]

@@ -15,7 +15,7 @@ from workers.tables import print_json, print_table
 #: Seconds between two looks at what came of it.
 _LOOK_S: Final = 0.3
 _WAIT_S: Final = 60.0
-#: It arrived; in a mailbox it may stand for as long as its system likes.
+#: It arrived; in a mailbox it may stand for as long as its system likes, and be confirmed after nobody waits here any more.
 _THERE: Final = (ProefState.DELIVERED, ProefState.ACKNOWLEDGED)
 _COLUMNS: Final = ("asked", "state", "took_ms", "code", "reason", "organisation", "lane", "by", "reference")
 
@@ -58,7 +58,7 @@ def proef(given: Namespace, desk: Proefs, *, who: str) -> int:
         return 0
     one = desk.ask(scope, organisation=given.organisation, system=given.system, who=who)
     until = time.monotonic() + given.wait
-    while one.state not in _THERE and not one.ended and time.monotonic() < until:
+    while not one.ended and time.monotonic() < until:
         time.sleep(_LOOK_S)
         one = desk.proef(scope, one.id) or one
     _show(given, [_row(one)])

@@ -15,6 +15,7 @@ from routing.people import Scope
 from routing.ports import HandIns, JudgeStep, Registry, Vault
 from routing.proef import ACTION, VIA, NoProef, Proef, ProefState, aim, judge_own
 from routing.register import Register
+from routing.register_asked import patiently
 from routing.work import Lease, LeaseLost, NewMessage
 from schemas.content import read_content
 from schemas.contracts import Contracts
@@ -62,24 +63,26 @@ class Compose(Protocol):
 
 
 class ProefDesk:
-    """See routing.proef.Proefs. May be used by several threads."""
+    """See routing.proef.Proefs. May be used by several threads, and not on an event loop: another register may have to be asked."""
 
     def __init__(self, book: ProefBook, register: Callable[[], Register], clock: Clock) -> None:
+        """`register`: as routing asks it."""
         self._book, self._register, self._clock = book, register, clock
 
     def ask(self, scope: Scope, *, organisation: str | None = None, system: str | None = None, lane: str | None = None, who: str) -> Proef:
         """See the Protocol."""
         if organisation is None and system is None and lane is None:
             raise NoProef(
-                "Noem een organisatie, een systeem of een wachtrij om een proefbericht heen te sturen.",
                 "Name an organisation, a system or a lane to send a test message to.",
+                "Noem een organisatie, een systeem of een wachtrij om een proefbericht heen te sturen.",
             )
         if organisation is not None and not is_oin(organisation):
-            raise NoProef("Dat is geen OIN of routeringskenmerk van 20 posities.", "That is no OIN or routeringskenmerk of 20 positions.")
-        receiver, endpoint = aim(self._register(), organisation=organisation, system=system, lane=lane, now=self._clock.now())
+            raise NoProef("That is no OIN or routeringskenmerk of 20 positions.", "Dat is geen OIN of routeringskenmerk van 20 posities.")
+        now = self._clock.now()
+        receiver, endpoint = patiently(lambda: aim(self._register(), organisation=organisation, system=system, lane=lane, now=now))
         owner = institution_of(receiver)
         if not (scope.everything or endpoint.system in scope.systems or owner in scope.organisations):
-            raise NoProef("Dat endpoint is niet van u.", "That endpoint is not yours.")
+            raise NoProef("That endpoint is not yours.", "Dat endpoint is niet van u.")
         return self._book.ask(
             Proef(
                 id=new_id(),

@@ -21,11 +21,13 @@ from routing.register import Endpoint, Register
 from routing.retry import Retry, next_try
 from routing.work import Claimed, Settlement, Ticket
 from schemas.contract import MessageKind
+from schemas.contracts import Contracts
 from schemas.oin import Oin
 from workers.asking import decide
 from workers.clock import Clock, micros, moment
-from workers.loop import Stopping, Worker
+from workers.loop import Stopping, Worker, consume
 from workers.parcel import Forwarder
+from workers.parts import Parts, Tasks
 from workers.places import Place, elsewhere, endpoint_there, erased, place_of, revoked_since, settled, strange_places
 from workers.register_cache import Records, RegisterCache
 from workers.relay import decode_tickets
@@ -285,3 +287,20 @@ def _end(batch: Sequence[tuple[Settlement, asyncio.Future[None]]], error: Except
             done.set_result(None)
         else:
             done.set_exception(error)
+
+
+def tasks(parts: Parts, contracts: Contracts, forwarder: Forwarder, endpoints: Endpoints) -> Tasks:
+    """What the worker `push` runs."""
+    pusher = Pusher(
+        parts.worker,
+        parts.store,
+        parts.vault,
+        parts.asking,
+        forwarder,
+        endpoints,
+        contracts.kind,
+        contracts.signed,
+        parts.clock,
+        answer_s=parts.settings.push_answer_s,
+    )
+    return [consume(parts.worker, parts.consumer("push", prefetch=AT_ONCE), pusher.handle, limit=TOGETHER, at_once=AT_ONCE)]

@@ -51,6 +51,13 @@ class RegisterCache:
         """As it was when somebody looked last, without asking the store."""
         return self._register
 
+    def for_people(self) -> Register:
+        """The register now. A copy whose time is over stops messages, not people: they go by the one of before."""
+        try:
+            return self()
+        except StoreUnavailable:
+            return self.known()
+
     def newest(self) -> Register:
         """The register as the store has it at this moment: for whoever meets something that a newer version may explain."""
         with self._one_at_a_time:  # or a look that began before this would count as ours

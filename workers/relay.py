@@ -18,6 +18,7 @@ from routing.register import Register
 from routing.release import Circuit, as_of, is_mailbox, narrowed, window
 from routing.work import Lease, Ticket
 from workers.loop import Leader, Worker, lead
+from workers.parts import Parts, Tasks
 
 log = logging.getLogger("koppelpunt.relay")
 
@@ -193,3 +194,9 @@ class Relay:
             await self._worker.insist_async("epoch", lambda: self._keeper.set_epoch(value))
         messages, deliveries = await insist("unclaimed", lambda: store.outbox.unclaimed(now_us=self._worker.clock.now_us(), wiped=wiped))
         await self._publish(messages, deliveries)
+
+
+def tasks(parts: Parts, keeper: BrokerKeeper) -> Tasks:
+    """What the worker `relay` runs."""
+    windows = Windows(parts.register, mailbox=parts.settings.mailbox_window, push=parts.settings.push_window)
+    return [Relay(parts.worker, parts.store, parts.publisher, keeper, windows.of).run()]

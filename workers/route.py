@@ -20,7 +20,8 @@ from schemas.ids import new_id
 from schemas.oin import Oin
 from workers.asking import decide_each
 from workers.clock import Clock, micros, moment
-from workers.loop import Worker
+from workers.loop import Worker, consume
+from workers.parts import Parts, Tasks
 from workers.register_cache import Records, RegisterCache
 from workers.relay import decode_tickets
 
@@ -129,3 +130,9 @@ def new_delivery(target: Recipient, record: Callable[[Decision], object], deadli
         deadline_us=deadline_us,
         decisions=tuple(record(decision) for decision in decisions),  # type: ignore[misc]
     )
+
+
+def tasks(parts: Parts, kind_of: KindOf) -> Tasks:
+    """What the worker `route` runs."""
+    router = Router(parts.worker, parts.store, parts.vault, parts.asking, kind_of, parts.clock)
+    return [consume(parts.worker, parts.consumer("route", prefetch=20), router.handle, limit=4, wait_s=0)]

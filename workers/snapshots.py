@@ -6,8 +6,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 
+from broker_config.settings import Settings
 from routing.following import Followed, Made
 from routing.register_book import RegisterBook
 from workers.clock import Clock, micros
@@ -43,6 +45,10 @@ class Snapshot(Protocol):
     def document(self) -> Mapping[str, Any]: ...
 
 
+#: Document, version and moment -> the signed bytes.
+Make = Callable[[Mapping[str, Any], int, datetime], bytes]
+
+
 class Publishing:
     """Signs a snapshot when the register changed, and again when half of its time is over."""
 
@@ -50,12 +56,11 @@ class Publishing:
         self,
         book: RegisterBook,
         shelf: Shelf,
-        make: Callable[[Mapping[str, Any], int, datetime], bytes],
+        make: Make,
         clock: Clock,
         *,
         valid_for: timedelta,
     ) -> None:
-        """`make`: document, version, moment -> the signed bytes."""
         self._book, self._shelf, self._make, self._clock, self._valid_for = book, shelf, make, clock, valid_for
 
     async def act(self) -> None:
@@ -130,6 +135,30 @@ class Follower:
 
         ours = self._book.save(found.document, who=self._actor, why=why, now_us=micros(now), followed=followed)
         log.info("register_followed", extra={"issuer": found.issuer, "version": found.version, "register_version": ours})
+
+
+def chore(
+    settings: Settings,
+    book: RegisterBook,
+    shelf: Shelf,
+    clock: Clock,
+    *,
+    follower: Callable[[], Follower],
+    maker: Callable[[Settings], Make],
+) -> Callable[[], Awaitable[None]]:
+    """The timetable's: follows another register, or signs snapshots of ours with what `maker` makes, or neither. Raises UsageError for
+    settings that say half of it."""
+    if settings.follow_url or settings.follow_oin:
+        return follower().act
+    if not settings.snapshot_hours:
+        return partial(look_whether_followed, book)
+    publishing = Publishing(book, shelf, maker(settings), clock, valid_for=timedelta(hours=settings.snapshot_hours))
+
+    async def act() -> None:
+        await look_whether_followed(book)
+        await publishing.act()
+
+    return act
 
 
 async def look_whether_followed(book: RegisterBook) -> None:

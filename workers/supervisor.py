@@ -21,13 +21,16 @@ RESTART_PAUSE_S: Final = 2.0
 KILL_AFTER_S: Final = DRAIN_S + 5.0
 #: What a worker's environment leaves out: people reach the portal, and it needs no broker.
 NOT_FOR: Final = {"portal": frozenset({"AMQP_URL", "KOPPELPUNT_AMQP_MANAGEMENT"})}
+#: What glibc (another C library ignores it) keeps at hand for the next of its size: 500 pieces of memory instead of 7. libxml2 takes and
+#: gives back hundreds for each message; a sixth of the time that parsing takes.
+TUNABLES: Final = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=500"}
 
 
 class Supervisor:
-    """Runs `python run.py work NAME` for each name, with the environment given."""
+    """Runs `python run.py work NAME` for each name, with the environment given, and TUNABLES where it says nothing of those."""
 
     def __init__(self, program: Path, names: Sequence[str], environment: Mapping[str, str], log_file: Path | None = None) -> None:
-        self._program, self._names, self._environment, self._log_file = program, tuple(names), dict(environment), log_file
+        self._program, self._names, self._environment, self._log_file = program, tuple(names), {**TUNABLES, **environment}, log_file
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._keepers: list[asyncio.Task[None]] = []
         self._stopping = False

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +56,18 @@ class HandIn:
     file: str
     message_id: str
     signed: bytes
+
+
+def run(arguments: argparse.Namespace, settings: Settings, *, print_json: Callable[[Any], None], print_table: Callable[..., None]) -> int:
+    """Prints the receipts; exit 1 unless every message was accepted. Raises as `send`."""
+    party = (arguments.cert, arguments.key) if arguments.cert and arguments.key else None
+    rows = asyncio.run(send(arguments.files, settings, to=arguments.to, wait_s=arguments.wait, party=party))
+    if arguments.json:
+        for row in rows:
+            print_json(row)
+    else:
+        print_table(("file", "accepted", "reference", "code", "reason", "warnings"), rows)
+    return 0 if all(row["accepted"] for row in rows) else 1
 
 
 async def send(

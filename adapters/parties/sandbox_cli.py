@@ -77,6 +77,12 @@ def _explained() -> str:
     )
 
 
+def run(arguments: argparse.Namespace, until_signal: Callable[[], asyncio.Event]) -> int:
+    """A partner that plays a WUS endpoint, until SIGTERM or Ctrl-C. Raises as `serve`."""
+    asyncio.run(serve(arguments, until_signal))
+    return 0
+
+
 async def serve(arguments: argparse.Namespace, until_signal: Callable[[], asyncio.Event]) -> None:
     """Runs until told to stop. Raises UsageError, PkiError, TrustError or OSError, each with a sentence."""
     if bool(arguments.other_cert) != bool(arguments.other_key):

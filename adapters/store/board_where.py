@@ -108,6 +108,20 @@ def reading(database: Database) -> Iterator[Connection]:
         yield connection
 
 
+@contextmanager
+def in_parallel(connection: Connection) -> Iterator[None]:
+    """For one question about rows that stand far apart in a large table: PostgreSQL then asks the disk for several at a time."""
+    if connection.dialect.name == "sqlite":
+        yield
+        return
+    names = ("parallel_setup_cost", "parallel_tuple_cost", "min_parallel_table_scan_size")
+    connection.exec_driver_sql("; ".join(["SET max_parallel_workers_per_gather = 4", *(f"SET {name} = 0" for name in names)]))
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql("; ".join(f"RESET {name}" for name in ("max_parallel_workers_per_gather", *names)))
+
+
 _SQLITE: Final = (f"PRAGMA mmap_size={2 << 30}",)
 _POSTGRESQL: Final = ("SET jit = off", "SET plan_cache_mode = force_custom_plan")
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
-from adapters.store.board_where import reading
+from adapters.store.board_where import in_parallel, reading
 from adapters.store.database import Database
 from adapters.store.job_rows import job_event, job_of, locked, scope_text
 from adapters.store.people import names_of_person
@@ -85,7 +85,7 @@ class Previews:
     ) -> Preview:
         """Freezes what is selected, in place of what this person froze before and did not confirm. `shown`: the selection in words.
         `allowed`: whether what is for this receiver, dienst and version may go to the order's endpoint. Raises CannotAct."""
-        with reading(self._db) as connection:
+        with reading(self._db) as connection, in_parallel(connection):
             rows = selected(connection, scope, selection, order.action, now_us)
         if not rows:
             raise CannotAct(

@@ -131,7 +131,7 @@ class Proefs(Part):
         """No message could be made of it. Raises LeaseLost."""
         with self._db.write() as tx:
             self._db.require(tx, lease)
-            _note(tx, one.id, ProefState.FAILED, code=code, owner=owner, reason=reason, now_us=now_us)
+            _note(tx, one.id, ProefState.REFUSED, code=code, owner=owner, reason=reason, now_us=now_us)
             event = Event(
                 kind="proef_ended",
                 at_us=now_us,

@@ -101,15 +101,16 @@ def selected(connection: Connection, scope: Scope, selection: Selection, action:
         rows = [row for part in parts for row in part(connection, job=job.seq).all()]
     elif selection.wanted is not None and not selection.wanted.names_nothing:
         where = conditions(scope, selection.wanted, now_us=now_us)
+        counted = f"SELECT count(*) FROM (SELECT 1 FROM item WHERE {where.sql} LIMIT {MOST + 1}) AS found"
+        if ask(connection, counted, where.values).scalar_one() > MOST:
+            raise CannotAct(
+                f"This is about more than {MOST} messages, which is too many for one job: choose a narrower filter.",
+                f"Dit gaat over meer dan {MOST} berichten, te veel voor een opdracht: kies een nauwer filter.",
+            )
         rows = []
         for kind, found_there in _ON_BOARD:
-            items = f"(SELECT {_FOUND} FROM item WHERE kind = '{kind}' AND {where.sql} LIMIT {MOST + 1})"
+            items = f"(SELECT {_FOUND} FROM item WHERE kind = '{kind}' AND {where.sql})"
             rows += ask(connection, found_there.format(items=items), where.values).all()
-            if len(rows) > MOST:
-                raise CannotAct(
-                    f"This is about more than {MOST} messages, which is too many for one job: choose a narrower filter.",
-                    f"Dit gaat over meer dan {MOST} berichten, te veel voor een opdracht: kies een nauwer filter.",
-                )
     else:
         raise CannotAct(
             "Say what it is about: an id, a group of failures, or a filter such as a code or a receiver.",

@@ -44,8 +44,9 @@ def send_proef(asked: Asked) -> Proef:
     try:
         return _desk(asked).ask(asked.scope, **to, who=asked.who)
     except NoProef as error:
-        headers = {} if error.after_s is None else {"Retry-After": str(error.after_s)}
-        raise Problem(409 if error.after_s is None else 429, nl=error.nl, en=error.en, headers=headers) from error
+        if error.after_s is None:
+            raise
+        raise Problem(429, nl=error.nl, en=error.en, headers={"Retry-After": str(error.after_s)}) from error
 
 
 @get(

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
@@ -30,103 +31,102 @@ _NUMBERS: Final = {"proef": "proefbatch", "tempo": "preview.rate", "stop": "prev
 
 def routes(kit: Kit) -> list[web.RouteDef]:
     """Its paths."""
-    actions = kit.desk.actions
-
-    @page(permission=SEE)
-    async def jobs(request: web.Request, visit: Visit) -> Answer:
-        found = await kit.ask(actions.jobs, visit.scope, limit=100)
-        return await kit.show(request, visit, "jobs.html", jobs=found)
-
-    @page(permission=Permission.ACT)
-    async def propose(request: web.Request, visit: Visit) -> Answer:
-        """Freezes what was chosen, and shows what would happen."""
-        form = await request.post()
-        try:
-            order = _order(form)
-            selection = await _selection(kit, visit, form)
-            preview = await kit.ask(actions.preview, visit.scope, selection, order, who=visit.account.name)
-        except Said as error:
-            problem = error.in_language(visit.language)
-            return await kit.show(request, visit, "cannot_act.html", status=409, problem=problem, back=_back(form))
-        handle = await _keep(kit, visit, preview, _listed(form))
-        raise web.HTTPSeeOther(f"/opdrachten/voorstel/{handle}")
-
-    @page(permission=Permission.ACT)
-    async def proposed(request: web.Request, visit: Visit) -> Answer:
-        preview = await _kept(kit, visit, request.match_info["handle"])
-        return await _propose(kit, request, visit, preview, Terms())
-
-    @page(permission=Permission.ACT)
-    async def confirm(request: web.Request, visit: Visit) -> Answer:
-        handle = request.match_info["handle"]
-        preview = await _kept(kit, visit, handle)
-        form = await request.post()
-        terms = Terms()
-        try:
-            terms = _terms(form)
-            reason = checked_reason(str(form.get("waarom", "")))
-            job = await kit.ask(
-                actions.confirm,
-                visit.scope,
-                preview["id"],
-                who=visit.account.name,
-                reason=reason,
-                terms=terms,
-                deliver_again=_again(form),
-            )
-        except Said as error:
-            problem = error.in_language(visit.language)
-            return await _propose(kit, request, visit, preview, terms, problem=problem, reason=str(form.get("waarom", ""))[:500])
-        raise web.HTTPSeeOther(f"/opdrachten/{job.id}")
-
-    @page(permission=SEE)
-    async def job(request: web.Request, visit: Visit) -> Answer:
-        return await _show(kit, request, visit, await _job(kit, request, visit))
-
-    @page(permission=Permission.ACT)
-    async def steer(request: web.Request, visit: Visit) -> Answer:
-        """Pauses, resumes or cancels."""
-        found, form = await _job(kit, request, visit), await request.post()
-        acts = {"pauzeren": actions.pause, "hervatten": actions.resume, "annuleren": actions.cancel}
-        act = acts.get(str(form.get("wat", "")))
-        if act is None:
-            raise web.HTTPBadRequest
-        try:
-            await kit.ask(act, visit.scope, found.id, who=visit.account.name)
-        except CannotAct as error:
-            return await _show(kit, request, visit, found, status=409, problem=error.in_language(visit.language))
-        raise web.HTTPSeeOther(f"/opdrachten/{found.id}")
-
-    @page(permission=Permission.APPROVE)
-    async def approve(request: web.Request, visit: Visit) -> Answer:
-        """The second person says yes."""
-        found = await _job(kit, request, visit)
-        try:
-            await kit.ask(actions.approve, visit.scope, found.id, who=visit.account.name)
-        except CannotAct as error:
-            return await _show(kit, request, visit, found, status=409, problem=error.in_language(visit.language))
-        raise web.HTTPSeeOther(f"/opdrachten/{found.id}")
-
-    @page(permission=SEE)
-    async def live(request: web.Request, visit: Visit) -> Answer:
-        found = await _job(kit, request, visit)
-
-        async def look() -> Mapping[str, str]:
-            now = await kit.ask(actions.job, visit.scope, found.id)
-            return {} if now is None else {"job": f"{now.state} {now.figures}"}
-
-        return await stream(request, visit, look, every_s=0.5)
-
+    see, act, approve = page(permission=SEE), page(permission=Permission.ACT), page(permission=Permission.APPROVE)
     return [
-        web.get("/opdrachten", jobs),
-        web.post("/opdrachten/voorstel", propose),
-        web.get("/opdrachten/voorstel/{handle}", proposed),
-        web.post("/opdrachten/voorstel/{handle}", confirm),
-        web.get("/opdrachten/{id}", job),
-        web.post("/opdrachten/{id}", steer),
-        web.post("/opdrachten/{id}/akkoord", approve),
-        web.get("/opdrachten/{id}/live", live),
+        web.get("/opdrachten", see(partial(_list, kit))),
+        web.post("/opdrachten/voorstel", act(partial(_freeze, kit))),
+        web.get("/opdrachten/voorstel/{handle}", act(partial(_proposed, kit))),
+        web.post("/opdrachten/voorstel/{handle}", act(partial(_confirm, kit))),
+        web.get("/opdrachten/{id}", see(partial(_one, kit))),
+        web.post("/opdrachten/{id}", act(partial(_steer, kit))),
+        web.post("/opdrachten/{id}/akkoord", approve(partial(_approve, kit))),
+        web.get("/opdrachten/{id}/live", see(partial(_live, kit))),
     ]
+
+
+async def _list(kit: Kit, request: web.Request, visit: Visit) -> Answer:
+    found = await kit.ask(kit.desk.actions.jobs, visit.scope, limit=100)
+    return await kit.show(request, visit, "jobs.html", jobs=found)
+
+
+async def _freeze(kit: Kit, request: web.Request, visit: Visit) -> Answer:
+    """Freezes what was chosen, and shows what would happen."""
+    form = await request.post()
+    try:
+        order = _order(form)
+        selection = await _selection(kit, visit, form)
+        preview = await kit.ask(kit.desk.actions.preview, visit.scope, selection, order, who=visit.account.name)
+    except Said as error:
+        problem = error.in_language(visit.language)
+        return await kit.show(request, visit, "cannot_act.html", status=409, problem=problem, back=_back(form))
+    handle = await _keep(kit, visit, preview, _listed(form))
+    raise web.HTTPSeeOther(f"/opdrachten/voorstel/{handle}")
+
+
+async def _proposed(kit: Kit, request: web.Request, visit: Visit) -> Answer:
+    preview = await _kept(kit, visit, request.match_info["handle"])
+    return await _propose(kit, request, visit, preview, Terms())
+
+
+async def _confirm(kit: Kit, request: web.Request, visit: Visit) -> Answer:
+    handle = request.match_info["handle"]
+    preview = await _kept(kit, visit, handle)
+    form = await request.post()
+    terms = Terms()
+    try:
+        terms = _terms(form)
+        reason = checked_reason(str(form.get("waarom", "")))
+        job = await kit.ask(
+            kit.desk.actions.confirm,
+            visit.scope,
+            preview["id"],
+            who=visit.account.name,
+            reason=reason,
+            terms=terms,
+            deliver_again=_again(form),
+        )
+    except Said as error:
+        problem = error.in_language(visit.language)
+        return await _propose(kit, request, visit, preview, terms, problem=problem, reason=str(form.get("waarom", ""))[:500])
+    raise web.HTTPSeeOther(f"/opdrachten/{job.id}")
+
+
+async def _one(kit: Kit, request: web.Request, visit: Visit) -> Answer:
+    return await _show(kit, request, visit, await _job(kit, request, visit))
+
+
+async def _steer(kit: Kit, request: web.Request, visit: Visit) -> Answer:
+    """Pauses, resumes or cancels."""
+    found, form = await _job(kit, request, visit), await request.post()
+    acts = {"pauzeren": kit.desk.actions.pause, "hervatten": kit.desk.actions.resume, "annuleren": kit.desk.actions.cancel}
+    act = acts.get(str(form.get("wat", "")))
+    if act is None:
+        raise web.HTTPBadRequest
+    try:
+        await kit.ask(act, visit.scope, found.id, who=visit.account.name)
+    except CannotAct as error:
+        return await _show(kit, request, visit, found, status=409, problem=error.in_language(visit.language))
+    raise web.HTTPSeeOther(f"/opdrachten/{found.id}")
+
+
+async def _approve(kit: Kit, request: web.Request, visit: Visit) -> Answer:
+    """The second person says yes."""
+    found = await _job(kit, request, visit)
+    try:
+        await kit.ask(kit.desk.actions.approve, visit.scope, found.id, who=visit.account.name)
+    except CannotAct as error:
+        return await _show(kit, request, visit, found, status=409, problem=error.in_language(visit.language))
+    raise web.HTTPSeeOther(f"/opdrachten/{found.id}")
+
+
+async def _live(kit: Kit, request: web.Request, visit: Visit) -> Answer:
+    found = await _job(kit, request, visit)
+
+    async def look() -> Mapping[str, str]:
+        now = await kit.ask(kit.desk.actions.job, visit.scope, found.id)
+        return {} if now is None else {"job": f"{now.state} {now.figures}"}
+
+    return await stream(request, visit, look, every_s=0.5)
 
 
 Form = MultiDictProxy[Any]

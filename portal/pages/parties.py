@@ -82,7 +82,7 @@ def routes(kit: Kit) -> list[web.RouteDef]:
         try:
             await kit.ask(kit.desk.proefs.ask, visit.scope, **to, lane=lane, who=visit.account.name)
         except NoProef as error:
-            return await _show(kit, request, visit, found, status=409, problem=error.in_words(visit.language))
+            return await _show(kit, request, visit, found, status=409, problem=error.in_language(visit.language))
         raise web.HTTPSeeOther(f"/partijen/{quote(found.oin)}?gedaan=proef#proeven")
 
     return [

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
@@ -53,154 +54,154 @@ TURNS: Final = 100
 
 def routes(kit: Kit) -> list[web.RouteDef]:
     """Its paths."""
-
-    @page(permission=Permission.SEE_REGISTER)
-    async def start(request: web.Request, visit: Visit) -> Answer:
-        seen = await _seen(kit, request, visit)
-        words = request.query.get("zoek", "").strip()[:100]
-        typed = oin_typed(words)
-        for kind, known in (("organisatie", seen.organisations), ("systeem", seen.register.systems)):
-            if typed and typed in known and seen.sees(kind, typed):
-                raise web.HTTPSeeOther(f"/register/{kind}/{typed}")
-        own = await kit.ask(seen.own, await kit.directory())
-        if not seen.whose.sees_all and len(own) == 1 and not words:
-            raise web.HTTPSeeOther(f"/register/{own[0][0]}/{own[0][1]}")
-        wanted = words.casefold()
-        found = [one for one in own if not wanted or any(wanted in str(part).casefold() for part in one)]
-        if seen.whose.sees_all and not words:  # thousands of schools are searched for
-            found = [one for one in own if one[0] == "systeem"]
-        listed = paged(found, request.query.get("blad"))
-        return await kit.show(request, visit, "register.html", listed=listed, words=words, sees_all=seen.whose.sees_all, **seen.days())
-
-    @page(permission=Permission.SEE_REGISTER)
-    async def organisation(request: web.Request, visit: Visit) -> Answer:
-        seen, oin = await _seen(kit, request, visit), request.match_info["oin"]
-        if not seen.whose.sees_organisation(oin) or oin not in seen.organisations:
-            raise web.HTTPNotFound
-        names = await kit.directory()
-        if seen.register.organisation(oin) is None:
-            schools = sorted((row for row in seen.register.organisations.values() if row.board == oin), key=lambda row: row.name.casefold())
-            board = seen.register.boards.get(oin)
-            shown = paged(schools, request.query.get("blad"))
-            return await kit.show(request, visit, "register_board.html", board=board, oin=oin, schools=shown, **seen.shared(request))
-        pair = await kit.ask(seen.register.parts.of_organisation, oin)
-        mandates, endpoints = (
-            [row for row in pair.mandates if seen.whose.sees(row)],
-            [row for row in pair.endpoints if seen.whose.sees(row)],
-        )
-        lines = in_order(lines_of(mandates, endpoints, seen.day), names, seen.day)
-        delegations = [row for row in seen.register.delegations.values() if oin in (row.municipality, row.region)]
-        turns = await kit.ask(changes_of, seen.register, seen.whose, oin, days_on(seen.day, 1), days_on(seen.day, 366))
-        return await kit.show(
-            request,
-            visit,
-            "register_organisation.html",
-            organisation=seen.register.organisation(oin),
-            has_traffic=await _has_page(kit, visit, oin),
-            lines=[line for line in lines if is_live(line.mandate, seen.day)],
-            ended=[line for line in lines if not is_live(line.mandate, seen.day)],
-            loose=[row for row in in_order(loose(pair.endpoints, lines), names, seen.day) if is_live(row, seen.day)],
-            delegations=in_order(delegations, names, seen.day),
-            turns=(turns or [])[:12],
-            more_turns=max(0, len(turns or []) - 12),
-            **seen.shared(request),
-        )
-
-    @page(permission=Permission.SEE_REGISTER)
-    async def system(request: web.Request, visit: Visit) -> Answer:
-        seen, oin = await _seen(kit, request, visit), request.match_info["oin"]
-        found = seen.register.system(oin)
-        if not seen.whose.sees_system(oin) or found is None:
-            raise web.HTTPNotFound
-        shown = request.query.get("lijst", LISTS[0])
-        if shown not in LISTS:
-            raise web.HTTPBadRequest
-        pair, names = await kit.ask(seen.register.parts.of_system, oin), await kit.directory()
-        wanted = RowFilter(
-            words=request.query.get("zoek", "")[:100], dienst=request.query.get("dienst", ""), when=request.query.get("stand", "")
-        )
-        keep, contact = wanted.keep(names, seen.day), {}
-        gaps = {id(gap.row): gap.days for gap in systems_mandates_without_endpoint(pair.mandates, pair.endpoints, seen.day)}
-        rows: list[Any]
-        if shown == "mandaten":
-            rows = list(pair.mandates)
-        elif shown == "zonder-endpoint":
-            rows = [row for row in pair.mandates if id(row) in gaps]
-        else:
-            rows = list(pair.endpoints)
-            if shown == "ongebruikt":
-                contact = await _contact(kit, visit, oin, pair.endpoints)
-                rows = endpoints_nobody_uses(rows, contact, days_on(seen.day, -UNUSED_DAYS), seen.day)
-        listed = paged(in_order(filter(keep, rows), names, seen.day), request.query.get("blad"), PAGE)
-        on_page = {row.organisation for row in listed.rows}
-        return await kit.show(
-            request,
-            visit,
-            "register_system.html",
-            system=found,
-            has_traffic=await _has_page(kit, visit, oin),
-            list=shown,
-            lists=LISTS,
-            standings=STANDINGS,
-            wanted=wanted,
-            listed=listed,
-            lines=lines_of(listed.rows, [row for row in pair.endpoints if row.organisation in on_page], seen.day)
-            if shown in ("mandaten", "zonder-endpoint")
-            else (),
-            missing=len(gaps),
-            contact=contact,
-            places=places_of(pair.endpoints, seen.day),
-            **seen.shared(request),
-        )
-
-    @page(permission=Permission.SEE_REGISTER)
-    async def plan(request: web.Request, visit: Visit) -> Answer:
-        seen, of = await _seen(kit, request, visit), oin_typed(request.query.get("van-wie", ""))
-        today, query = seen.day, request.query
-        first = _day(query.get("vanaf")) or days_on(today, 1)
-        last = _day(query.get("tot")) or (max(first, days_on(today, AHEAD)) if "vanaf" not in query else first)
-        if of and not (seen.whose.sees_organisation(of) or seen.whose.sees_system(of)):
-            raise web.HTTPNotFound
-        asked = bool(query.get("van-wie", "").strip())
-        wrong = "reg.wrong.oin" if asked and of is None else "reg.plan.turned" if last < first else None
-        turns = None if wrong else await kit.ask(changes_of, seen.register, seen.whose, of, first, last)
-        listed = paged([turn for turn in turns or () if not query.get("mis") or turn.is_trouble], query.get("blad"), TURNS)
-        return await kit.show(
-            request,
-            visit,
-            "register_plan.html",
-            status=422 if wrong else 200,
-            turns=turns,
-            listed=listed,
-            trouble=sum(1 for turn in turns or () if turn.is_trouble),
-            only_trouble=bool(query.get("mis")),
-            first=first,
-            last=last,
-            of=of,
-            typed=query.get("van-wie", "").strip()[:40],
-            wrong=wrong,
-            **seen.days(),
-        )
-
-    @page(permission=Permission.SEE_REGISTER)
-    async def history(request: web.Request, visit: Visit) -> Answer:
-        seen, name, key = await _seen(kit, request, visit), request.match_info["list"], request.match_info["key"]
-        if kit.desk.changes is None or name not in FIELDS or len(key) > 250:
-            raise web.HTTPNotFound
-        found = _changes(seen.whose, name, key, await kit.ask(kit.desk.changes.history, name, key))
-        if not found:
-            raise web.HTTPNotFound
-        return await kit.show(
-            request, visit, "register_history.html", list=name, key=key, changes=found, row=_row(found), **seen.shared(request)
-        )
-
+    see = page(permission=Permission.SEE_REGISTER)
     return [
-        web.get("/register", start),
-        web.get("/register/plan", plan),
-        web.get("/register/organisatie/{oin}", organisation),
-        web.get("/register/systeem/{oin}", system),
-        web.get("/register/geschiedenis/{list}/{key:.+}", history),
+        web.get("/register", see(partial(_start, kit))),
+        web.get("/register/plan", see(partial(_plan, kit))),
+        web.get("/register/organisatie/{oin}", see(partial(_organisation, kit))),
+        web.get("/register/systeem/{oin}", see(partial(_system, kit))),
+        web.get("/register/geschiedenis/{list}/{key:.+}", see(partial(_history, kit))),
     ]
+
+
+async def _start(kit: Kit, request: web.Request, visit: Visit) -> Answer:
+    seen = await _seen(kit, request, visit)
+    words = request.query.get("zoek", "").strip()[:100]
+    typed = oin_typed(words)
+    for kind, known in (("organisatie", seen.organisations), ("systeem", seen.register.systems)):
+        if typed and typed in known and seen.sees(kind, typed):
+            raise web.HTTPSeeOther(f"/register/{kind}/{typed}")
+    own = await kit.ask(seen.own, await kit.directory())
+    if not seen.whose.sees_all and len(own) == 1 and not words:
+        raise web.HTTPSeeOther(f"/register/{own[0][0]}/{own[0][1]}")
+    wanted = words.casefold()
+    found = [one for one in own if not wanted or any(wanted in str(part).casefold() for part in one)]
+    if seen.whose.sees_all and not words:  # thousands of schools are searched for
+        found = [one for one in own if one[0] == "systeem"]
+    listed = paged(found, request.query.get("blad"))
+    return await kit.show(request, visit, "register.html", listed=listed, words=words, sees_all=seen.whose.sees_all, **seen.days())
+
+
+async def _organisation(kit: Kit, request: web.Request, visit: Visit) -> Answer:
+    seen, oin = await _seen(kit, request, visit), request.match_info["oin"]
+    if not seen.whose.sees_organisation(oin) or oin not in seen.organisations:
+        raise web.HTTPNotFound
+    names = await kit.directory()
+    if seen.register.organisation(oin) is None:
+        schools = sorted((row for row in seen.register.organisations.values() if row.board == oin), key=lambda row: row.name.casefold())
+        board = seen.register.boards.get(oin)
+        shown = paged(schools, request.query.get("blad"))
+        return await kit.show(request, visit, "register_board.html", board=board, oin=oin, schools=shown, **seen.shared(request))
+    pair = await kit.ask(seen.register.parts.of_organisation, oin)
+    mandates, endpoints = (
+        [row for row in pair.mandates if seen.whose.sees(row)],
+        [row for row in pair.endpoints if seen.whose.sees(row)],
+    )
+    lines = in_order(lines_of(mandates, endpoints, seen.day), names, seen.day)
+    delegations = [row for row in seen.register.delegations.values() if oin in (row.municipality, row.region)]
+    turns = await kit.ask(changes_of, seen.register, seen.whose, oin, days_on(seen.day, 1), days_on(seen.day, 366))
+    return await kit.show(
+        request,
+        visit,
+        "register_organisation.html",
+        organisation=seen.register.organisation(oin),
+        has_traffic=await _has_page(kit, visit, oin),
+        lines=[line for line in lines if is_live(line.mandate, seen.day)],
+        ended=[line for line in lines if not is_live(line.mandate, seen.day)],
+        loose=[row for row in in_order(loose(pair.endpoints, lines), names, seen.day) if is_live(row, seen.day)],
+        delegations=in_order(delegations, names, seen.day),
+        turns=(turns or [])[:12],
+        more_turns=max(0, len(turns or []) - 12),
+        **seen.shared(request),
+    )
+
+
+async def _system(kit: Kit, request: web.Request, visit: Visit) -> Answer:
+    seen, oin = await _seen(kit, request, visit), request.match_info["oin"]
+    found = seen.register.system(oin)
+    if not seen.whose.sees_system(oin) or found is None:
+        raise web.HTTPNotFound
+    shown = request.query.get("lijst", LISTS[0])
+    if shown not in LISTS:
+        raise web.HTTPBadRequest
+    pair, names = await kit.ask(seen.register.parts.of_system, oin), await kit.directory()
+    wanted = RowFilter(
+        words=request.query.get("zoek", "")[:100], dienst=request.query.get("dienst", ""), when=request.query.get("stand", "")
+    )
+    keep, contact = wanted.keep(names, seen.day), {}
+    gaps = {id(gap.row): gap.days for gap in systems_mandates_without_endpoint(pair.mandates, pair.endpoints, seen.day)}
+    rows: list[Any]
+    if shown == "mandaten":
+        rows = list(pair.mandates)
+    elif shown == "zonder-endpoint":
+        rows = [row for row in pair.mandates if id(row) in gaps]
+    else:
+        rows = list(pair.endpoints)
+        if shown == "ongebruikt":
+            contact = await _contact(kit, visit, oin, pair.endpoints)
+            rows = endpoints_nobody_uses(rows, contact, days_on(seen.day, -UNUSED_DAYS), seen.day)
+    listed = paged(in_order(filter(keep, rows), names, seen.day), request.query.get("blad"), PAGE)
+    on_page = {row.organisation for row in listed.rows}
+    return await kit.show(
+        request,
+        visit,
+        "register_system.html",
+        system=found,
+        has_traffic=await _has_page(kit, visit, oin),
+        list=shown,
+        lists=LISTS,
+        standings=STANDINGS,
+        wanted=wanted,
+        listed=listed,
+        lines=lines_of(listed.rows, [row for row in pair.endpoints if row.organisation in on_page], seen.day)
+        if shown in ("mandaten", "zonder-endpoint")
+        else (),
+        missing=len(gaps),
+        contact=contact,
+        places=places_of(pair.endpoints, seen.day),
+        **seen.shared(request),
+    )
+
+
+async def _plan(kit: Kit, request: web.Request, visit: Visit) -> Answer:
+    seen, of = await _seen(kit, request, visit), oin_typed(request.query.get("van-wie", ""))
+    today, query = seen.day, request.query
+    first = _day(query.get("vanaf")) or days_on(today, 1)
+    last = _day(query.get("tot")) or (max(first, days_on(today, AHEAD)) if "vanaf" not in query else first)
+    if of and not (seen.whose.sees_organisation(of) or seen.whose.sees_system(of)):
+        raise web.HTTPNotFound
+    asked = bool(query.get("van-wie", "").strip())
+    wrong = "reg.wrong.oin" if asked and of is None else "reg.plan.turned" if last < first else None
+    turns = None if wrong else await kit.ask(changes_of, seen.register, seen.whose, of, first, last)
+    listed = paged([turn for turn in turns or () if not query.get("mis") or turn.is_trouble], query.get("blad"), TURNS)
+    return await kit.show(
+        request,
+        visit,
+        "register_plan.html",
+        status=422 if wrong else 200,
+        turns=turns,
+        listed=listed,
+        trouble=sum(1 for turn in turns or () if turn.is_trouble),
+        only_trouble=bool(query.get("mis")),
+        first=first,
+        last=last,
+        of=of,
+        typed=query.get("van-wie", "").strip()[:40],
+        wrong=wrong,
+        **seen.days(),
+    )
+
+
+async def _history(kit: Kit, request: web.Request, visit: Visit) -> Answer:
+    seen, name, key = await _seen(kit, request, visit), request.match_info["list"], request.match_info["key"]
+    if kit.desk.changes is None or name not in FIELDS or len(key) > 250:
+        raise web.HTTPNotFound
+    found = _changes(seen.whose, name, key, await kit.ask(kit.desk.changes.history, name, key))
+    if not found:
+        raise web.HTTPNotFound
+    return await kit.show(
+        request, visit, "register_history.html", list=name, key=key, changes=found, row=_row(found), **seen.shared(request)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

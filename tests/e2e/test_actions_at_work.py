@@ -17,10 +17,12 @@ import aiohttp
 import pytest
 
 import run as program
+from adapters.store.contents import ContentRequests
 from routing.actions import Action, Job, Order, Selection
 from routing.board import ItemFilter
+from routing.contents import Opened, Outcome
 from routing.jobs import JobState, Terms
-from routing.people import Scope
+from routing.people import Role, Scope, new_account
 from routing.ports import Incoming, Outgoing
 from tests.support import openapi
 from tests.support import signing as s
@@ -134,6 +136,29 @@ def test_a_job_whose_worker_is_killed_goes_on_and_brings_nothing_twice(exchange:
         assert Counter(event.kind for event in retried)["retried"] == MANY
 
     exchange.run(play(), within_s=170)
+
+
+def test_content_that_the_portal_asks_for_is_opened_by_the_timetables_process(exchange: Exchange, chain: Chain) -> None:
+    """The portal's side has the store and no key."""
+    store, requests = exchange.store, ContentRequests(exchange.store.database)
+    account = new_account("anna", [Role.CHAIN_MANAGER])
+    given = {"password": "", "one_time": False, "totp": b"sealed", "who": "test", "now_us": exchange.clock.now_us()}
+    store.people.add(account, **given)  # type: ignore[arg-type]
+    store.people.open_session(b"session", "anna", now_us=exchange.clock.now_us())
+
+    async def play() -> None:
+        (id,) = await chain.hand_in(1)
+        await until(lambda: chain.rows("SELECT reference FROM message WHERE message_id = :id", id=id), within_s=30)
+        (row,) = chain.rows("SELECT reference FROM message WHERE message_id = :id", id=id)
+        now_us = exchange.clock.now_us()
+        asked = requests.ask(row["reference"], account="anna", proof=b"session", reason="ticket 12", now_us=now_us)
+        answers: list[Opened] = []
+        await until(lambda: bool(answers.append(found) if (found := requests.answer(asked)) else answers), within_s=30)
+        assert answers[0].outcome is Outcome.OPENED and id.encode() in answers[0].content
+        assert "content_opened" in [event.kind for event in store.journal.of_message(row["reference"])]
+        await chain.answer(1, "confirmed")
+
+    exchange.run(play(), within_s=100)
 
 
 def test_a_trial_batch_that_fails_stops_and_after_mending_the_rest_goes(exchange: Exchange, chain: Chain) -> None:

@@ -87,7 +87,7 @@ class Play:
     def register(self, *words: object) -> str:
         """`run.py register …` at the time of the play."""
         parser, store = argparse.ArgumentParser(), self.exchange.store
-        program.register_arguments(parser)
+        program.commands()["register"][0](parser)
         empty = read_register({}, version=0)
         work = Work(
             book=store.register,

@@ -16,7 +16,7 @@ from tests.support.board import keep
 from tests.support.browser import Window
 from tests.support.browser import chromium as chromium
 from tests.support.jobs import Bench
-from tests.support.pages import BOX, DOCUMENT, LAS, Pages, alert_of, an_id, contact_of, many, mine, others, pages
+from tests.support.pages import ALL, BOX, DOCUMENT, LAS, Pages, alert_of, an_id, contact_of, many, mine, others, pages
 from tests.support.store import confirm, deliver, kinds, states
 from tests.support.telling import Post, send_all
 
@@ -35,6 +35,7 @@ PATHS = [
     "/rapporten",
     "/opdrachten",
     "/meldingen",
+    "/tweede-factor",
     "/nergens",
 ]
 #: Something of the page that is wider than the window, where nothing around it scrolls; empty when all fits.
@@ -48,6 +49,9 @@ def looked_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     with pages(tmp_path_factory.mktemp("pages"), mine, others) as running:
         alert_of(running.store, LAS, "Bij Leerlingboek vallen berichten uit")
         contact_of(running.store, LAS, "beheer@las.example.nl", quiet=parse_quiet("18:00-08:00 za zo"))
+        assert running.ports.desk
+        assert running.ports.desk.proefs
+        running.ports.desk.proefs.ask(ALL, system=BOX, who="olga")
         running.store.outbox.hold(f"mailbox {BOX}", who="olga", now_us=running.clock.now_us())
         yield running
 

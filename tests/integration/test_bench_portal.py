@@ -21,6 +21,7 @@ def test_it_prints_what_it_promises() -> None:
     assert list(figures["p95_ms"]) == list(bench.PAGES)
     assert all(value > 0 for value in figures["p95_ms"].values())
     assert "bulk_accept_s" in figures
+    assert figures["bulk_slows"]["offered"] > 0 and figures["bulk_slows"]["ms_with"] > 0
 
 
 def test_the_store_it_builds_is_one_that_we_could_have_written(empty_url: str) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from routing.people import Role
 from schemas.events import decode
-from tests.support.pages import LAS, SCHOOL, Pages, pages
+from tests.support.pages import HOUR, LAS, SCHOOL, Pages, pages
 from tests.support.portal import PASSWORD, Browser
 
 
@@ -73,6 +73,7 @@ def test_a_new_account_gets_its_password_and_second_factor_once_and_signs_in_wit
         ({"naam": "nieuw", "rol": "keizer"}, "Die rol is er niet"),
         ({"naam": "nieuw", "rol": "school"}, "zou niets zien"),
         ({"naam": "nieuw", "rol": "school", "organisations": "De Eik"}, "Dit is geen OIN"),
+        ({"naam": "nieuw", "rol": "reader", "email": "geen adres"}, "is geen e-mailadres"),
     ],
 )
 def test_an_account_that_makes_no_sense_is_not_made_and_the_form_is_kept(
@@ -110,6 +111,32 @@ def test_a_new_password_takes_the_place_of_the_old_one(portal: Pages, olga: Brow
     assert portal.browser().sign_in("rina", PASSWORD).status_code == 403
     assert portal.browser().sign_in("rina", password).url.endswith("/wachtwoord")
     assert ("account_password_set", "olga", {"account": "rina"}) in journalled(portal)
+
+
+def test_a_password_that_is_made_here_is_over_in_time_and_the_list_says_so(portal: Pages, olga: Browser) -> None:
+    made = olga.submit("/accounts", naam="nieuw", rol="reader", email="nieuw@example.nl")
+    password = shown(made.text, "Wachtwoord")
+    olga.submit("/accounts/rina", wat="wachtwoord")
+    until_us = portal.clock.now_us() + portal.shell.one_time_h * HOUR
+    for name in ("nieuw", "rina"):
+        known = portal.store.people.sign_in(name)
+        assert known is not None and known.one_time_until_us is not None and 0 <= until_us - known.one_time_until_us < HOUR
+    portal.clock.ahead_us += portal.shell.one_time_h * HOUR
+    assert "eenmalige wachtwoord is niet meer geldig" in portal.browser().sign_in("nieuw", password).text
+    later = portal.signed_in("olga").get("/accounts").text
+    assert later.count("eenmalig wachtwoord verlopen") == 2
+
+
+def test_whose_account_it_is_stays_when_something_else_is_changed_and_may_be_changed_too(portal: Pages, olga: Browser) -> None:
+    olga.submit("/accounts", naam="nieuw", rol="reader", email="nieuw@example.nl")
+    assert 'value="nieuw@example.nl"' in olga.get("/accounts/nieuw").text, "the form sends it along"
+    olga.submit("/accounts/nieuw", wat="blokkeren")
+    olga.submit("/accounts/nieuw", wat="toelaten")
+    account = portal.store.people.account("nieuw")
+    assert account is not None and account.email == "nieuw@example.nl"
+    olga.submit("/accounts/nieuw", wat="wijzigen", rol="reader", email="")
+    account = portal.store.people.account("nieuw")
+    assert account is not None and account.email == ""
 
 
 def test_a_second_factor_is_given_anew_and_taken_away(portal: Pages, olga: Browser) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 import re
 import signal
@@ -26,10 +28,12 @@ from adapters import pki
 from adapters.errors import UsageError
 from adapters.home import make_private_home
 from adapters.oidc import Provider
+from adapters.portal_keys import PortalKeys
 from adapters.portal_reach import provider_of
 from broker_config.settings import Settings, SettingsError
 from tests.support.gateways import get, wait
 from tests.support.portal import Browser
+from workers.supervisor import Supervisor
 
 
 class _Home:
@@ -123,7 +127,7 @@ def test_a_program_with_a_token_from_the_command_asks_the_api_until_the_token_is
         described = [path for path, item in requests.get(f"{api}/openapi.json", timeout=30).json()["paths"].items() if "get" in item]
         for path in (path.removeprefix("/api/v1") for path in described if "{" not in path and not path.endswith("/messages")):
             answer = program.get(f"{api}{path}", params={"by": "code"} if path == "/items/tally" else {}, timeout=30)
-            assert answer.status_code == (403 if path == "/items.csv" else 200), (path, answer.text)
+            assert answer.status_code == (403 if path in ("/items.csv", "/accounts") else 200), (path, answer.text)
         home.account("tokens", "end", "report", "--token", made["token"])
         assert program.get(f"{api}/me", timeout=30).status_code == 401
     assert made["api_token"] not in home.log()
@@ -282,3 +286,38 @@ def test_settings_that_do_not_go_together_are_refused_and_a_portal_that_can_be_r
     assert settings(PORTAL_HOST="0.0.0.0", PORTAL_CERT="c.pem", PORTAL_KEY="k.pem").warnings() == []
     assert settings(PORTAL_PORT="9000").portal_address == "http://localhost:9000"
     assert settings(OIDC_ROLES="groups:a=b=reader,x.y:z=school").oidc_roles == (("groups", "a=b", "reader"), ("x.y", "z", "school"))
+
+
+def test_without_its_keys_the_portal_does_not_start_and_says_what_to_do(home: _Home) -> None:
+    home.settings.portal_secrets.unlink()
+    command = [sys.executable, str(program.ROOT / "run.py"), "work", "portal"]
+    done = subprocess.run(command, env=home.environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert f"there are no keys for the portal at {home.settings.portal_secrets}: make it with `run.py account keys`" in done.stderr
+
+
+def test_the_portal_gets_no_way_to_the_broker_from_up(tmp_path: Path) -> None:
+    """Nor does any other worker get none."""
+    echo = tmp_path / "echo.py"
+    echo.write_text("import os, sys\nopen(sys.argv[0] + '.' + sys.argv[2], 'w').write(' '.join(sorted(os.environ)))\n")
+    environment = {"AMQP_URL": "amqp://b:secret@mq/v", "KOPPELPUNT_AMQP_MANAGEMENT": "http://a:b@mq", "KOPPELPUNT_HOME": str(tmp_path)}
+
+    async def play() -> None:
+        supervisor = Supervisor(echo, ("portal", "relay"), environment)
+        await supervisor.start()
+        while not all((tmp_path / f"echo.py.{name}").exists() for name in ("portal", "relay")):
+            await asyncio.sleep(0.05)
+        await supervisor.stop()
+
+    asyncio.run(asyncio.wait_for(play(), 30))
+    given = {name: set((tmp_path / f"echo.py.{name}").read_text().split()) & set(environment) for name in ("portal", "relay")}
+    assert given == {"portal": {"KOPPELPUNT_HOME"}, "relay": set(environment)}
+
+
+def test_the_portals_keys_are_made_by_command_where_the_master_key_is(tmp_path: Path) -> None:
+    (tmp_path / "master.key").write_bytes(base64.b64encode(bytes(32)))
+    for changed in (True, False):
+        command = [sys.executable, str(program.ROOT / "run.py"), "account", "keys", "--home", str(tmp_path), "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        assert json.loads(done.stdout) == {"file": str(tmp_path / "portal.secrets"), "changed": changed}
+    assert PortalKeys.read(tmp_path / "portal.secrets") == PortalKeys.of(bytes(32))

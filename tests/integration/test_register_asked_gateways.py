@@ -21,16 +21,13 @@ from sqlalchemy import text
 
 import run as program
 from adapters.osr_shapes import BASE
-from adapters.osr_watch import standing
-from adapters.rabbit import Publisher
+from adapters.osr_watch import Watch, asked_register, standing
 from tests.support import signing as s
 from tests.support.exchange import DOCUMENT, LAS, MBO, SCHOOL, SIS
 from tests.support.gateways import Gateways, wait
 from tests.support.osr import Api
 from workers.clock import Clock
-from workers.loop import Worker
 from workers.register_cache import RegisterCache
-from workers.timetable import Job
 
 
 def without(document: dict[str, Any], *systems: str) -> dict[str, Any]:
@@ -170,12 +167,10 @@ def test_explain_says_which_register_answered_and_when(ours: Gateways, other: Ga
 
 def test_status_says_how_the_other_register_is_and_what_it_does_not_know(ours: Gateways, other: Gateways) -> None:
     clock = Clock()
-    worker = Worker("timetable", ours.store.registry, clock)
-    own, publisher = RegisterCache(ours.store.register), Publisher("amqp://x:x@localhost")
-    parts = program.Parts(ours.settings, ours.store, worker, None, own, publisher, clock, "")
-    (job,) = program._watch(parts)
-    assert isinstance(job, Job)
-    asyncio.run(job.act())
+    asked = asked_register(ours.settings, clock.now)
+    assert asked is not None
+    watch = Watch(asked, ours.store.registry, RegisterCache(ours.store.register), clock.now, key=True)
+    asyncio.run(watch.act())
     known = standing(ours.store.registry)
     assert known is not None and known["trouble"] is None and known["missing"] == []
     assert "403" in known["key"], "our key there was given to another system"
@@ -185,7 +180,7 @@ def test_status_says_how_the_other_register_is_and_what_it_does_not_know(ours: G
     save(other, changed)
 
     def looked() -> dict[str, Any]:
-        asyncio.run(job.act())
+        asyncio.run(watch.act())
         return dict(standing(ours.store.registry) or {})
 
     wait(lambda: looked()["missing"] == ["urn:x-backbone:vva:1"], within_s=10)

@@ -10,8 +10,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ import pytest
 import run as program
 from adapters import pki
 from adapters.errors import UsageError
+from adapters.snapshot import maker
 from adapters.snapshot_http import PATH
 from adapters.store import Store
 from adapters.store.followed import write_followed
@@ -33,7 +34,7 @@ from tests.support.gateways import Gateways, wait
 from tests.support.store import run_sql
 from workers.clock import Clock, micros
 from workers.register_cache import RegisterCache
-from workers.snapshots import follow_now, unfollow
+from workers.snapshots import chore, follow_now, unfollow
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -53,7 +54,8 @@ def as_it_was(hub: Gateways) -> None:
 
 def job(settings: Settings, store: Store) -> Any:
     """What the timetable does every half minute."""
-    return program._snapshots(SimpleNamespace(settings=settings, store=store, clock=Clock(), worker=SimpleNamespace(id="timetable")))
+    follower = partial(program._follower, settings, store, Clock(), "timetable")
+    return chore(settings, store.register, store.snapshots, Clock(), follower=follower, maker=maker)
 
 
 def publish(hub: Gateways) -> None:

@@ -320,6 +320,6 @@ def test_whoever_asked_is_told_when_it_cannot_be_made(store: Store, lease: Lease
     store.proefs.ask(wanted())
     asyncio.run(runner(store, chain(diensten=[{"dienst": "vva", "versie": "1", "namespace": "urn:x"}]))._cycle(lease))
     (done,) = store.proefs.proefs(ALL)
-    assert (done.state, done.code, done.owner) == (ProefState.FAILED, "UNKNOWN_DIENST", "us")
+    assert (done.state, done.code, done.owner) == (ProefState.REFUSED, "UNKNOWN_DIENST", "us")
     assert done.reason and "serviceregister" in done.reason
     assert run_sql(store, "SELECT * FROM message") == []

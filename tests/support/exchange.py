@@ -24,6 +24,7 @@ from sqlalchemy import text
 
 import run as program
 from adapters import soap
+from adapters.assembly import Assembly
 from adapters.backbone import Backbone
 from adapters.broker_keeper import Keeper, password_file
 from adapters.home import amqp_urls, make_private_home
@@ -31,7 +32,6 @@ from adapters.parties import invented
 from adapters.rabbit import Consumer, Inspector, Publisher
 from adapters.signing import BodyPart, Signer
 from adapters.store import Store
-from adapters.vault import Vault, read_master_key
 from broker_config.node import PrivateNode
 from broker_config.settings import Settings
 from routing.ports import Outgoing
@@ -127,7 +127,7 @@ class Exchange:
         self._processes = tuple(processes)
         self._document, self._diensten = document, diensten
         self._runner = asyncio.Runner()
-        self._inside: list[tuple[Worker, program.Parts, asyncio.Task[Any]]] = []
+        self._inside: list[tuple[Worker, RegisterCache, Assembly, asyncio.Task[Any]]] = []
         self._publishers: dict[str, Publisher] = {}
         self._consumers: dict[str, Consumer] = {}
         self._inspector: Inspector | None = None
@@ -204,27 +204,25 @@ class Exchange:
         """A worker inside the test, built as `run.py work NAME` builds it, by this exchange's clock, perhaps with a hampered publisher."""
         store = program.open_store_of(self.settings)
         worker = Worker(name, store.registry, self.clock)
-        amqp, _ = amqp_urls(self.settings)
-        vault, register = Vault(read_master_key(self.settings.master_key)), RegisterCache(store.register)
-        parts = program.Parts(self.settings, store, worker, vault, register, publisher or Publisher(amqp), self.clock, amqp)
-        task = asyncio.ensure_future(_all(program.WORKERS[name](parts)))
-        self._inside.append((worker, parts, task))
+        register = RegisterCache(store.register)
+        its = Assembly(self.settings, store, worker, register, self.clock.now, publisher=publisher)
+        parts = program.parts_of(its, worker, register, self.clock)
+        task = asyncio.ensure_future(_all(program.workers()[name](parts, its)))
+        self._inside.append((worker, register, its, task))
         return worker
 
     def register_versions(self) -> set[int]:
         """The versions of the register that the workers inside go by."""
-        return {parts.register().version for _, parts, _ in self._inside}
+        return {register().version for _, register, _, _ in self._inside}
 
     async def stop_workers(self, name: str | None = None) -> None:
         """Stops the workers inside (of this name), and waits for what they have in hand. Raises what one of them ended with."""
         leaving = [one for one in self._inside if name in (None, one[0].name)]
         self._inside = [one for one in self._inside if one not in leaving]
-        for worker, parts, task in leaving:
+        for worker, _, its, task in leaving:
             worker.stop()
             await task
-            for connection in (*parts.consumers, *parts.closing, parts.publisher):
-                await connection.close()
-            parts.store.close()
+            await its.close()
 
     # -- parties -----------------------------------------------------------------------------------------------------------------------
     def url(self, system: Oin) -> str:

@@ -60,3 +60,11 @@ def test_foreign_xml_is_parsed_in_one_place_only() -> None:
         )
     ]
     assert set(parsers) <= {"adapters/soap.py", "schemas/xml.py"}
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    """pytest imports each by its name alone, and collects nothing when another folder has one of that name."""
+    folders: dict[str, list[str]] = {}
+    for file in sorted((ROOT / "tests").rglob("test_*.py")):
+        folders.setdefault(file.name, []).append(str(file.parent.relative_to(ROOT)))
+    assert not {name: where for name, where in folders.items() if len(where) > 1}

@@ -148,14 +148,14 @@ def test_each_of_the_registers_lists_of_what_is_amiss_is_explained() -> None:
 @pytest.mark.parametrize("command", re.findall(r"^ *run\.py (register .*?)(?: +#.*)?$", REGISTER, re.MULTILINE))
 def test_every_register_command_in_the_docs_can_be_typed(command: str) -> None:
     parser = argparse.ArgumentParser()
-    run.register_arguments(parser)
+    run.commands()["register"][0](parser)
     parser.parse_args(shlex.split(command)[1:])
 
 
 @pytest.mark.parametrize("command", re.findall(r"^run\.py (account .*?)(?: +#.*)?$", OPERATION, re.MULTILINE))
 def test_every_account_command_in_the_docs_can_be_typed(command: str) -> None:
     parser = argparse.ArgumentParser()
-    run.account_arguments(parser)
+    run.commands()["account"][0](parser)
     parser.parse_args(shlex.split(command)[1:])
 
 

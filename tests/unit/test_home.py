@@ -15,6 +15,8 @@ import pytest
 import run
 from adapters.errors import UsageError
 from adapters.home import alone_in, make_private_home, read_settings
+from adapters.portal_keys import PortalKeys
+from adapters.vault import read_master_key
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +107,15 @@ def test_a_home_that_was_made_before_has_the_same_settings_at_its_second_start(t
     first = make_private_home(read_settings({}, home=tmp_path), {})
     assert (first.trust, first.crl) == (tmp_path / "pki" / "ca.pem", (str(tmp_path / "pki" / "crl.pem"),))
     assert make_private_home(read_settings({}, home=tmp_path), {}) == first
+
+
+def test_the_portals_keys_are_made_with_the_master_key_and_follow_it(tmp_path: Path) -> None:
+    settings = make_private_home(read_settings({}, home=tmp_path), {})
+    keys = PortalKeys.read(settings.portal_secrets)
+    assert keys == PortalKeys.of(read_master_key(settings.master_key))
+    settings.master_key.unlink()
+    make_private_home(settings, {})
+    assert PortalKeys.read(settings.portal_secrets) == PortalKeys.of(read_master_key(settings.master_key)) != keys
 
 
 def test_what_was_made_for_a_home_stays_when_something_more_is_made(tmp_path: Path) -> None:

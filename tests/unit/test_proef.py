@@ -74,7 +74,7 @@ def test_what_a_municipality_delegated_is_tried_where_it_goes() -> None:
 @pytest.mark.parametrize(
     ("to", "nl"),
     [
-        ({"organisation": UTRECHT}, "Gemeente Utrecht heeft nog geen systeem gemachtigd dat proef versie 1 ontvangt"),
+        ({"organisation": UTRECHT}, "Gemeente Utrecht heeft nog geen systeem gemachtigd dat proef versie 1 ontvangt."),
         ({"organisation": school_oin("99ZZ")}, "staat niet in het serviceregister"),
         ({"system": CIVIC}, f"heeft systeem {CIVIC} nu geen endpoint voor proef versie 1"),
         ({"lane": f"mailbox {CIVIC}"}, "heeft dit adres nu geen endpoint"),
@@ -89,7 +89,7 @@ def test_whoever_asks_is_told_why_there_is_no_way(to: dict[str, str], nl: str) -
 
 def test_a_mandate_that_ended_is_what_is_told() -> None:
     ended = {"organisation": UTRECHT, "dienst": "proef", "system": CIVIC, "until": "2026-01-31"}
-    with pytest.raises(NoProef, match="ran up to and including 2026-01-31"):
+    with pytest.raises(NoProef, match=r"ran up to and including 2026-01-31\.$"):
         found(proefs({"organisation": UTRECHT, "system": CIVIC}, mandates=[ended]), system=CIVIC)
 
 

@@ -7,6 +7,7 @@ import json
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from routing.amsterdam import amsterdam_day
 from routing.explain import explain_between
 from routing.mandate import DecisionCache, judge_receiver, judge_sender, judge_standing
+from routing.people import Scope
 from routing.ports import Incoming
 from routing.register import Endpoint, Mandate, Register
 from routing.register_asked import (
@@ -38,6 +40,7 @@ from tests.support.register import ADDRESSED, DOCUMENT, GANGER, LAS, NOW, OTHER_
 from workers.asking import AskingCache
 from workers.clock import Clock
 from workers.intake import Lines
+from workers.proefs import ProefDesk
 from workers.waiting import ASKED_AT_ONCE, WaitingRoom
 
 TODAY = amsterdam_day(NOW)
@@ -399,6 +402,14 @@ def test_what_waits_is_asked_about_some_at_a_time_until_all_of_it_was() -> None:
     asyncio.run(act())
     assert sorted(row.seq for row, new in outbox.changes if new.endpoint) == list(range(1, 21))
     assert 0 < max(questions) <= ASKED_AT_ONCE, "the other register is not flooded"
+
+
+def test_a_test_message_goes_where_the_other_register_has_it() -> None:
+    other = Other()
+    other.at_hand, other.mandates, other.endpoints = set(), {(VO, LAS)}, {VO: [{"system": LAS}]}
+    book: Any = SimpleNamespace(ask=lambda wanted: wanted)
+    desk = ProefDesk(book, lambda: with_(other, "first", **NOTHING), ClockAt())
+    assert desk.ask(Scope(everything=True), organisation=VO, who="anna").lane == f"push {LAS} https://las.example/in"
 
 
 class ClockAt(Clock):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from broker_config.settings import Settings, SettingsError, mask
+from routing.people import Role
 
 
 def read(**env: str) -> Settings:
@@ -51,6 +52,8 @@ def test_lists_are_split_and_an_empty_value_is_no_value() -> None:
         ("KOPPELPUNT_STORE", "mysql://x", "must start with sqlite:// or postgresql"),
         ("AMQP_URL", "http://x", "must look like amqps://"),
         ("AMQP_URL", "amqp://u:geheim@", r"'amqp://u:\*\*\*@', but it must look like amqps"),
+        ("KOPPELPUNT_PORTAL_SECOND_FACTOR", "auditor,keizer", "there is no role 'keizer': it must be some of chain_manager, operator"),
+        ("KOPPELPUNT_PORTAL_SECOND_FACTOR", "none,auditor", "there is no role 'none'"),
         ("KOPPELPUNT_KEY", "k.pem", "KOPPELPUNT_KEY and KOPPELPUNT_CERT belong together"),
     ],
 )
@@ -82,6 +85,12 @@ def test_no_listing_and_no_repr_shows_a_password() -> None:
     assert settings.amqp_url == "amqps://b:geheim@mq/v"
     assert "geheim" not in repr(settings) and "geheim" not in str(settings.rows())
     assert "AMQP_URL='amqps://b:***@mq/v'" in repr(settings)
+
+
+def test_who_must_have_a_second_factor_is_named_by_role() -> None:
+    assert read().portal_second_factor == ("chain_manager", "operator", "auditor")
+    assert read(KOPPELPUNT_PORTAL_SECOND_FACTOR="none").portal_second_factor == ()
+    assert read(KOPPELPUNT_PORTAL_SECOND_FACTOR=",".join(Role)).portal_second_factor == tuple(Role), "every role there is"
 
 
 def test_a_broker_elsewhere_without_encryption_is_warned_of() -> None:

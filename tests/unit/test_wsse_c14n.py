@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from adapters import c14n, soap
+from schemas import envelope
 from schemas.faults import Refused
 
 NAMES = st.sampled_from(["a", "b", "kop", "x-1"])
@@ -54,6 +55,31 @@ def test_our_canonical_form_is_libxml2s(xml: str, listed: list[str], number: int
     element = everything[number % len(everything)]
     expected = etree.tostring(element, method="c14n", exclusive=True, with_comments=False, inclusive_ns_prefixes=listed or None)
     assert c14n.exclusive_from_inclusive(c14n.inclusive(element), tuple(listed)).encode() == expected
+
+
+@settings(max_examples=500, deadline=None)
+@given(xml=elements())
+def test_an_only_child_is_cut_out_just_as_it_would_be_written_alone(xml: str) -> None:
+    for parent in soap.parse(xml.encode()).iter():
+        if len(parent) == 1:
+            assert envelope._only_child(c14n.exclusive(parent)) in (b"", c14n.exclusive(parent[0]))
+
+
+@pytest.mark.parametrize(
+    ("body", "cut"),
+    [
+        ('<p:B xmlns:p="urn:1"><a xmlns="urn:2">x</a></p:B>', '<a xmlns="urn:2">x</a>'),
+        ('<p:B xmlns:p="urn:1" z="&gt;/>"> <a q="x>y"/>\n</p:B>', '<a q="x>y"></a>'),
+        ('<p:B xmlns:p="urn:1"><a><p:b/></a></p:B>', ""),
+        ('<p:B xmlns:p="urn:1"><a xmlns:p="urn:2" p:x="1"/></p:B>', ""),
+        ('<B xmlns="urn:1"><a xmlns="urn:2"/></B>', ""),
+        ('<B xmlns="urn:1"><a/></B>', ""),
+    ],
+)
+def test_a_child_that_may_use_what_its_parent_declares_is_not_cut_out(body: str, cut: str) -> None:
+    canonical = c14n.exclusive(soap.parse(body.encode()))
+    assert envelope._only_child(canonical) == cut.encode()
+    assert envelope._only_child(b"") == b""
 
 
 @settings(max_examples=200, deadline=None)

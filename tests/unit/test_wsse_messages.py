@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from lxml import etree
 
 from adapters import c14n, pki, second_opinion, signing, soap, wsse
-from adapters.signature import SignatureBroken
+from adapters.signature import Reference, SignatureBroken, check_digests
 from adapters.signing import BodyPart
 from adapters.trust import TrustStore
 from adapters.verify_policy import VerifyPolicy
@@ -53,6 +53,17 @@ def test_a_message_built_without_parsing_is_accepted_and_keeps_the_digest_of_its
     assert second.action == "urn:a&b"
 
 
+def test_only_the_body_itself_and_without_a_prefix_list_is_told_in_canonical_form() -> None:
+    body, header = soap.parse(b"<Body><a/></Body>"), soap.parse(b"<Body><b/></Body>")
+
+    def reference(element: etree._Element, *prefixes: str) -> tuple[str, etree._Element, Reference]:
+        digest = base64.b64encode(hashlib.sha256(c14n.exclusive(element, prefixes)).digest()).decode()
+        return "Body", element, (prefixes, hashlib.sha256, digest)
+
+    assert check_digests([reference(body), reference(header)], body) == b"<Body><a></a></Body>"
+    assert check_digests([reference(body, "x"), reference(header)], body) == b""
+
+
 def test_a_body_that_holds_our_own_ids_still_travels_on() -> None:
     content = f'<a xmlns="urn:a" xmlns:w="{soap.WSU}" w:Id="kp-to"/>'.encode()
     assert s.verifier().verify(s.fast(content=content), at=s.NOW).content.tag == "{urn:a}a"
@@ -68,6 +79,7 @@ def test_namespaces_used_only_in_values_survive_the_journey_of_a_body() -> None:
 def test_a_variation_is_accepted_by_us_and_by_the_second_opinion(change: Change) -> None:
     raw = s.signed(change=change)
     envelope = s.verifier().verify(raw, at=None)  # at its own Created: one of them is stamped when it is signed
+    assert envelope.canonical_content() == c14n.exclusive(envelope.content)
     assert envelope.receiver == s.HUB
     assert second_opinion.ask(raw).valid
 

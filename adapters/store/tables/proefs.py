@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text, text
+from sqlalchemy import BigInteger, Column, Index, Table, Text
 
-from adapters.store.tables.shared import metadata
+from adapters.store.tables.shared import ID, metadata, partial
 
-#: Predicate of a partial index; queries repeat it word for word.
+#: Predicate of a partial index; queries must repeat it word for word to use the index.
 STANDING: Final = "ended_us IS NULL"
 
 proef = Table(
     "proef",
     metadata,
-    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("seq", ID, primary_key=True),
     Column("id", Text, nullable=False, unique=True),  # and the reference of its message
     Column("state", Text, nullable=False),
     Column("receiver", Text, nullable=False),
@@ -30,6 +30,6 @@ proef = Table(
     Column("took_us", BigInteger),
     Column("ended_us", BigInteger),
 )
-Index("proef_standing", proef.c.seq, sqlite_where=text(STANDING), postgresql_where=text(STANDING))
+Index("proef_standing", proef.c.seq, **partial(STANDING))
 for _name in ("lane", "system", "organisation"):
     Index(f"proef_{_name}", proef.c[_name], proef.c.seq)
