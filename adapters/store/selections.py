@@ -41,20 +41,22 @@ _BY_ID: Final = Sql(f"{_DELIVERIES} WHERE d.id = :id")
 _OF_MESSAGE: Final = Sql(f"{_DELIVERIES} WHERE m.reference = :reference ORDER BY d.seq")
 _ITSELF: Final = Sql(f"{_MESSAGE} WHERE m.reference = :reference")
 _REFUSED: Final = Sql(f"{_REFUSAL} WHERE r.reference = :reference")
-#: What stands on the board, as it stands in the work; `{items}` is found by the very conditions by which people were shown it. What of a
-#: delivery's message never changes stands there too: in a large store, to read the messages of 100,000 takes longer than all the rest.
+#: What stands on the board, found by the very conditions (`{where}`) by which people were shown it, as it stands there: a second or two
+#: behind the work. In a large store, to read the deliveries of 100,000 takes longer than all the rest, and each is judged again when its
+#: turn comes. Only those of `{looked_up}` are read: what the version before this put there without its message's number, for one.
 _ON_BOARD: Final = (
-    (
-        "delivery",
-        "SELECT 'delivery' AS subject, d.message_seq, d.seq, i.reference, d.id AS delivery, d.state, false AS again, i.kept, "
-        "n.message_seq > d.message_seq AS outdated, d.code, d.receiver, i.dienst, i.versie, d.receiver_system, i.sender, i.system "
-        "FROM {items} AS i JOIN delivery d ON d.seq = i.seq "
-        "LEFT JOIN newest n ON n.order_key = d.order_key AND n.receiver = d.receiver",
-    ),
-    ("message", f"{_MESSAGE} JOIN {{items}} AS i ON i.seq = m.seq"),
-    ("refusal", f"{_REFUSAL} WHERE r.reference IN (SELECT i.reference FROM {{items}} AS i)"),
+    "SELECT i.kind AS subject, COALESCE(i.message_seq, d.message_seq, i.seq) AS message_seq, "
+    "CASE WHEN i.kind <> 'refusal' THEN i.seq END AS seq, i.reference, CASE WHEN i.kind = 'delivery' THEN i.id END AS delivery, "
+    "COALESCE(d.state, i.state) AS state, i.kind = 'message' AND i.state = 'failed' AND i.code IS NULL AS again, i.kept, "
+    "n.message_seq > COALESCE(i.message_seq, d.message_seq) AS outdated, CASE WHEN d.seq IS NULL THEN i.code ELSE d.code END AS code, "
+    "COALESCE(i.receiver, '') AS receiver, i.dienst, i.versie, i.receiver_system, i.sender, i.system "
+    "FROM (SELECT * FROM item WHERE {where}) AS i "
+    "LEFT JOIN delivery d ON d.seq = CASE WHEN i.kind = 'delivery' AND {looked_up} THEN i.seq END "
+    "LEFT JOIN newest n ON i.kind = 'delivery' AND n.order_key = i.order_key AND n.receiver = i.receiver "
+    "LIMIT {limit}"
 )
-_FOUND: Final = "seq, reference, kept, dienst, versie, sender, system"
+#: What is on its way stands on the board with what it waits for as its code; a redirect, the one action for such, counts by its own.
+_LOOKED_UP: Final = {True: "(i.message_seq IS NULL OR NOT i.fallen)", False: "i.message_seq IS NULL"}
 _LEFT: Final = "WHERE i.job = :job AND i.state IN ('planned', 'failed', 'skipped')"
 _CLOSED: Final = "WHERE i.job = :job AND i.state = 'succeeded'"
 _CLOSED_BY: Final = (
@@ -101,16 +103,13 @@ def selected(connection: Connection, scope: Scope, selection: Selection, action:
         rows = [row for part in parts for row in part(connection, job=job.seq).all()]
     elif selection.wanted is not None and not selection.wanted.names_nothing:
         where = conditions(scope, selection.wanted, now_us=now_us)
-        counted = f"SELECT count(*) FROM (SELECT 1 FROM item WHERE {where.sql} LIMIT {MOST + 1}) AS found"
-        if ask(connection, counted, where.values).scalar_one() > MOST:
+        looked_up = _LOOKED_UP[action is Action.REDIRECT]
+        rows = list(ask(connection, _ON_BOARD.format(where=where.sql, looked_up=looked_up, limit=MOST + 1), where.values))
+        if len(rows) > MOST:
             raise CannotAct(
                 f"This is about more than {MOST} messages, which is too many for one job: choose a narrower filter.",
                 f"Dit gaat over meer dan {MOST} berichten, te veel voor een opdracht: kies een nauwer filter.",
             )
-        rows = []
-        for kind, found_there in _ON_BOARD:
-            items = f"(SELECT {_FOUND} FROM item WHERE kind = '{kind}' AND {where.sql})"
-            rows += ask(connection, found_there.format(items=items), where.values).all()
     else:
         raise CannotAct(
             "Say what it is about: an id, a group of failures, or a filter such as a code or a receiver.",

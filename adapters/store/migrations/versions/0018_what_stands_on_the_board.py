@@ -39,9 +39,11 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.add_column("item", sa.Column("kept", sa.Boolean(), nullable=False, server_default=sa.text("true")))
+    op.add_column("item", sa.Column("message_seq", sa.BigInteger()))
 
 
 def downgrade() -> None:
+    op.drop_column("item", "message_seq")
     op.drop_column("item", "kept")
     op.drop_table("traffic_year")
     op.drop_table("standing")
