@@ -56,6 +56,10 @@ ACCOUNT_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "Roles and organisations come from the identity provider at every sign-in; change them there.",
     ),
     "accounts.access": ("Toegang", "Access"),
+    "accounts.own.more": (
+        "Uw eigen account krijgt hier geen rol of organisatie erbij, en geen ander e-mailadres: dat doet een andere beheerder.",
+        "Your own account gets no more roles or organisations here, and no other e-mail address: another operator does that.",
+    ),
     "accounts.own": (
         "Dit is uw eigen account. Kies een ander wachtwoord via uw naam bovenaan; een andere beheerder geeft u een nieuwe tweede factor.",
         "This is your own account. Choose another password by your name at the top; another operator gives you a new second factor.",

@@ -120,7 +120,16 @@ def _described(name: str, form: Form, before: Account | None = None) -> Account:
 def _change(kit: Kit, visit: Visit, account: Account, form: Form) -> Done:
     if account.source is not Source.LOCAL:
         raise not_ours(account.name)
-    return _save(kit, visit, _described(account.name, form, account), "wijzigen")
+    changed = _described(account.name, form, account)
+    if account.person == visit.account.person and _is_more(changed, account):
+        raise AccountError(text("accounts.own.more", "en"), text("accounts.own.more", "nl"))
+    return _save(kit, visit, changed, "wijzigen")
+
+
+def _is_more(changed: Account, before: Account) -> bool:
+    """Whether it may or sees more than before, or is somebody else's: by whose address it is, one person is not the second as well."""
+    names = ("permissions", "organisations", "systems")
+    return changed.email != before.email or any(getattr(changed, name) - getattr(before, name) for name in names)
 
 
 def _disable(kit: Kit, visit: Visit, account: Account, form: Form) -> Done:
