@@ -166,6 +166,18 @@ def test_tokens_are_made_shown_once_and_ended(portal: Pages, olga: Browser) -> N
     assert [kind for kind, _, _ in journalled(portal)] == ["token_made", "token_ended"]
 
 
+def test_nobody_gets_a_token_with_which_somebody_else_would_seem_to_act(portal: Pages, olga: Browser) -> None:
+    portal.account("otto", "operator")
+    portal.account("dirk", "auditor")
+    olga.submit("/accounts/dirk", wat="blokkeren")
+    for name in ("anna", "adam", "otto", "dirk"):
+        answer = olga.submit(f"/accounts/{name}", wat="token", waarvoor="x", dagen="3")
+        assert answer.status_code == 409 and "in naam van een ander" in answer.text
+        assert 'name="waarvoor"' not in olga.get(f"/accounts/{name}").text and portal.store.people.tokens(name) == []
+    for name in ("olga", "rina", "school", "leverancier"):
+        assert "Er is een nieuw token" in olga.submit(f"/accounts/{name}", wat="token", waarvoor="x", dagen="3").text
+
+
 def test_the_last_who_may_manage_accounts_cannot_lock_everybody_out(portal: Pages, olga: Browser) -> None:
     for form in ({"wat": "blokkeren"}, {"wat": "wijzigen", "rol": "reader"}):
         answer = olga.submit("/accounts/olga", **form)
