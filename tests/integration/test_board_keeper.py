@@ -316,3 +316,11 @@ def test_what_passed_in_a_school_year_is_the_same_whether_it_was_counted_or_adde
     assert [(row.year, row.handed_in) for row in counted if row.handed_in] == [(2025, 2)]
     keep(store)  # a new leader, who adds it up out of the hours
     assert run_sql(store, "SELECT * FROM traffic_year ORDER BY receiver_system") == counted
+
+
+def test_since_when_something_of_a_sort_is_there_is_right_when_the_oldest_of_it_goes(store: Store) -> None:
+    first, second, third = hand_in(store, *(a_refusal(name, at_us=NOW + at * SECOND) for at, name in enumerate("abc")))
+    keep(store, now_us=NOW + 5 * SECOND)
+    for gone, left in ((second, [(2, NOW)]), (first, [(1, NOW + 2 * SECOND)]), (third, [])):
+        assert store.board.close_refusal(gone.reference, who="somebody", why="mended", now_us=NOW + 5 * SECOND)
+        assert [(row.n, row.first_us) for row in run_sql(store, "SELECT n, first_us FROM standing")] == left

@@ -154,8 +154,8 @@ def test_nothing_that_was_confirmed_is_lost_when_a_hand_in_queue_is_replaced_und
             except BrokerUnavailable:
                 continue  # cut off for a moment
 
-    async def take(intake: Consumer, stop: asyncio.Event) -> None:
-        while not stop.is_set() or confirmed - set(handled):
+    async def take(intake: Consumer, publishing: asyncio.Task[None]) -> None:
+        while not publishing.done() or confirmed - set(handled):
             batch = await intake.next_batch(idle_s=0.2)
             handled.extend(one.body for one in batch)
             intake.ack(batch)
@@ -163,14 +163,15 @@ def test_nothing_that_was_confirmed_is_lost_when_a_hand_in_queue_is_replaced_und
     async def act() -> None:
         stop = asyncio.Event()
         async with broker.publisher(LAS) as las, Consumer(broker.url, [f"intake.{LAS}"]) as intake, broker.admin() as admin:
-            tasks = [asyncio.create_task(publish(las, stop)), asyncio.create_task(take(intake, stop))]
+            publishing = asyncio.create_task(publish(las, stop))
+            taking = asyncio.create_task(take(intake, publishing))
             await until(lambda: len(confirmed) > 100)
             while await admin.check(broker.topology(party(LAS))):
                 await admin.apply(broker.topology(party(LAS)))
             before = len(confirmed)
             await until(lambda: len(confirmed) > before + 100)
             stop.set()
-            await asyncio.gather(*tasks)
+            await asyncio.gather(publishing, taking)
 
     run(act())
     assert confirmed <= set(handled)
