@@ -195,8 +195,8 @@ class Shell:
         """Raises HTTPForbidden for a request that changes something and that no page of ours made."""
         if request.method in _SAFE:
             return
-        origin, secret = request.headers.get("Origin"), self.secret(request)
-        given = request.headers.get("X-CSRF-Token") or str((await _form(request)).get("csrf", ""))
+        origin, secret, form = request.headers.get("Origin"), self.secret(request), await _form(request)
+        given = request.headers.get("X-CSRF-Token") or str(form.get("csrf", ""))
         host = urlsplit(self.url).netloc if self.url else request.host
         if origin is not None and _host_of(origin) != host:
             raise web.HTTPForbidden(reason="forged")
@@ -265,7 +265,11 @@ async def _form(request: web.Request) -> Mapping[str, Any]:
     """What a form sent. Raises HTTPRequestTimeout when it does not come in, and HTTPBadRequest for what is none."""
     try:
         async with asyncio.timeout(READ_S):
-            return await request.post()
+            form = await request.post()
+        for part in (*form.keys(), *form.values()):
+            if isinstance(part, str):
+                part.encode()  # half a character, which some charsets let in, is nothing to ask a password or the store with
+        return form
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
     except (ValueError, LookupError, AssertionError, http_exceptions.HttpProcessingError):  # what aiohttp raises for forms that are broken

@@ -56,6 +56,10 @@ ACCOUNT_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
         "Roles and organisations come from the identity provider at every sign-in; change them there.",
     ),
     "accounts.access": ("Toegang", "Access"),
+    "accounts.own.more": (
+        "Uw eigen account krijgt hier geen rol of organisatie erbij, en geen ander e-mailadres: dat doet een andere beheerder.",
+        "Your own account gets no more roles or organisations here, and no other e-mail address: another operator does that.",
+    ),
     "accounts.own": (
         "Dit is uw eigen account. Kies een ander wachtwoord via uw naam bovenaan; een andere beheerder geeft u een nieuwe tweede factor.",
         "This is your own account. Choose another password by your name at the top; another operator gives you a new second factor.",
@@ -82,6 +86,12 @@ ACCOUNT_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     "accounts.token.over": ("geldt niet meer", "counts no more"),
     "accounts.token.make": ("Token maken", "Make a token"),
     "accounts.token.end": ("Intrekken", "End"),
+    "accounts.token.theirs": (
+        "Met een token voor dit account zou u in naam van een ander handelen of inhoud inzien. Wie op de server mag, maakt het met "
+        "run.py account tokens make.",
+        "With a token for this account you would act or look at content in somebody else's name. Who may on the server makes it with "
+        "run.py account tokens make.",
+    ),
     "accounts.token.wrong": (
         "Zeg in 1 tot 100 tekens waarvoor het token is, en geef 1 tot {most} dagen.",
         "Say in 1 to 100 characters what the token is for, and give 1 to {most} days.",

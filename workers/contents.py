@@ -17,6 +17,7 @@ from routing.board import Board
 from routing.contents import ContentBook, ContentRequest, Outcome
 from routing.people import Account, NotConfirmed, People, Permission, Role
 from routing.work import StoreUnavailable
+from schemas.privacy import redact
 from workers.clock import Clock
 from workers.loop import Stopping, Worker
 
@@ -30,6 +31,8 @@ SULK_S: Final = 2.0
 #: Of one account within an hour, at each process that answers: far more than a person reads, and far less than somebody wants who took
 #: the portal over.
 MOST_AN_HOUR: Final = 100
+#: And of all accounts together: who took the portal over may write accounts too.
+MOST_OF_ALL: Final = 500
 _HOUR_US: Final = 3_600_000_000
 
 
@@ -52,6 +55,7 @@ class Opener:
         self._worker, self._book, self._people, self._board, self._clock = worker, book, people, board, clock
         self._second_factor, self._token_us = second_factor, token_days * 24 * _HOUR_US
         self._opened: defaultdict[str, deque[int]] = defaultdict(deque)  #: by account: when
+        self._opened_all: deque[int] = deque()
         self._tidy_us = 0
 
     async def run(self) -> None:
@@ -87,12 +91,14 @@ class Opener:
         if why := self._why_not(request, now_us):
             self._refuse(request, Outcome.REFUSED, why, now_us)
         elif self._too_often(request.account, now_us):
-            self._refuse(request, Outcome.TOO_OFTEN, f"more than {MOST_AN_HOUR} within an hour", now_us)
+            self._refuse(request, Outcome.TOO_OFTEN, "too many within an hour", now_us)
         elif (outcome := self._book.open(request, now_us=now_us)) is not None:
             log.info("content_asked", extra={"account": request.account, "reference": request.reference, "outcome": str(outcome)})
 
     def _refuse(self, request: ContentRequest, outcome: Outcome, why: str, now_us: int) -> None:
-        log.warning("content_refused", extra={"account": request.account[:100], "reference": request.reference[:100], "reason": why})
+        log.warning(
+            "content_refused", extra={"account": redact(request.account[:100]), "reference": redact(request.reference[:100]), "reason": why}
+        )
         self._book.refuse(request, outcome, why=why, now_us=now_us)
 
     def _why_not(self, request: ContentRequest, now_us: int) -> str:
@@ -119,11 +125,13 @@ class Opener:
             return None
 
     def _too_often(self, account: str, now_us: int) -> bool:
-        """Whether it has had as many within the hour as one may; else this one counts too."""
-        times = self._opened[account]
-        while times and times[0] <= now_us - _HOUR_US:
-            times.popleft()
-        if len(times) >= MOST_AN_HOUR:
+        """Whether it, or all together, had as many within the hour as there may be; else this one counts too."""
+        counted = ((self._opened[account], MOST_AN_HOUR), (self._opened_all, MOST_OF_ALL))
+        for times, _ in counted:
+            while times and times[0] <= now_us - _HOUR_US:
+                times.popleft()
+        if any(len(times) >= most for times, most in counted):
             return True
-        times.append(now_us)
+        for times, _ in counted:
+            times.append(now_us)
         return False

@@ -31,6 +31,7 @@ from routing.people import (
 )
 from schemas.events import Event
 from schemas.oin import Oin
+from schemas.privacy import redact
 
 _IDLE_US: Final = int(IDLE.total_seconds() * 1e6)
 _ABSOLUTE_US: Final = int(ABSOLUTE.total_seconds() * 1e6)
@@ -88,14 +89,14 @@ class People:
         with self._db.write() as tx:
             if managed:
                 self._db.one_at_a_time(tx, [digest_of("who manages accounts")])
-            if _find(tx, changed.name) is None:
+            if (known := _find(tx, changed.name)) is None:
                 raise no_account(changed.name)
             tx.execute(update(account).where(account.c.name == changed.name).values(**_columns(changed)))
             if managed and not _is_managed(tx):
                 raise nobody_manages(changed.name)
             if changed.disabled:
                 _end_all(tx, changed.name)
-            _journal(tx, "account_changed", changed.name, who, now_us, _described(changed))
+            _journal(tx, "account_changed", changed.name, who, now_us, _described(changed) | _moved(changed, known.email))
 
     def set_password(
         self,
@@ -174,7 +175,7 @@ class People:
             )
             tx.execute(update(account).where(account.c.name == after.name).values(**_columns(after), confirmed_us=now_us))
             if after != before:
-                _journal(tx, "account_changed", after.name, "oidc", now_us, _described(after))
+                _journal(tx, "account_changed", after.name, "oidc", now_us, _described(after) | _moved(after, before.email))
             return after
 
     # -- signing in ----------------------------------------------------------------------------------------------------------------------
@@ -299,7 +300,7 @@ class People:
             if _find(tx, name) is None:
                 raise no_account(name)
             tx.execute(insert(account_token), {"hash": digest, "account": name, "label": label, "made_us": now_us, "until_us": until_us})
-            _journal(tx, "token_made", name, who, now_us, {"token": short(digest), "label": label})
+            _journal(tx, "token_made", name, who, now_us, {"token": short(digest), "label": redact(label)})
 
     def tokens(self, name: str | None = None) -> list[TokenRow]:
         """See `routing.people.People`."""
@@ -434,6 +435,11 @@ def _described(of: Account) -> dict[str, str]:
         "systems": ",".join(sorted(of.systems)),
     }
     return {name: value for name, value in described.items() if value} | ({"disabled": "yes"} if of.disabled else {})
+
+
+def _moved(of: Account, email: str) -> dict[str, str]:
+    """That it has another address than this: whose it is decides who is a second person. Not which: that is the person's."""
+    return {} if of.email == email else {"email": "changed" if of.email else "none"}
 
 
 def _journal(tx: Connection, kind: str, name: str, who: str, now_us: int, details: Mapping[str, str] | None = None) -> None:

@@ -34,6 +34,10 @@ from routing.people import (
 
 MANAGE: Final = Permission.MANAGE_ACCOUNTS
 Form = MultiDictProxy[Any]
+#: Where it matters who it was. With a token for somebody else's account one would do this in his name, and he would notice nothing.
+WEIGHTY: Final = frozenset(
+    {Permission.SEE_CONTENT, Permission.ACT, Permission.APPROVE, Permission.CHANGE_REGISTER, Permission.MANAGE_ACCOUNTS}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,16 @@ def _described(name: str, form: Form, before: Account | None = None) -> Account:
 def _change(kit: Kit, visit: Visit, account: Account, form: Form) -> Done:
     if account.source is not Source.LOCAL:
         raise not_ours(account.name)
-    return _save(kit, visit, _described(account.name, form, account), "wijzigen")
+    changed = _described(account.name, form, account)
+    if account.person == visit.account.person and _is_more(changed, account):
+        raise AccountError(text("accounts.own.more", "en"), text("accounts.own.more", "nl"))
+    return _save(kit, visit, changed, "wijzigen")
+
+
+def _is_more(changed: Account, before: Account) -> bool:
+    """Whether it may or sees more than before, or is somebody else's: by whose address it is, one person is not the second as well."""
+    names = ("permissions", "organisations", "systems")
+    return changed.email != before.email or any(getattr(changed, name) - getattr(before, name) for name in names)
 
 
 def _disable(kit: Kit, visit: Visit, account: Account, form: Form) -> Done:
@@ -175,7 +188,15 @@ def _sign_out(kit: Kit, visit: Visit, account: Account, form: Form) -> Done:
     return Done("afmelden")
 
 
+def _may_have_token(visit: Visit, account: Account) -> bool:
+    """Whether this visitor may make a token for it."""
+    granted = replace(account, disabled=False).permissions  # and it may be let in again
+    return account.person == visit.account.person or not granted & WEIGHTY
+
+
 def _make_token(kit: Kit, visit: Visit, account: Account, form: Form) -> Done:
+    if not _may_have_token(visit, account):
+        raise AccountError(text("accounts.token.theirs", "en"), text("accounts.token.theirs", "nl"))
     label, days = " ".join(str(form.get("waarvoor", "")).split()), str(form.get("dagen", ""))
     number = int(days) if days.isascii() and days.isdigit() and len(days) < 5 else 0
     if not (1 <= len(label) <= 100 and label.isprintable() and 1 <= number <= TOKENS_LONGEST):
@@ -281,6 +302,7 @@ async def _show(
         factor=factor_of(one),
         tokens=[(row, row.ended_us is None and row.until_us > now_us and counts) for row in reversed(tokens)],
         longest=TOKENS_LONGEST,
+        tokenable=_may_have_token(visit, one.account),
         problem=problem,
         said=done.said if done else request.query.get("gedaan"),
         once=done.once if done else (),

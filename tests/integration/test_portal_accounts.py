@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyotp
@@ -165,6 +166,18 @@ def test_tokens_are_made_shown_once_and_ended(portal: Pages, olga: Browser) -> N
     assert [kind for kind, _, _ in journalled(portal)] == ["token_made", "token_ended"]
 
 
+def test_nobody_gets_a_token_with_which_somebody_else_would_seem_to_act(portal: Pages, olga: Browser) -> None:
+    portal.account("otto", "operator")
+    portal.account("dirk", "auditor")
+    olga.submit("/accounts/dirk", wat="blokkeren")
+    for name in ("anna", "adam", "otto", "dirk"):
+        answer = olga.submit(f"/accounts/{name}", wat="token", waarvoor="x", dagen="3")
+        assert answer.status_code == 409 and "in naam van een ander" in answer.text
+        assert 'name="waarvoor"' not in olga.get(f"/accounts/{name}").text and portal.store.people.tokens(name) == []
+    for name in ("olga", "rina", "school", "leverancier"):
+        assert "Er is een nieuw token" in olga.submit(f"/accounts/{name}", wat="token", waarvoor="x", dagen="3").text
+
+
 def test_the_last_who_may_manage_accounts_cannot_lock_everybody_out(portal: Pages, olga: Browser) -> None:
     for form in ({"wat": "blokkeren"}, {"wat": "wijzigen", "rol": "reader"}):
         answer = olga.submit("/accounts/olga", **form)
@@ -184,6 +197,34 @@ def test_nobody_gets_new_secrets_of_his_own_by_a_session_alone(portal: Pages, ol
         assert "Dit is uw eigen account" in olga.submit("/accounts/olga", wat=wat).text
     assert portal.store.people.sign_in("olga") == before
     assert olga.get("/accounts").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"rol": ["operator", "auditor"], "email": "olga@example.nl"},
+        {"rol": "operator", "email": "olga@example.nl", "systems": LAS},
+        {"rol": "operator", "email": "somebody.else@example.nl"},
+        {"rol": "operator", "email": ""},
+    ],
+)
+def test_whoever_manages_accounts_does_not_make_his_own_more_than_it_is(portal: Pages, olga: Browser, more: dict[str, str]) -> None:
+    people = portal.store.people
+    own = people.account("olga")
+    assert own is not None
+    people.change(replace(own, email="olga@example.nl"), who="x", now_us=portal.clock.now_us())
+    portal.account("olga2", "operator")
+    second = people.account("olga2")
+    assert second is not None
+    people.change(replace(second, email="Olga+2@example.nl"), who="x", now_us=portal.clock.now_us())
+    before = people.accounts()
+    for name in ("olga", "olga2"):  # by whose address it is, both are hers
+        answer = olga.submit(f"/accounts/{name}", wat="wijzigen", **more)
+        assert answer.status_code == 409 and "eigen account krijgt hier geen rol" in answer.text
+    assert people.accounts() == before
+    otto = portal.account("otto", "operator")
+    assert otto is not None
+    assert "zijn opgeslagen" in olga.submit("/accounts/otto", wat="wijzigen", rol=["operator", "auditor"]).text, "another's may be"
 
 
 def test_an_account_of_the_identity_provider_is_changed_there_and_disabled_here(portal: Pages, olga: Browser) -> None:

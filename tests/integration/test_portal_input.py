@@ -295,3 +295,27 @@ def test_one_account_has_one_preview_and_the_newest_counts(portal: Pages) -> Non
     assert frozen(portal) == 1
     assert browser.submit(first, waarom="ticket 12").status_code == 409
     assert "/voorstel/" not in browser.submit(second, waarom="ticket 12").url
+
+
+_HALVES = {
+    "a charset of the form": ("application/x-www-form-urlencoded; charset=utf-7", "name=anna&password=%2B2AA-&actie=archive&id=%2B2AA-"),
+    "a charset that there is not": ("application/x-www-form-urlencoded; charset=no-such", "name=anna&password=x&actie=archive&id=x"),
+    "a charset of one field": (
+        "multipart/form-data; boundary=b",
+        "".join(
+            f'--b\r\nContent-Disposition: form-data; name="{name}"\r\nContent-Type: text/plain; charset=utf-7\r\n\r\n{value}\r\n'
+            for name, value in (("name", "anna"), ("password", "+2AA-"), ("actie", "archive"), ("id", "+2AA-"))
+        )
+        + "--b--\r\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", _HALVES)
+@pytest.mark.parametrize("where", ["/inloggen", "/opdrachten/voorstel"])
+def test_half_a_character_in_a_form_is_refused_with_a_sentence(looked_at: Pages, how: str, where: str) -> None:
+    browser = looked_at.browser() if where == "/inloggen" else looked_at.signed_in("anna")
+    csrf = browser.csrf("/inloggen" if where == "/inloggen" else "/openstaand")
+    kind, form = _HALVES[how]
+    answer = browser.post(where, data=form, headers={"Content-Type": kind, "X-CSRF-Token": csrf})
+    assert answer.status_code == 400 and "<h1" in answer.text

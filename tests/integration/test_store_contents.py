@@ -191,6 +191,22 @@ def test_one_account_sees_so_many_messages_an_hour_and_no_more(store: Store, mon
     assert later is not None and later.outcome is Outcome.OPENED
 
 
+def test_accounts_that_somebody_makes_for_it_do_not_open_more_and_more(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.contents.MOST_OF_ALL", 2)
+    (reference,) = take(store, "1")
+    room = Room(store)
+    for name in ("bert", "carla"):
+        room.account(name, Role.AUDITOR)
+    looks = [room.look(reference, who) for who in ("anna", "bert", "carla")]
+    assert [one and one.outcome for one in looks] == [Outcome.OPENED, Outcome.OPENED, Outcome.TOO_OFTEN]
+
+
+def test_a_number_for_a_reference_is_not_logged(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    found = Room(store).look("123456782")
+    assert found is not None and found.outcome is Outcome.REFUSED
+    assert "123456782" not in str([vars(record) for record in caplog.records])
+
+
 def test_a_view_is_kept_under_its_name_for_its_owner_only(store: Store) -> None:
     views = SavedViews(store.database)
     assert views.save("anna", "Mijn school", "brin=01AA", now_us=NOW)

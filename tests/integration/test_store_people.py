@@ -209,6 +209,24 @@ def test_a_token_counts_until_its_day_or_until_it_is_ended_and_the_store_has_onl
     assert token not in str(run_sql(store, "SELECT hash, label FROM account_token")) + str(_journalled(store))
 
 
+def test_the_journal_says_that_an_account_became_somebody_elses_and_not_whose(store: Store) -> None:
+    _add(store, ANNA)
+    for email in ("anna@example.nl", "anna@example.nl", ""):
+        store.people.change(replace(ANNA, email=email), who="operator piet", now_us=NOW)
+    bea = new_account("oidc:7", [Role.READER], source=Source.OIDC, email="bea@example.nl")
+    store.people.from_provider(bea, now_us=NOW)
+    store.people.from_provider(replace(bea, email="b@example.nl"), now_us=NOW)
+    changed = [details.get("email") for kind, _, details in _journalled(store) if kind == "account_changed"]
+    assert changed == ["changed", None, "none", "changed"]
+    assert "@" not in str(_journalled(store))
+
+
+def test_a_number_in_what_a_token_is_for_does_not_stay_in_the_journal(store: Store) -> None:
+    _add(store, ANNA)
+    store.people.add_token(b"d" * 32, "anna", "leerling 123456782", until_us=NOW + DAY, who="x", now_us=NOW)
+    assert "123456782" not in str(_journalled(store))
+
+
 def test_what_is_over_is_tidied_up_and_nothing_else(store: Store) -> None:
     _add(store, ANNA)
     store.people.open_session(b"old", "anna", now_us=NOW)
