@@ -99,7 +99,7 @@ class Shots:
     def __init__(self, browser: Browser, address: str, passwords: dict[str, str]) -> None:
         self._browser, self._address, self._passwords = browser, address, passwords
 
-    def sign_in(self, who: str, *, theme: str = "licht", language: str = "nl", size: dict[str, int] = SIZE) -> Page:
+    def window(self, size: dict[str, int] = SIZE) -> Page:
         context = self._browser.new_context(
             base_url=self._address,
             viewport={"width": size["width"], "height": size["height"]},
@@ -107,7 +107,10 @@ class Shots:
             locale="nl-NL",
             timezone_id="Europe/Amsterdam",
         )
-        page = context.new_page()
+        return context.new_page()
+
+    def sign_in(self, who: str, *, theme: str = "licht", language: str = "nl", size: dict[str, int] = SIZE) -> Page:
+        page = self.window(size)
         page.goto("/inloggen")
         page.fill("[name=name]", who)
         page.fill("[name=password]", self._passwords[who])
@@ -173,6 +176,9 @@ def chain_manager(shots: Shots) -> None:
 
 def others(shots: Shots) -> None:
     """What others see; and the look in the dark, in English, and on a telephone."""
+    door = shots.window()
+    door.goto("/inloggen")
+    shots.take(door, "inloggen")
     seen: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         ("ketenregisseur", "/", "overview-dark-en", {"theme": "donker", "language": "en"}),
         ("school", "/", "school", {}),
