@@ -66,6 +66,7 @@ def _message(n: int) -> NewMessage:
         register_version=1,
         sealed=_Parts(),
         decisions=(_YES,),
+        law_day=this.law_day,
     )
 
 

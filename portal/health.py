@@ -160,7 +160,7 @@ def _owners(overview: Overview, mine: frozenset[Owner]) -> Iterable[Finding]:
 def _calendar(line: CalendarLine) -> Iterable[Finding]:
     if line.late and line.days_left <= SOON_DAYS:
         level = Level.TROUBLE if line.days_left < 0 else Level.LOOK
-        href = link("/openstaand", dienst=line.law.dienst, bericht=line.law.bericht, tot=line.day.isoformat())
+        href = link("/openstaand", dienst=line.law.dienst, bericht=line.law.bericht, lijst="alles")
         yield Finding(level=level, key="health.late", count=line.late, name=line.law.name, href=href)
     if line.silent_count and not line.law.at_receivers:
         yield Finding(level=Level.LOOK, key="health.silent", count=line.silent_count, name=line.law.name, href="/#kalender")

@@ -90,8 +90,8 @@ _OVERVIEW: Final[Mapping[str, tuple[str, str]]] = {
     "law.mboGangers.what": ("mboGangerBericht inleveren tot en met deze dag", "Hand in the mboGangerBericht up to and including this day"),
     "law.aanmeldingen": ("Aanmeldingen", "Applications"),
     "law.aanmeldingen.what": (
-        "Aanmeldstatussen tot en met deze dag moeten bij de gemeente zijn",
-        "Application statuses up to and including this day must be at the municipality",
+        "Aanmeldingen (status AO) met een statusdatum tot en met deze dag moeten bij hun ontvangers zijn",
+        "Applications (status AO) dated up to and including this day must be at their receivers",
     ),
     "span.hour": ("Laatste uur", "Last hour"),
     "span.day": ("Laatste dag", "Last day"),

@@ -93,8 +93,8 @@ class LegalDate:
     at_receivers: bool  #: it is a date for the receivers to have it; else one to hand it in
 
 
-#: Sources: domain facts 2.1 and 2.6 (WVO 2020, WEB art. 8.0.3; the VVA's FAQ for 1 February). The date of an application stands inside
-#: the message, which the board does not read: counted is what was handed in by then, and a status cannot be dated later than that.
+#: Sources: domain facts 2.1 and 2.6 (WVO 2020, WEB art. 8.0.3; the VVA's FAQ for 1 February). Which message `at_receivers` counts
+#: by which day is for its contract to say (`law_day`): of an aanmeldStatusBericht, an AO by its statusdatum.
 LEGAL_DATES: Final = (
     LegalDate(
         name="mboGangers",
@@ -128,7 +128,7 @@ class CalendarLine:
     days_left: int  #: below zero: it is over
     handed_in: int  #: this season, whole
     last_season: int
-    late: int  #: of `at_receivers`: handed in by that day, and still openstaand or uitval
+    late: int  #: of `at_receivers`: dated up to and including that day, and still openstaand or uitval
     schools: int  #: that sent something this season
     silent: tuple[Silent, ...]  #: from the watch day on; the largest senders of last season first, at most 200
     silent_count: int  #: how many there are

@@ -102,6 +102,7 @@ class NewMessage:
     decisions: tuple[RecordedDecision, ...]
     step: StreamStep | None = None
     answer: Answer | None = None
+    law_day: int | None = None  #: as in schemas.content.Content
     replaces: str | None = None  #: business id that it names in `vervangtBedrijfsdocument`, in small letters
     redelivered: bool = False  #: the broker gave it to somebody before, who may have recorded a refusal and died before it said so
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final, Protocol
 
 from lxml import etree
 
-from schemas.contract import Check, MessageKind
+from schemas.contract import Check, LawDay, MessageKind
 from schemas.faults import Refused
 from schemas.oin import Oin
 from schemas.privacy import redact
@@ -22,6 +22,7 @@ from schemas.rules import RULES, Context, Rule, Sequence, Verdict, context, outs
 from schemas.xml import Schema
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_1970: Final = date(1970, 1, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,7 @@ class Content:
     order_key: str | None = field(repr=False)  #: plain text: keep only a keyed hash of it; None: no order
     subject: str | None = field(repr=False)  #: the pupil's number: keep only a keyed hash of it
     sequence: Sequence | None = field(repr=False)
+    law_day: int | None  #: days since 1970 of the day by which a date of the law counts it; None: no such date counts it
     warnings: tuple[str, ...]  #: for the receipt: Dutch, a slash, English
 
 
@@ -117,7 +119,7 @@ class ContentReader:
             warnings.append(f"{late.nl} / {late.en}")
         try:
             good = self._content(facts, tuple(warnings))
-        except ValueError:  # an age or a rising number, on an XSD that lets other texts through
+        except ValueError:  # an age, a day or a rising number, on an XSD that lets other texts through
             nl, en = "Een datum of volgnummer is niet te lezen.", "A date or rising number cannot be read."
             return self._wrong([Finding(code="CONTENT_RULE", where=f"/{self.kind.name}", nl=nl, en=en)])
         return Reading(kind=self.kind, content=good, findings=(), warnings=good.warnings)
@@ -148,6 +150,7 @@ class ContentReader:
             order_key="|".join(key) if key and len(key) == len(kind.order_key) else None,
             subject=next((facts[name] for name in kind.subject if name in facts), None),
             sequence=sequence,
+            law_day=_law_day(kind.law_day, facts) if kind.law_day else None,
             warnings=warnings,
         )
 
@@ -169,6 +172,12 @@ def read_content(
         first = reading.findings[0]
         raise Refused(first.code, first.en, where=first.where, details=map(str, reading.findings))
     return reading.content
+
+
+def _law_day(law: LawDay, facts: Mapping[str, str]) -> int | None:
+    if law.fact not in facts or any(facts.get(name) != value for name, value in law.only.items()):
+        return None
+    return (date.fromisoformat(facts[law.fact][:10]) - _1970).days
 
 
 def _judge(rule: Rule, check: Check, facts: Mapping[str, str], at: Context) -> Verdict | None:

@@ -60,6 +60,14 @@ class Age:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LawDay:
+    """The day by which a date of the law counts a message (the portal's calendar)."""
+
+    fact: str  #: the day, yyyy-mm-dd
+    only: Mapping[str, str]  #: facts and the values they must have for the law to count it; all of them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MessageKind:
     """One kind of message of a dienst version."""
 
@@ -82,6 +90,7 @@ class MessageKind:
     sequence: SequenceRule | None = None
     defaults: Mapping[str, str] = field(default_factory=dict)  #: fact name -> its value when the message leaves it out
     ages: Mapping[str, Age] = field(default_factory=dict)  #: fact name -> the age that is computed for it
+    law_day: LawDay | None = None  #: kept readable beside the sealed content: name no fact that says who it is about
     checks: tuple[Check, ...] = ()  #: content rules beyond the XSD, see schemas.rules
     deliver_within: timedelta  #: counted from hand-in; after it an undelivered or waiting delivery has failed
     fetch_within: timedelta  #: for mailboxes: counted from delivery into the mailbox; a day, unless the contract says otherwise

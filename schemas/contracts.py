@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from schemas.answering import NoPair, paired
 from schemas.content import ContentReader
-from schemas.contract import Age, Check, Condition, Contract, MessageKind, RecipientRule, SequenceRule
+from schemas.contract import Age, Check, Condition, Contract, LawDay, MessageKind, RecipientRule, SequenceRule
 from schemas.faults import Refused
 from schemas.rules import COMPARING, RULES
 from schemas.xml import Schema, SchemaError
@@ -242,6 +242,7 @@ def _kind(table: _Table, name: str, identity: tuple[str, str, str], schema: Sche
         sequence=_sequence(table.sub("sequence"), facts) if "sequence" in table.values else None,
         defaults=defaults,
         ages=ages,
+        law_day=_law_day(table.sub("law_day"), facts) if "law_day" in table.values else None,
         checks=tuple(_check(row, facts) for row in table.rows("checks", optional=True)),
         deliver_within=table.duration("deliver_within"),
         fetch_within=table.duration("fetch_within") if "fetch_within" in table.values else FETCH_WITHIN,
@@ -264,6 +265,15 @@ def _age(table: _Table, facts: Mapping[str, str]) -> Age:
     _known(table, "on", [age.on], facts)
     table.done()
     return age
+
+
+def _law_day(table: _Table, facts: Mapping[str, str]) -> LawDay:
+    only = {fact: table.sub("only").text(fact) for fact in table.sub("only", empty=True)}
+    day = LawDay(fact=table.text("fact"), only=only)
+    _known(table, "fact", [day.fact], facts)
+    _known(table, "only", only, facts)
+    table.done()
+    return day
 
 
 def _check(table: _Table, facts: Mapping[str, str]) -> Check:

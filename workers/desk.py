@@ -211,6 +211,7 @@ def as_message(
         if step
         else None,
         answer=answer,
+        law_day=content.law_day,
         replaces=content.facts.get("vervangtBedrijfsdocument", "").lower() or None,
         redelivered=redelivered,
     )

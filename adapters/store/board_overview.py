@@ -266,10 +266,11 @@ def _line(connection: Connection, scope: Scope, law: LegalDate, now_us: int) -> 
 
 
 def _late(connection: Connection, scope: Scope, law: LegalDate, year: int) -> int:
-    """Handed in by the law's date in this year, and still on the board; refusals were not handed in."""
+    """Dated up to and including the law's day in this year, and still on the board; refusals were not handed in."""
     table, where = counts_of(connection, scope)
     sql = (
-        f"SELECT COALESCE(sum(n), 0) FROM {table} WHERE bericht = :bericht AND law_year <= :law_year AND state <> 'refused' AND {where.sql}"
+        f"SELECT COALESCE(sum(n), 0) FROM {table} WHERE bericht = :bericht AND law_year BETWEEN 1 AND :law_year "
+        f"AND state <> 'refused' AND {where.sql}"
     )
     return int(ask(connection, sql, {**where.values, "bericht": law.bericht, "law_year": year}).scalar_one())
 

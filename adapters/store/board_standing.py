@@ -16,10 +16,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from adapters.store.board_traffic import TRAFFIC_SIDES
+from adapters.store.board_traffic import TRAFFIC_SIDES, day_number
 from adapters.store.board_where import Where, ask, by, conditions, mine, of_filter, of_scope
 from adapters.store.sql import Sql
-from routing.amsterdam import end_of_day
 from routing.board import LEGAL_DATES, ItemFilter
 from routing.people import Scope
 
@@ -31,27 +30,26 @@ _YEARS: Final = range(2024, 2050)
 _NEVER: Final = 2**62
 
 
-def _until(month: int, day: int, year: int) -> int:
-    """The end of that day."""
-    return round(end_of_day(date(year, month, day)).timestamp() * 1e6)
+#: Kind of message -> the days, one in each of the years, by which it is to be at its receivers.
+_DAYS: Final = {
+    law.bericht: tuple(day_number(date(year, law.month, law.day)) for year in _YEARS) for law in LEGAL_DATES if law.at_receivers
+}
 
 
-#: Kind of message -> ends of the days, one in each of the years, by which it is to be at its receivers.
-_ENDS: Final = {law.bericht: tuple(_until(law.month, law.day, year) for year in _YEARS) for law in LEGAL_DATES if law.at_receivers}
-
-
-def law_year(bericht: str | None, received_us: int) -> int:
-    """The year of the law's date by which it is to be at its receivers, going by its hand-in; 0: there is no such date for it."""
-    ends = _ENDS.get(bericht or "")
-    return next((year for year, end in zip(_YEARS, ends, strict=True) if received_us < end), _YEARS[-1]) if ends else 0
+def law_year(bericht: str | None, law_day: int | None) -> int:
+    """The year of the law's date by which it is to be at its receivers, going by the day that it names; 0: there is no such date for it."""
+    days = _DAYS.get(bericht or "")
+    if days is None or law_day is None:
+        return 0
+    return next((year for year, day in zip(_YEARS, days, strict=True) if law_day <= day), _YEARS[-1])
 
 
 def _law_year_sql() -> str:
     """The same, of a row of `item`."""
     kinds = []
-    for bericht, ends in _ENDS.items():
-        years = " ".join(f"WHEN received_us < {end} THEN {year}" for year, end in zip(_YEARS, ends, strict=True))
-        kinds.append(f"WHEN bericht = '{bericht}' THEN CASE {years} ELSE {_YEARS[-1]} END")
+    for bericht, days in _DAYS.items():
+        years = " ".join(f"WHEN law_day <= {day} THEN {year}" for year, day in zip(_YEARS, days, strict=True))
+        kinds.append(f"WHEN bericht = '{bericht}' AND law_day IS NOT NULL THEN CASE {years} ELSE {_YEARS[-1]} END")
     return f"CASE {' '.join(kinds)} ELSE 0 END"
 
 
@@ -73,7 +71,7 @@ _CLEAR: Final = Sql("DELETE FROM standing")
 _ONE: Final = f"{_SORTED}, 1 AS n, received_us AS first_us, received_us AS last_us"
 _ALL: Final = Sql(f"SELECT {_SORTED}, count(*), min(received_us), max(received_us) FROM item GROUP BY {', '.join(map(str, range(1, 11)))}")
 #: What of an item tells its sort, and when it was handed in.
-OF_ITEM: Final = (*_TEXTS, "fallen", "received_us")
+OF_ITEM: Final = (*_TEXTS, "fallen", "law_day", "received_us")
 
 
 class Changes:
@@ -164,7 +162,7 @@ _TOLD: Final[dict[str, Any]] = {
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (*(row[name] or "" for name in _TEXTS), bool(row["fallen"]), law_year(row["bericht"], row["received_us"]))
+    return (*(row[name] or "" for name in _TEXTS), bool(row["fallen"]), law_year(row["bericht"], row["law_day"]))
 
 
 @lru_cache(maxsize=20_000)

@@ -43,7 +43,7 @@ _MESSAGES: Final = Insert(
     message,
     *("seq", "reference", "state", "release", "sender", "system", "receiver", "message_id", "business_id", "address", "action"),
     *("dienst", "versie", "bericht", "order_key", "subject", "digest", "received_us", "created_us", "expires_us", "stale", "via"),
-    *("size", "warnings", "register_version"),
+    *("size", "warnings", "register_version", "law_day"),
 )
 _REPLACEMENTS: Final = Insert(replacement, "key", "reference", "at_us")
 _BODIES: Final = Insert(body, "seq", "wrapped_key", "facts", "body")
@@ -337,6 +337,7 @@ def _message_row(new: NewMessage, seq: int) -> Row:
         new.size,
         json.dumps(new.warnings) if new.warnings else "[]",
         new.register_version,
+        new.law_day,
     )
 
 

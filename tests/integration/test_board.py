@@ -9,6 +9,8 @@ from datetime import date
 import pytest
 
 from adapters.store import Store
+from adapters.store.board_standing import count_anew
+from adapters.store.board_traffic import day_number
 from routing.board import BoardError, Flow, GroupKey, GroupState, ItemFilter, Kind, Place, Sort, View, order_text, subject_text
 from routing.people import Scope
 from schemas.oin import Oin, school_oin
@@ -382,15 +384,47 @@ def test_the_calendar_names_schools_that_sent_nothing_or_few_from_15_january_on(
     assert store.board.overview(ALL, now_us=NOW - 2 * DAY).calendar[0].silent == (), "not before the fifteenth"
 
 
-def test_statuses_of_before_the_first_of_april_that_are_not_at_their_receivers_are_counted(store: Store) -> None:
+def test_statuses_dated_up_to_the_first_of_april_that_are_not_at_their_receivers_are_counted_whenever_they_were_handed_in(
+    store: Store,
+) -> None:
     status = {"dienst": "vva", "bericht": "aanmeldStatusBericht"}
-    first_of_april = 1_775_080_799_000_000  # 2026-04-01 23:59:59 in Amsterdam
-    hand_in(store, a_message("1", received_us=first_of_april, **status), a_message("2", received_us=first_of_april + 2 * SECOND, **status))
-    hand_in(store, a_refusal(at_us=first_of_april, **status))  # was not handed in
-    keep(store, now_us=first_of_april + DAY)
-    for scope in (ALL, Scope(systems=frozenset({Oin(SYSTEM)}))):
-        line = store.board.overview(scope, now_us=first_of_april + DAY).calendar[1]
-        assert (line.day, line.days_left, line.late) == (date(2026, 4, 1), -1, 1)
+    first_of_april, in_may = date(2026, 4, 1), date(2026, 5, 12)
+    day = day_number(in_may) * DAY
+    for days in (*range(-3, 4), -365, 365, None):  # None: of another status, or handed in to a version that did not note it
+        law_day = None if days is None else day_number(first_of_april) + days
+        hand_in(store, a_message(f"{days}", received_us=day, law_day=law_day, **status))
+    hand_in(store, a_message("early", received_us=NOW, **status), a_refusal(at_us=NOW, **status))
+    hand_in(store, a_message("other", received_us=NOW, law_day=day_number(first_of_april), dienst="vva", bericht="mboGangerBericht"))
+    keep(store, now_us=day)
+    ours = (ALL, Scope(systems=frozenset({Oin(SYSTEM)})), Scope(organisations=frozenset({Oin(SENDER)})))
+    for scope in ours:
+        line = store.board.overview(scope, now_us=day).calendar[1]
+        assert (line.day, line.days_left, line.late) == (first_of_april, (first_of_april - in_may).days, 5)
+
+
+def test_a_status_that_reached_its_receiver_is_counted_no_more(store: Store) -> None:
+    status = {"dienst": "vva", "bericht": "aanmeldStatusBericht", "law_day": day_number(date(2026, 1, 14))}
+    routed = [route(store, *take(store, name, **status))[0] for name in ("1", "2")]
+    deliver(store, lead(store))
+    keep(store)
+    assert store.board.overview(ALL, now_us=NOW).calendar[1].late == 2, "in its mailbox is not at its receiver"
+    confirm(store, routed[0].id)
+    keep(store)
+    assert store.board.overview(ALL, now_us=NOW).calendar[1].late == 1
+
+
+def test_an_item_that_the_version_before_made_is_counted_when_something_happens_to_it(store: Store) -> None:
+    """While both run, its keeper copies no day."""
+    status = {"dienst": "vva", "bericht": "aanmeldStatusBericht", "law_day": day_number(date(2026, 1, 14))}
+    (reference,) = take(store, "1", **status)
+    keep(store)
+    run_sql(store, "UPDATE item SET law_day = NULL")
+    with store.database.write() as tx:
+        count_anew(tx)
+    assert store.board.overview(ALL, now_us=NOW).calendar[1].late == 0
+    fail_whole(store, reference)
+    keep(store)
+    assert store.board.overview(ALL, now_us=NOW).calendar[1].late == 1
 
 
 # -- one message -------------------------------------------------------------------------------------------------------------------------

@@ -141,6 +141,11 @@ def test_nobody_can_shape_an_id_that_is_anothers(store: Store) -> None:
     assert store.queries.find(f"x:{SENDER}") == crafted.reference
 
 
+def test_the_day_by_which_the_law_counts_a_message_is_kept(store: Store) -> None:
+    hand_in(store, a_message("1", law_day=20_532), a_message("2"))
+    assert [row.law_day for row in run_sql(store, "SELECT law_day FROM message ORDER BY message_id")] == [20_532, None]
+
+
 def test_a_message_is_found_by_each_of_its_ids(store: Store) -> None:
     (result,) = hand_in(store, a_message("1"))
     (refused,) = hand_in(store, a_refusal(message_id="urn:uuid:r"))

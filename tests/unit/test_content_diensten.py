@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -103,6 +103,12 @@ def test_age_counts_on_the_day_of_the_status_not_on_today(born: str, on: str, ag
 def test_a_status_that_names_no_startkwalificatie_has_none():
     assert read(status(), STATUS).facts["heeftStartkwalificatie"] == "false"
     assert read(status(startkwalificatie=True), STATUS).facts["heeftStartkwalificatie"] == "true"
+
+
+def test_the_law_counts_an_application_by_its_statusdatum_and_nothing_else():
+    assert read(status(status="AO", statusdatum="2026-03-20"), STATUS).law_day == (date(2026, 3, 20) - date(1970, 1, 1)).days
+    assert [read(status(status=name, volgnummer=2), STATUS).law_day for name in ("OA", "LI", "IT", "IN")] == [None] * 4
+    assert read(ganger()).law_day is None
 
 
 def test_the_case_of_a_business_id_has_no_meaning():

@@ -143,6 +143,11 @@ def test_the_built_in_vva_says_what_the_design_says():
         ('first = ["AO"]', 'first = ["XX"]', "sequence.first", "not a status in follows"),
         ('first = ["AO"]', "first = []", "sequence.first", "may start with"),
         ('OA = ["IN", "IT"]', 'OA = ["IN", "XX"]', "sequence.follows.OA", "not a status in follows"),
+        ('fact = "statusdatum"\nonly', 'fact = "dag"\nonly', "law_day.fact", "not one of its facts"),
+        ('fact = "statusdatum"\nonly', "only", "law_day.fact", "is missing"),
+        ('only = { status = "AO" }', 'only = { stand = "AO" }', "law_day.only", "not one of its facts"),
+        ('only = { status = "AO" }', "only = { status = 1 }", "law_day.only.status", "must be a text"),
+        ('only = { status = "AO" }', 'when = { status = "AO" }', "law_day.when", "not a known key"),
         ('number = "wijzigingsvolgnummer"', 'number = "nummer"', "sequence.number", "not one of its facts"),
         ("/mboGangerBericht", "/aanmeldStatusBericht", "kinds.aanmeldStatusBericht.action", "another kind"),
         (

@@ -90,6 +90,11 @@ def test_each_reason_has_its_weight(changes: dict[str, Any], level: Level, key: 
     assert health.level is level
 
 
+def test_what_the_law_counts_is_looked_for_whenever_it_was_handed_in_and_also_where_it_fell_out() -> None:
+    (finding,) = judge(replace(GOOD, calendar=calendar(late=4, days_left=-1)), now_us=NOW).findings
+    assert finding.href == "/openstaand?dienst=vva&bericht=aanmeldStatusBericht&lijst=alles"
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -50,6 +50,7 @@ message = Table(
     Column("code", Text),
     Column("owner", Text),
     Column("kept", Boolean, nullable=False, server_default=text("true")),  # its body has not been erased
+    Column("law_day", Integer),  # days since 1970; the day by which a date of the law counts it, as its contract says
     UniqueConstraint("reference"),
 )
 Index("message_received", message.c.release, message.c.seq, **partial(RECEIVED))
