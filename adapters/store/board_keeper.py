@@ -101,20 +101,20 @@ _UNROUTED: Final = "m.state IN ('received', 'failed')"
 _MINE: Final = (
     *("id", "kind", "seq", "reference", "dienst", "versie", "bericht", "sender", "system", "receiver", "receiver_system", "target"),
     *("state", "code", "owner", "reason", "received_us", "at_us", "deadline_us", "business_id", "message_id", "order_key", "subject"),
-    *("lane", "endpoint", "attempts", "kept", "law_day", "message_seq"),
+    *("lane", "endpoint", "attempts", "kept", "message_seq", "law_day"),
 )
 _OF_MESSAGE: Final = "m.dienst, m.versie, m.bericht, m.sender, m.system"
 _IDS: Final = "m.business_id, m.message_id, m.order_key, m.subject"
 _DELIVERY: Final = (
     f"SELECT d.id, 'delivery', d.seq, m.reference, {_OF_MESSAGE}, d.receiver, d.receiver_system, d.target, d.state, "
     f"COALESCE(d.code, d.hold_code), d.owner, d.reason, m.received_us, d.at_us, d.deadline_us, {_IDS}, d.lane, d.endpoint, d.attempts, "
-    "m.kept, m.law_day, d.message_seq, true FROM delivery d JOIN message m ON m.seq = d.message_seq "
+    "m.kept, d.message_seq, m.law_day, true FROM delivery d JOIN message m ON m.seq = d.message_seq "
 )
 #: When a message failed as a whole stands in its events only.
 _FAILED_AT: Final = "CASE WHEN m.state = 'failed' THEN (SELECT max(e.at_us) FROM event e WHERE e.reference = m.reference) END"
 _MESSAGE: Final = (
     f"SELECT m.reference, 'message', m.seq, m.reference, {_OF_MESSAGE}, m.receiver, NULL, NULL, m.state, m.code, m.owner, NULL, "
-    f"m.received_us, COALESCE({_FAILED_AT}, m.received_us), NULL, {_IDS}, NULL, NULL, 0, m.kept, m.law_day, NULL, true FROM message m "
+    f"m.received_us, COALESCE({_FAILED_AT}, m.received_us), NULL, {_IDS}, NULL, NULL, 0, m.kept, NULL, m.law_day, true FROM message m "
 )
 _REFUSAL: Final = (
     "SELECT r.reference, 'refusal', 0, r.reference, r.dienst, NULL, r.bericht, r.sender, r.system, NULL, NULL, NULL, 'refused', r.code, "
@@ -138,7 +138,7 @@ _THERE: Final = Sql(f"SELECT id, {', '.join(OF_ITEM)} FROM item WHERE id IN @ids
 #: What of an item may change while it is on the board.
 _CHANGING: Final = (
     *("receiver", "organisation", "receiver_system", "fallen", "state", "code", "owner", "reason", "at_us", "deadline_us", "lane"),
-    *("endpoint", "attempts", "kept", "law_day", "message_seq"),
+    *("endpoint", "attempts", "kept", "message_seq", "law_day"),
 )
 _COLUMNS: Final = (*_MINE, "school", "brin", "organisation", "fallen", "n")
 _ITEMS: Final = tuple(

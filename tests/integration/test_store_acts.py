@@ -222,6 +222,9 @@ def test_what_waits_for_an_endpoint_or_its_next_attempt_is_redirected_too(bench:
     route(store, waiting, to=[a_delivery(endpoint=None, lane=None, receiver_system=None, hold_code="ROUTE_AMBIGUOUS", owner="school")])
     route(store, postponed)
     deliver(store, bench.relay, "postponed", hold_code="ENDPOINT_UNREACHABLE", not_before_us=NOW + DAY)
+    keep(store)
+    found = bench.preview(Action.REDIRECT, dienst="proef", endpoint="e2")
+    assert (found.acts, found.codes) == (2, {}), "what something waits for is not why it failed"
     for reference in (waiting, postponed):
         job = bench.act(Action.REDIRECT, reference, endpoint="e2")
         bench.step(job.id)

@@ -100,6 +100,28 @@ def test_what_fails_after_the_preview_is_not_a_part_of_it(bench: Bench, store: S
     assert all(kinds(store, one)[-1] == "retried" for one in references)
 
 
+def test_what_the_version_before_put_on_the_board_is_frozen_as_it_stands_in_the_work(bench: Bench, store: Store) -> None:
+    references = bench.fail(*names(3))
+    preview = bench.preview(code="ENDPOINT_REFUSES_US")
+    run_sql(store, "UPDATE item SET message_seq = NULL")
+    same = bench.preview(code="ENDPOINT_REFUSES_US")
+    assert (same.digest, same.acts, same.codes) == (preview.digest, 3, {"ENDPOINT_REFUSES_US": 3})
+    bench.confirm(bench.preview(Action.ARCHIVE, references[1], who=BOB), who=BOB)
+    assert bench.preview(code="ENDPOINT_REFUSES_US").not_possible == {Why.FINISHED: 1}
+
+
+def test_what_the_board_does_not_tell_yet_is_left_alone_when_its_turn_comes(bench: Bench, store: Store) -> None:
+    references = bench.fail(*names(3))
+    bench.confirm(bench.preview(Action.ARCHIVE, references[1], who=BOB), who=BOB)
+    preview = bench.preview(code="ENDPOINT_REFUSES_US")
+    assert (preview.count, preview.acts) == (3, 3), "the board is a second or two behind"
+    job = bench.confirm(preview)
+    assert [(result.state, result.why) for result in bench.desk.results(ALL, job.id)][1] == ("skipped", "finished")
+    keep(store)
+    with pytest.raises(CannotAct, match="nothing on the board"):
+        bench.preview(code="ENDPOINT_REFUSES_US", state="failed")
+
+
 def test_what_changed_after_the_preview_is_left_alone(bench: Bench, store: Store) -> None:
     references = bench.fail(*names(3))
     preview = bench.preview(code="ENDPOINT_REFUSES_US")

@@ -43,8 +43,8 @@ item = Table(
     Column("endpoint", Text),
     Column("attempts", Integer, nullable=False),
     Column("kept", Boolean, nullable=False, server_default=text("true")),  # of its message; nothing is erased while it is on the board
-    Column("law_day", Integer),  # of its message
     Column("message_seq", BigInteger),  # of a delivery; NULL: no delivery, or written by 0.5
+    Column("law_day", Integer),  # of its message
 )
 #: One for each thing that people narrow a list down by, in the order in which lists are shown.
 for _name in (
